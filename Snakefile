@@ -1,0 +1,43 @@
+"""Weakly-supervised semantic segmentation: image labels in, a scored segmentation out.
+
+    snakemake                                   every method on every dataset of config/config.yaml, and reports
+    snakemake results/demo/amn/miou.txt         one method on one dataset
+    snakemake -n results/voc12/amn/miou.txt     what that would do
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.9")
+
+
+configfile: workflow.basedir + "/config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/dataset.smk"
+include: "rules/weights.smk"
+include: "rules/classifier.smk"
+include: "rules/cam.smk"
+include: "rules/seeds.smk"
+include: "rules/ir_labels.smk"
+include: "rules/affinity.smk"
+include: "rules/pseudo_masks.smk"
+include: "rules/segmentation.smk"
+include: "rules/predictions.smk"
+include: "rules/evaluation.smk"
+include: "rules/report.smk"
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_]+",
+    method=r"[a-z0-9_]+(\.seed[1-9][0-9]*)?",
+    backbone="[a-z0-9_]+",
+
+
+rule all:
+    default_target: True
+    input:
+        final_targets(),

@@ -1,0 +1,160 @@
+# Paths, recipe look-up, code versions: everything the rules ask before anything runs.
+
+import functools
+import sys
+
+sys.path.insert(0, workflow.basedir + "/workflow/scripts")
+
+from snakemake.exceptions import WorkflowError
+
+from wsss import methods
+from wsss.codeversion import code_version
+from wsss.config import STAGES, Config, folder_stamp
+from wsss.errors import UserError
+
+
+def plainly(function):
+    """Let a UserError end Snakemake with its own words instead of a traceback."""
+
+    @functools.wraps(function)
+    def guarded(*args):
+        try:
+            return function(*args)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+
+    return guarded
+
+
+CONFIG = plainly(Config)(workflow.basedir + "/config", config)
+
+
+def method_base(method):
+    """amn.seed2 -> amn"""
+    return method.split(".seed")[0]
+
+
+def method_seed(method):
+    """amn.seed2 -> 2, amn -> 0"""
+    return int(method.split(".seed")[1]) if ".seed" in method else 0
+
+
+def with_seed(base, seed):
+    return base if seed == 0 else f"{base}.seed{seed}"
+
+
+@plainly
+def recipe_of(w):
+    return CONFIG.recipe(method_base(w.method), w.dataset)
+
+
+@plainly
+def artefact(w, stage, name):
+    """Path of a file of `stage` as the method sees it: its own, or that of the recipe it takes the stage from."""
+    owner = CONFIG.owner(method_base(w.method), w.dataset, stage)
+    return f"results/{w.dataset}/{with_seed(owner, method_seed(w.method))}/{stage}/{name}"
+
+
+@plainly
+def artefact_of(w, recipe, stage, name):
+    """The same for another recipe, on the same dataset and seed."""
+    owner = CONFIG.owner(recipe, w.dataset, stage)
+    return f"results/{w.dataset}/{with_seed(owner, method_seed(w.method))}/{stage}/{name}"
+
+
+def manifest(w):
+    """The two files every stage reads: the table, and the facts with the digest over all files."""
+    return {
+        "manifest": f"results/{w.dataset}/manifest.csv",
+        "dataset": f"results/{w.dataset}/dataset.json",
+    }
+
+
+def weights_input(w, backbone):
+    """ImageNet weights of a trunk, unless the recipe wants a random start."""
+    if recipe_of(w)["weights"] == "none":
+        return {}
+    return {"weights": f"resources/weights/{backbone}.safetensors"}
+
+
+def settings_of(stage):
+    """Params function: the stage's section of the recipe."""
+
+    @plainly
+    def settings(w):
+        section = recipe_of(w).get(stage)
+        if section is None or "from" in section:
+            source = f"from recipe {section['from']}" if section else "nowhere (its recipe has no such stage)"
+            raise UserError(f"method {w.method} takes its {stage} {source}; ask for that recipe's file instead")
+        return section
+
+    return settings
+
+
+def recipe_facts(w):
+    recipe = recipe_of(w)
+    facts = {k: recipe[k] for k in ("net", "backbone", "weights")}
+    return {**facts, "method": w.method, "dataset": w.dataset}
+
+
+def seed_of(w):
+    return method_seed(w.method)
+
+
+def net_options(w):
+    return recipe_of(w)["net_options"]
+
+
+def compute(w):
+    return dict(config["compute"])
+
+
+def code_of(stage, with_net=False):
+    """Params function: digest over the code the stage uses, its method's module included where it uses one."""
+
+    @plainly
+    def code(w):
+        modules = [f"wsss.stages.{stage}"]
+        if with_net:
+            modules.append(methods.module_path(recipe_of(w)["net"]))
+        return code_version(*modules)
+
+    return code
+
+
+@plainly
+def has_ground_truth(dataset):
+    spec = CONFIG.dataset(dataset)
+    if spec["kind"] != "folder" or spec["params"].get("masks"):
+        return True
+    with open(spec["params"]["labels"], encoding="utf-8-sig") as handle:
+        return "mask" in [name.strip() for name in handle.readline().split(",")]
+
+
+def configured_methods():
+    return [with_seed(m, s) for s in config["seeds"] for m in config["methods"]]
+
+
+@plainly
+def final_targets():
+    targets = []
+    for dataset in config["datasets"]:
+        for method in config["methods"]:
+            CONFIG.recipe(method, dataset)  # a wrong recipe ends here, before anything runs
+        if has_ground_truth(dataset):
+            targets += [f"results/{dataset}/{m}/miou.txt" for m in configured_methods()]
+            targets.append(f"results/{dataset}/report/index.html")
+        else:
+            targets += [f"results/{dataset}/{m}/predictions/index.json" for m in configured_methods()]
+    return targets
+
+
+def check_executor():
+    """A local GPU limit would let a cluster run one GPU job at a time."""
+    limit = workflow.global_resources.get("gpu")
+    remote = workflow.is_main_process and not workflow.local_exec
+    if remote and limit is not None and "profiles/slurm" not in " ".join(sys.argv):
+        raise WorkflowError(
+            f"the default profile limits this run to {limit} GPU job(s) at a time, also on a cluster; "
+            "start it with: snakemake --workflow-profile profiles/slurm"
+        )

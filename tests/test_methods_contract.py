@@ -1,0 +1,239 @@
+"""What every registered method must do; a new method joins by standing in METHODS."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from wsss import methods
+from wsss.errors import UserError
+from wsss.io.cams import grid_size
+from wsss.methods import METHODS, base
+
+SCRATCH = {"bn": "train", "freeze_stem": False, "detach": "none"}
+
+
+def build(name, classes=4, options=None, backbone="resnet_small"):
+    torch.manual_seed(0)
+    return methods.get(name)(classes, backbone, options or {})
+
+
+def make_batch(classes=4, size=64, n=2, y=None, label=None):
+    g = torch.Generator().manual_seed(3)
+    if y is None:
+        y = torch.zeros(n, classes)
+        y[torch.arange(n), torch.arange(n) % classes] = 1
+    if label is None:
+        label = torch.randint(0, classes + 1, (n, size, size), generator=g, dtype=torch.uint8)
+        label[:, :8] = 255
+    return {
+        "image": torch.randn(n, 3, size, size, generator=g),
+        "y": y,
+        "id": [f"image_{i}" for i in range(n)],
+        "label": label,
+        "saliency": torch.rand(n, 1, size, size, generator=g),
+        "valid": torch.ones(n, 1, size, size),
+    }
+
+
+def step(net, batch):
+    out = net(batch, net.loss_want)
+    losses = net.loss(batch, out, 0)
+    losses["total"].backward()
+    return losses
+
+
+def views_of(images):
+    return torch.cat([images, images.flip(-1)])
+
+
+def aux_for(net, size):
+    label = np.zeros(size, np.uint8)
+    label[size[0] // 2 :] = 1
+    label[:, size[1] // 2 :] = 255
+    return {"ir_labels": label} if "ir_labels" in net.spec.aux else {}
+
+
+def cam_of(net, size, y, scales=(1.0, 0.5), seed=5):
+    """The engine's inference in short: sum seed_maps over scales, then finalise."""
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed))
+    grid = grid_size(size, net.spec.geometry)
+    acc = 0
+    for scale in scales:
+        target = [max(1, round(side * scale)) for side in size]
+        acc = acc + net.seed_maps(views_of(base.resize(image, target)), y[None], grid)[0]
+    return acc, net.finalise(acc, len(scales), y, aux_for(net, size))
+
+
+@pytest.fixture(params=sorted(METHODS))
+def name(request):
+    return request.param
+
+
+def test_spec_is_known_before_the_network(name):
+    spec = methods.get(name).spec_for({})
+    assert spec == build(name).spec
+    assert spec.needs <= {"saliency", "strong_view", "second_view", "valid", "offline_labels"}
+    assert spec.geometry in ("pad16", "stretch") and spec.norm in ("max", "none")
+
+
+@pytest.mark.parametrize("classes", [1, 20, 80])
+@pytest.mark.parametrize("size", [(65, 47), (1, 1), (33, 130), (64, 64)])
+def test_cam_shape_range_and_present_classes(name, classes, size):
+    net = build(name, classes).eval()
+    y = torch.zeros(classes)
+    y[[0, -1]] = 1
+    acc, cam = cam_of(net, size, y)
+    grid = grid_size(size, net.spec.geometry)
+    assert acc.shape[0] in (classes, classes + 1) and acc.shape[1:] == grid and acc.dtype == torch.float32
+    rows = int(y.sum()) + net.spec.bg_map
+    assert cam.shape == (rows, *grid) and cam.dtype == torch.float32
+    assert torch.isfinite(cam).all() and cam.min() >= 0 and cam.max() <= 1
+
+
+@pytest.mark.parametrize("present", [[], [2], [0, 1, 2, 3]])
+def test_rows_are_the_present_classes(name, present):
+    net = build(name).eval()
+    y = torch.zeros(4)
+    y[present] = 1
+    acc, cam = cam_of(net, (40, 56), y)
+    assert len(cam) == len(present) + net.spec.bg_map
+    # A class's row does not depend on which other classes are asked for.
+    all_rows = net.finalise(acc, 2, torch.ones(4), aux_for(net, (40, 56)))
+    assert torch.equal(cam[net.spec.bg_map :], all_rows[net.spec.bg_map :][present])
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-12, 1e4])
+def test_flat_maps_are_legal(name, value):
+    net = build(name).eval()
+    acc, _ = cam_of(net, (20, 28), torch.ones(4))
+    cam = net.finalise(torch.full_like(acc, value), 4, torch.ones(4), aux_for(net, (20, 28)))
+    assert torch.isfinite(cam).all() and cam.min() >= 0 and cam.max() <= 1
+
+
+def test_seed_maps_are_mirror_equivariant(name):
+    net = build(name).eval()
+    image, y = torch.randn(1, 3, 64, 64), torch.ones(1, 4)
+    plain = net.seed_maps(views_of(image), y, (16, 16))
+    mirrored = net.seed_maps(views_of(image.flip(-1)), y, (16, 16))
+    assert torch.allclose(plain.flip(-1), mirrored, atol=1e-4 * plain.abs().max())
+
+
+def test_seed_maps_do_not_depend_on_the_batch(name):
+    net = build(name).eval()
+    images, y = torch.randn(3, 3, 48, 40), torch.eye(4)[:3]
+    together = net.seed_maps(views_of(images), y, (12, 10))
+    alone = [net.seed_maps(views_of(images[[i]]), y[[i]], (12, 10)) for i in range(3)]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-4 * together.abs().max())
+
+
+def test_eval_is_deterministic_and_train_returns(name):
+    net = build(name)
+    batch = make_batch()
+    net.eval()
+    first, second = (net(batch, net.loss_want) for _ in range(2))
+    for key in net.loss_want:
+        assert torch.equal(getattr(first, key), getattr(second, key))
+    assert net.train().training and not any(m.training for m in net.eval().modules())
+
+
+LEGAL = {
+    "ordinary": {},
+    "all classes": {"y": torch.ones(2, 4)},
+    "no class": {"y": torch.zeros(2, 4)},
+    "no foreground pixel": {"label": torch.zeros(2, 64, 64, dtype=torch.uint8)},
+    "no background pixel": {"label": torch.full((2, 64, 64), 3, dtype=torch.uint8)},
+    "all ignored": {"label": torch.full((2, 64, 64), 255, dtype=torch.uint8)},
+}
+
+
+@pytest.mark.parametrize("case", LEGAL)
+@pytest.mark.parametrize("options", [{}, SCRATCH], ids=["published", "scratch"])
+def test_loss_and_gradients_are_finite(name, case, options):
+    net = build(name, options=options).train()
+    losses = step(net, make_batch(**LEGAL[case]))
+    assert all(torch.isfinite(v) and v.ndim == 0 for v in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("options", [{}, SCRATCH], ids=["published", "scratch"])
+def test_param_groups_are_what_gets_gradients(name, options):
+    net = build(name, options=options).train()
+    step(net, make_batch())
+    groups = net.param_groups({})
+    in_groups = [p for g in groups for p in g["params"]]
+    assert len(in_groups) == len({id(p) for p in in_groups})
+    with_gradient = {id(p) for p in net.parameters() if p.grad is not None}
+    assert {id(p) for p in in_groups} == with_gradient
+    assert all(set(g) == {"params", "lr_scale", "weight_decay"} for g in groups)
+
+
+def test_half_precision_step_is_finite(name):
+    net = build(name, options=SCRATCH).to(memory_format=torch.channels_last)
+    batch = make_batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = net.loss(batch, net(batch, net.loss_want), 0)
+        seeds = net.eval().seed_maps(views_of(batch["image"]), batch["y"], (16, 16))
+    losses["total"].backward()
+    assert losses["total"].dtype == seeds.dtype == torch.float32
+    assert all(torch.isfinite(p.grad).all() for g in net.param_groups() for p in g["params"])
+
+
+def test_frozen_stem_never_moves(name):
+    net = build(name, options={"bn": "train"}).train()
+    before = {k: v.clone() for m in net.backbone.stem() for k, v in m.state_dict().items()}
+    step(net, make_batch())
+    assert not any(p.requires_grad for m in net.backbone.stem() for p in m.parameters())
+    after = {k: v for m in net.backbone.stem() for k, v in m.state_dict().items()}
+    assert all(torch.equal(after[k], before[k]) for k in before)
+
+
+def test_forward_computes_only_what_is_asked(name):
+    net = build(name)
+    out = net(make_batch(), frozenset({"maps"}))
+    assert out.logits is None and out.features == {} and out.maps.shape[:2] in ((2, 4), (2, 5))
+    assert net(make_batch(), frozenset({"features"})).maps is None
+
+
+def test_pixel_logits_have_background_first(name):
+    net = build(name)
+    out = net(make_batch(), frozenset({"maps"}))
+    logits = net.pixel_logits(out)
+    assert logits.shape == (2, 5, *out.maps.shape[-2:])
+    assert torch.equal(logits[:, 1:], out.maps[:, -4:])
+
+
+def test_save_and_load(name, tmp_path):
+    net = build(name, options={"bn": "train"}).train()
+    step(net, make_batch())
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    torch.manual_seed(9)
+    again = methods.get(name)(4, "resnet_small", {"bn": "train"})
+    again.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    y = torch.tensor([1.0, 0, 1, 0])
+    assert torch.equal(cam_of(net.eval(), (40, 33), y)[1], cam_of(again.eval(), (40, 33), y)[1])
+
+
+def test_backbone_weights_load_strictly(name):
+    source, net = build(name), build(name, 7)
+    state = {k: v + 1 for k, v in source.backbone.state_dict().items()}
+    net.load_backbone(state)
+    assert torch.equal(net.backbone.conv1.weight, state["conv1.weight"])
+    state.pop("conv1.weight")
+    with pytest.raises(UserError, match="missing"):
+        net.load_backbone(state)
+
+
+def test_unknown_method_lists_the_known():
+    for ask in (methods.get, methods.module_path):
+        with pytest.raises(UserError, match="amn, cam"):
+            ask("nosuch")
+
+
+def test_module_path_imports_nothing():
+    code = "import sys, wsss.methods as m; print(m.module_path('amn'), 'torch' in sys.modules)"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.split() == ["wsss.methods.amn", "False"]

@@ -1,0 +1,139 @@
+"""ImageNet weights: conversion, strict checks, and the file that comes out."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from wsss.errors import UserError
+from wsss.nets import weights
+
+DATA = os.environ.get("WSSS_TEST_DATA")
+
+
+@pytest.fixture(scope="module")
+def state():
+    torch.manual_seed(0)
+    return torchvision.models.resnet18(weights=None).state_dict()
+
+
+def saved(path, state):
+    torch.save(state, path)
+    return path
+
+
+def test_registry_agrees_with_torchvision():
+    for name, entry in weights.WEIGHTS.items():
+        enum = torchvision.models.get_model_weights(name)
+        assert entry["url"] == enum.IMAGENET1K_V1.url
+        assert entry["url"].endswith(f"-{entry['sha256_prefix']}.pth")
+
+
+def test_local_float16_file_becomes_float32(tmp_path, state):
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    source = saved(tmp_path / "r18.pth", half)
+    target = weights.fetch("resnet18", tmp_path / "out/resnet18.safetensors", local=source)
+    loaded = weights.load(target, "resnet18")
+    assert set(loaded) == set(state)
+    assert all(value.dtype == torch.float32 for value in loaded.values() if value.is_floating_point())
+    assert torch.equal(loaded["conv1.weight"], half["conv1.weight"].float())
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert weights.read_metadata(target) == {
+        "source": "r18.pth",
+        "sha256": digest,
+        "architecture": "resnet18",
+    }
+    assert source.exists()
+
+
+def test_same_input_same_bytes(tmp_path, state):
+    source = saved(tmp_path / "r18.pth", state)
+    files = [weights.fetch("resnet18", tmp_path / f"{n}.safetensors", local=source) for n in range(4)]
+    assert len({path.read_bytes() for path in files}) == 1
+
+
+def test_download_is_checked_by_the_prefix_and_cleaned_up(tmp_path, state):
+    source = saved(tmp_path / "r18.pth", state)
+    prefix = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
+    target = tmp_path / "out/resnet18.safetensors"
+    weights.fetch("resnet18", target, urls=[source.as_uri()], sha256_prefix=prefix, progress=False)
+    assert os.listdir(target.parent) == ["resnet18.safetensors"]
+    assert weights.read_metadata(target)["source"] == source.as_uri()
+    with pytest.raises(UserError, match="should begin with f37072fd"):
+        weights.fetch("resnet18", tmp_path / "b/x.safetensors", urls=[source.as_uri()], retries=0)
+    assert os.listdir(tmp_path / "b") == []
+
+
+def test_a_safetensors_file_may_be_the_source(tmp_path, state):
+    first = weights.fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", state))
+    second = weights.fetch("resnet18", tmp_path / "b.safetensors", local=first)
+    assert torch.equal(weights.load(second, "resnet18")["fc.bias"], state["fc.bias"])
+
+
+def test_old_files_without_counters_and_without_classifier(tmp_path, state):
+    small = {
+        k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith("fc.")
+    }
+    target = weights.fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", small))
+    assert len(weights.load(target, "resnet18")) == len(small)
+
+
+def fails(tmp_path, state, words, name="resnet18"):
+    with pytest.raises(UserError, match=words) as caught:
+        weights.fetch(name, tmp_path / "out.safetensors", local=saved(tmp_path / "w.pth", state))
+    assert "w.pth" in str(caught.value)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_wrong_tensors_are_named(tmp_path, state):
+    fails(
+        tmp_path,
+        {k: v for k, v in state.items() if k != "layer1.0.conv1.weight"},
+        "1 tensors missing: layer1.0.conv1",
+    )
+    fails(tmp_path, {**state, "extra.weight": torch.ones(1)}, "1 tensors surplus: extra.weight")
+    fails(
+        tmp_path,
+        {**state, "conv1.weight": torch.ones(64, 3, 3, 3)},
+        r"conv1.weight \(64, 3, 3, 3\) instead of",
+    )
+    fails(tmp_path, {**state, "bn1.bias": torch.full((64,), float("nan"))}, "not finite: bn1.bias")
+    fails(tmp_path, state, "not ImageNet weights of resnet50", name="resnet50")
+    fails(tmp_path, {"state_dict": state}, "not a plain state dict")
+
+
+def test_damaged_hostile_missing_and_unknown(tmp_path):
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 nothing more")
+    with pytest.raises(UserError, match="damaged"):
+        weights.fetch("resnet18", tmp_path / "o", local=tmp_path / "cut.pth")
+    torch.save(os.system, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="damaged, or not weights"):
+        weights.fetch("resnet18", tmp_path / "o", local=tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="missing weights"):
+        weights.fetch("resnet18", tmp_path / "o", local=tmp_path / "none.pth")
+    with pytest.raises(UserError, match="choose resnet18, resnet50, resnet101"):
+        weights.fetch("vgg16", tmp_path / "o")
+    with pytest.raises(UserError, match="missing weights"):
+        weights.load(tmp_path / "none.safetensors", "resnet18")
+
+
+def test_load_refuses_another_architecture_and_a_cut_file(tmp_path, state):
+    target = weights.fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", state))
+    with pytest.raises(UserError, match="holds weights of resnet18, not resnet50"):
+        weights.load(target, "resnet50")
+    target.write_bytes(target.read_bytes()[:5000])
+    with pytest.raises(UserError, match="damaged"):
+        weights.load(target, "resnet18")
+
+
+@pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real ImageNet weights)")
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_real_weights(tmp_path, name):
+    local = Path(DATA) / f"weights/{name}_imagenet_fp16.pth"
+    loaded = weights.load(weights.fetch(name, tmp_path / "w.safetensors", local=local), name)
+    net = getattr(torchvision.models, name)(weights=None)
+    net.load_state_dict(loaded, strict=True)
+    with pytest.raises(UserError, match="not ImageNet weights of"):
+        weights.fetch("resnet101", tmp_path / "x.safetensors", local=local)

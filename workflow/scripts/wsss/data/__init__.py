@@ -1,0 +1,1 @@
+"""Datasets: every builder (demo, folder, voc) ends in one validated manifest."""

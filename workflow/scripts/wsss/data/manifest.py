@@ -1,0 +1,225 @@
+"""The manifest: one CSV row per image, the only description of a dataset that later stages read."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss.data.table import bad_id, listing, read_rows, split_list
+from wsss.errors import UserError
+from wsss.io.atomic import read_json, write_json, write_text
+from wsss.io.digest import sha256_bytes, sha256_file
+
+COLUMNS = ("id", "split", "image", "labels", "mask", "mask_train", "saliency")
+SPLITS = ("trainaug", "train", "val")
+HASH_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image as a builder found it: labels are still class names, nothing is checked yet.
+
+    Paths are absolute or relative to the dataset root.
+    """
+
+    id: str
+    splits: tuple[str, ...]
+    image: Path
+    labels: tuple[str, ...] = ()
+    mask: Path | None = None
+    mask_train: Path | None = None
+    saliency: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path | None, Path | None, Path | None, Path | None]:
+        """Image, mask, mask_train, saliency."""
+        return self.image, self.mask, self.mask_train, self.saliency
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a loaded dataset. `labels`: foreground class indices, 0-based, ascending; paths absolute."""
+
+    id: str
+    splits: tuple[str, ...]
+    image: Path
+    labels: tuple[int, ...]
+    mask: Path | None
+    mask_train: Path | None
+    saliency: Path | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset as every stage sees it. `classes` are foreground only; in masks 0 = background, k + 1 = class k."""
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    records: tuple[Record, ...]
+    allow_unlabelled: bool
+    digest: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of foreground classes."""
+        return len(self.classes)
+
+    def split(self, name: str) -> tuple[Record, ...]:
+        """Records of `trainaug`, `train`, `val`, or `all`, in manifest order.
+
+        Raises:
+            UserError: there is no such split name.
+        """
+        if name == "all":
+            return self.records
+        if name not in SPLITS:
+            raise UserError(f"{self.name}: there is no split {name!r}; use all, {', '.join(SPLITS)}")
+        return tuple(record for record in self.records if name in record.splits)
+
+    def has_split(self, name: str) -> bool:
+        """Whether at least one record belongs to the split."""
+        return len(self.split(name)) > 0
+
+    def multi_hot(self, record: Record) -> np.ndarray:
+        """Image labels as (C,) float32 of 0 and 1."""
+        target = np.zeros(self.num_classes, np.float32)
+        target[list(record.labels)] = 1
+        return target
+
+
+def write_manifest(
+    folder: str | Path,
+    *,
+    name: str,
+    root: str | Path,
+    classes: Sequence[str],
+    rows: Iterable[Row],
+    allow_unlabelled: bool = False,
+    builder: dict[str, Any] | None = None,
+) -> Dataset:
+    """Write `folder/manifest.csv` and, last, `folder/dataset.json`; return the dataset as loaded back.
+
+    The rows are expected to have gone through `wsss.data.validate.validate`. Paths below `root` are stored relative
+    to it, and so is `root` where it lies below `folder`. The digest covers the table and the content of every file:
+    any changed pixel changes dataset.json.
+
+    Raises:
+        UserError: an id that cannot serve as a file name (row and id named), or the folder cannot be written.
+    """
+    folder, root, rows = _absolute(folder), _absolute(root), list(rows)
+    table = _table(rows, root, list(classes))
+    counts = Counter(split for row in rows for split in row.splits)
+    info = {
+        "name": name,
+        "root": _relative(root, folder),
+        "classes": list(classes),
+        "allow_unlabelled": bool(allow_unlabelled),
+        "counts": {"all": len(rows), **{split: counts[split] for split in SPLITS}},
+        "digest": _content_digest(table, rows, root),
+        "builder": builder or {},
+    }
+    write_text(folder / "manifest.csv", table)
+    write_json(folder / "dataset.json", info)
+    return load_manifest(folder / "manifest.csv")
+
+
+def load_manifest(manifest_csv: str | Path) -> Dataset:
+    """Read manifest.csv and the dataset.json beside it.
+
+    Raises:
+        UserError: missing or damaged files; every bad row (id, split, class, no image, doubled id) with its line.
+    """
+    path = _absolute(manifest_csv)
+    info = _read_info(path.parent / "dataset.json")
+    root = _absolute(path.parent / info["root"])
+    index = {name: k for k, name in enumerate(info["classes"])}
+    rows = read_rows(path, COLUMNS)
+    problems = _faults(rows, index)
+    if problems:
+        raise UserError(listing(f"{path}: damaged; run the dataset stage again", problems))
+    records = tuple(_record(cells, root, index) for _, cells in rows)
+    return Dataset(
+        info["name"], root, tuple(info["classes"]), records, info["allow_unlabelled"], info["digest"]
+    )
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(path))  # unlike Path.resolve: symbolic links stay as the user wrote them
+
+
+def _relative(path: Path, base: Path) -> str:
+    absolute = _absolute(path)
+    return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
+
+
+def _table(rows: Sequence[Row], root: Path, classes: list[str]) -> str:
+    faults = [f"row {n}: id {row.id!r} {bad_id(row.id)}" for n, row in enumerate(rows, 1) if bad_id(row.id)]
+    if faults:
+        raise UserError(listing("manifest: an id must serve as a file name; rename these", faults))
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        image, *others = (_relative(root / path, root) if path else "" for path in row.files)
+        labels = ";".join(sorted(set(row.labels), key=classes.index))
+        writer.writerow([row.id, ";".join(row.splits), image, labels, *others])
+    return out.getvalue()
+
+
+def _content_digest(table: str, rows: Sequence[Row], root: Path) -> str:
+    paths = [root / path for row in rows for path in row.files if path]
+    with ThreadPoolExecutor(HASH_THREADS) as pool:
+        parts = list(pool.map(sha256_file, paths))
+    return sha256_bytes("\n".join([sha256_bytes(table.encode()), *parts]).encode())
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    info = read_json(path)
+    missing = sorted({"name", "root", "classes", "allow_unlabelled", "digest"} - set(info))
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(missing)}; run the dataset stage again")
+    return info
+
+
+def _faults(rows: Sequence[tuple[int, dict[str, str]]], index: dict[str, int]) -> list[str]:
+    faults: list[str] = []
+    first_line: dict[str, int] = {}
+    for line, cells in rows:
+        where = f"line {line} (id {cells['id']!r})"
+        if cells["id"] in first_line:
+            faults.append(f"{where}: the id is already used in line {first_line[cells['id']]}")
+        first_line.setdefault(cells["id"], line)
+        faults += [f"{where}: {fault}" for fault in _row_faults(cells, index)]
+    return faults
+
+
+def _row_faults(cells: dict[str, str], index: dict[str, int]) -> list[str]:
+    reason = bad_id(cells["id"])
+    return [
+        *([f"the id {reason}"] if reason else []),
+        *([] if cells["image"] else ["no image"]),
+        *(f"unknown split {name!r}" for name in split_list(cells["split"]) if name not in SPLITS),
+        *(f"unknown class {name!r}" for name in split_list(cells["labels"]) if name not in index),
+    ]
+
+
+def _record(cells: dict[str, str], root: Path, index: dict[str, int]) -> Record:
+    mask, mask_train, saliency = (root / cells[column] if cells[column] else None for column in COLUMNS[4:])
+    labels = tuple(sorted({index[name] for name in split_list(cells["labels"])}))
+    return Record(
+        cells["id"],
+        split_list(cells["split"]),
+        root / cells["image"],
+        labels,
+        mask,
+        mask_train,
+        saliency,
+    )

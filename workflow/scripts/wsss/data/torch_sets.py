@@ -1,0 +1,97 @@
+"""Torch datasets over manifest records: training samples and images for inference."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from wsss.data.manifest import Dataset, Record
+from wsss.data.transforms import draw_geometry, normalise, resize_image
+from wsss.errors import UserError
+from wsss.io.images import read_image
+from wsss.io.masks import read_mask
+
+LabelPath = Callable[[Record], Path]
+
+
+class TrainingSet(TorchDataset):
+    """Augmented training samples; `self[(index, seed)]` is a pure function of record and seed.
+
+    Gives dict(image (3, S, S) float32, y (C,) float32, id) and, where asked for, label (S, S) uint8
+    (255 = ignore), saliency (1, S, S) float32 in [0, 1], valid (1, S, S) float32.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        records: tuple[Record, ...],
+        augmentation: dict[str, Any],
+        label_path: LabelPath | None = None,
+        needs: frozenset[str] = frozenset(),
+    ) -> None:
+        self.dataset, self.records, self.augmentation = dataset, records, augmentation
+        self.label_path, self.needs = label_path, needs
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        index, seed = key
+        record = self.records[index]
+        image = read_image(record.image)
+        geometry = draw_geometry(image.shape[:2], self.augmentation, np.random.default_rng(seed))
+        sample: dict[str, Any] = {
+            "id": record.id,
+            "image": torch.from_numpy(geometry.image(image)),
+            "y": torch.from_numpy(self.dataset.multi_hot(record)),
+        }
+        if self.label_path is not None:
+            label = _same_size(read_mask(self.label_path(record)), image, self.label_path(record))
+            sample["label"] = torch.from_numpy(geometry.label(label))
+        if "saliency" in self.needs:
+            saliency = _same_size(read_mask(record.saliency), image, record.saliency)
+            sample["saliency"] = torch.from_numpy(geometry.soft_map(saliency))
+        if "valid" in self.needs:
+            sample["valid"] = torch.from_numpy(geometry.valid())
+        return sample
+
+
+class InferenceSet(TorchDataset):
+    """Whole images at several scales.
+
+    `self[i]` gives dict(id, index, size (H, W), scales: one (3, h, w) float32 normalised a scale).
+    """
+
+    def __init__(self, dataset: Dataset, records: tuple[Record, ...], scales: list[float]) -> None:
+        self.dataset, self.records, self.scales = dataset, records, scales
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self.records[index]
+        image = read_image(record.image)
+        size = image.shape[:2]
+        return {
+            "id": record.id,
+            "index": index,
+            "size": tuple(size),
+            "y": torch.from_numpy(self.dataset.multi_hot(record)),
+            "scales": [torch.from_numpy(normalise(resize_image(image, scaled(size, s)))) for s in self.scales],
+        }
+
+
+def scaled(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
+    """`size_hw` times `scale`, rounded as Python rounds, at least 1."""
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
+def _same_size(values: np.ndarray, image: np.ndarray, path: Path | None) -> np.ndarray:
+    if values.shape != image.shape[:2]:
+        raise UserError(
+            f"{path}: size {values.shape} differs from its image's {image.shape[:2]} (height, width); make it again"
+        )
+    return values

@@ -1,0 +1,102 @@
+"""Training geometry: resize, flip and crop drawn once per sample and applied alike to image and maps.
+
+Order as published: resize (bicubic for images, nearest for labels), flip, normalise, crop. A crop larger
+than the image places it at a random offset in the canvas; padding is 0 after normalisation (the mean
+colour) for images and `fill` for maps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> (3, H, W) float32 with ImageNet mean and deviation taken out."""
+    return np.ascontiguousarray(((image.astype(np.float32) / 255.0 - MEAN) / STD).transpose(2, 0, 1))
+
+
+def resize_image(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Bicubic (PIL) resize of (H, W[, 3]) uint8."""
+    if image.shape[:2] == tuple(size_hw):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size_hw[1], size_hw[0]), Image.Resampling.BICUBIC))
+
+
+def resize_label(label: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Nearest (PIL) resize of (H, W) uint8; at 1/s it picks source pixel s*i + s/2."""
+    if label.shape == tuple(size_hw):
+        return label
+    return np.asarray(Image.fromarray(label).resize((size_hw[1], size_hw[0]), Image.Resampling.NEAREST))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One draw of the augmentation: size after resize, flip, and where the crop window lies."""
+
+    size_hw: tuple[int, int]
+    flip: bool
+    crop: int
+    offset_yx: tuple[int, int]  # window's origin in the resized image; negative: the image lies inside the canvas
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 -> (3, crop, crop) float32 normalised, padding 0."""
+        resized = self._flipped(resize_image(image, self.size_hw))
+        return self._crop(normalise(resized), 0.0)
+
+    def label(self, label: np.ndarray, fill: int = 255) -> np.ndarray:
+        """(H, W) uint8 -> (crop, crop) uint8, nearest, padding `fill`."""
+        return self._crop(self._flipped(resize_label(label, self.size_hw))[None], fill)[0]
+
+    def soft_map(self, values: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 map (saliency) -> (1, crop, crop) float32 in [0, 1], bicubic, padding 0."""
+        resized = self._flipped(resize_image(values, self.size_hw))
+        return self._crop(resized[None].astype(np.float32) / 255.0, 0.0)
+
+    def valid(self) -> np.ndarray:
+        """(1, crop, crop) float32: 1 where the image is, 0 in padding."""
+        return self._crop(np.ones((1, *self.size_hw), np.float32), 0.0)
+
+    def _flipped(self, array: np.ndarray) -> np.ndarray:
+        return array[:, ::-1] if self.flip else array
+
+    def _crop(self, array: np.ndarray, fill: float) -> np.ndarray:
+        canvas = np.full((array.shape[0], self.crop, self.crop), fill, array.dtype)
+        y, x = self.offset_yx
+        top, left = max(-y, 0), max(-x, 0)
+        part = array[:, max(y, 0) : y + self.crop, max(x, 0) : x + self.crop]
+        canvas[:, top : top + part.shape[1], left : left + part.shape[2]] = part
+        return canvas
+
+
+def draw_geometry(size_hw: tuple[int, int], settings: dict, rng: np.random.Generator) -> Geometry:
+    """Draw one augmentation.
+
+    Args:
+        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]} or {}), `flip` (probability), `crop`.
+    """
+    target = _draw_size(size_hw, settings.get("resize", {}), rng)
+    flip = bool(rng.random() < settings["flip"])
+    crop = settings["crop"]
+    offset = tuple(_draw_offset(side, crop, rng) for side in target)
+    return Geometry(target, flip, crop, offset)
+
+
+def _draw_size(size_hw: tuple[int, int], resize: dict, rng: np.random.Generator) -> tuple[int, int]:
+    if "long_side" in resize:
+        low, high = resize["long_side"]
+        factor = int(rng.integers(low, high + 1)) / max(size_hw)
+    elif "scale" in resize:
+        factor = rng.uniform(*resize["scale"])
+    else:
+        return size_hw
+    return max(1, round(size_hw[0] * factor)), max(1, round(size_hw[1] * factor))
+
+
+def _draw_offset(side: int, crop: int, rng: np.random.Generator) -> int:
+    """Window origin: uniform inside a larger image; minus a uniform margin for a smaller one."""
+    spare = side - crop
+    return int(rng.integers(0, spare + 1)) if spare >= 0 else -int(rng.integers(0, -spare + 1))

@@ -1,0 +1,1 @@
+"""Files on disk: atomic writes, images, masks, CAMs, indexes, journals, run records."""

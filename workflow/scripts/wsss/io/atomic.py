@@ -1,0 +1,81 @@
+"""Write to a temporary name, then `os.replace`: no file is ever half-written under its final name."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wsss.errors import UserError
+
+_MENDS = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again (finished work is kept)",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another folder (snakemake --directory)",
+    errno.EACCES: "no permission to write here; change the folder's owner or mode",
+    errno.EPERM: "no permission to write here; change the folder's owner or mode",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+}
+
+
+@contextlib.contextmanager
+def explain_os_errors(path: Path) -> Iterator[None]:
+    """Turn the OSErrors a user can mend (full, read-only, no permission) into UserErrors naming `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MENDS:
+            raise UserError(f"{path}: cannot write: {_MENDS[error.errno]}") from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and moved to `path`, else removed.
+
+    Raises:
+        UserError: the disk is full or read-only, or permission is missing.
+    """
+    path = Path(path)
+    temp = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temp
+            with open(temp, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temp, path)
+        finally:
+            temp.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` atomically."""
+    with atomic_path(path) as temp:
+        temp.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 `text` atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, obj: Any) -> None:
+    """Write `obj` as JSON with sorted keys, so that equal content is equal bytes."""
+    write_text(path, json.dumps(obj, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; run the stage that writes it again") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); delete it and run the same command again") from error

@@ -1,0 +1,50 @@
+"""Trained networks as safetensors: nothing but tensors and plain facts, no pickle."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from wsss.errors import UserError
+from wsss.io.atomic import atomic_path, write_text
+
+
+def save_model(path: str | Path, network: torch.nn.Module, **facts: Any) -> None:
+    """Write the network's state dict; `facts` (plain data) go into the header."""
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
+    with atomic_path(path) as temp:
+        save_file(state, temp, metadata={"facts": json.dumps(facts, sort_keys=True)})
+
+
+def load_model(path: str | Path, network: torch.nn.Module) -> dict[str, Any]:
+    """Load a state dict strictly into `network`; returns the facts stored with it.
+
+    Raises:
+        UserError: missing or damaged file, or tensors of another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as handle:
+            state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            facts = json.loads((handle.metadata() or {}).get("facts", "{}"))
+    except (FileNotFoundError, SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable model ({error}); run the stage that trains it again") from error
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise UserError(f"{path}: holds another network than the recipe's: {error}") from error
+    return facts
+
+
+def write_history(path: str | Path, history: list[dict[str, float]]) -> None:
+    """Write a training's history as CSV: step, lr, total, then the named losses."""
+    names = list(dict.fromkeys(name for row in history for name in row))
+    out = io.StringIO()
+    table = csv.DictWriter(out, names, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in row.items()} for row in history)
+    write_text(path, out.getvalue())

@@ -1,0 +1,29 @@
+"""The methods by name. Names map to "module:Class" strings and are imported when asked for, so that adding
+or editing one method touches no other."""
+
+from importlib import import_module
+
+from wsss.errors import UserError
+
+METHODS = {
+    "cam": "wsss.methods.cam:CAM",
+    "amn": "wsss.methods.amn:AMN",
+}
+
+
+def _entry(name: str) -> tuple[str, str]:
+    if name not in METHODS:
+        raise UserError(f"net: {name!r} is not a known method; choose one of {', '.join(sorted(METHODS))}")
+    module, _, cls = METHODS[name].partition(":")
+    return module, cls
+
+
+def get(name: str) -> type:
+    """The Method subclass called `name`. Raises UserError, listing the names, if there is none."""
+    module, cls = _entry(name)
+    return getattr(import_module(module), cls)
+
+
+def module_path(name: str) -> str:
+    """Dotted module of a method, without importing it; code digests start here and follow its imports."""
+    return _entry(name)[0]

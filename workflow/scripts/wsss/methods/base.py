@@ -1,0 +1,166 @@
+"""The contract between the engine and a method, and the small functions methods share.
+
+docs/method_contract.md shows how each published method maps onto these hooks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.nets.backbones import load_pretrained
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the engine must know about a method; it never asks for the class name."""
+
+    stride: int  # of the maps, in input pixels
+    bg_map: bool = False  # finalise puts a background map before the class maps
+    needs: frozenset[str] = frozenset()  # of saliency, strong_view, second_view, valid, offline_labels
+    aux: frozenset[str] = frozenset()  # per-image artefacts finalise needs, such as ir_labels
+    geometry: str = "pad16"  # grid of the stored CAM: "pad16" | "stretch" (wsss.io.cams.grid_size)
+    norm: str = "max"  # readers divide by each class's maximum after resizing, or "none"
+    size_multiple: int = 1  # seed_maps wants image sides that are multiples of this
+
+
+@dataclass
+class CamOut:
+    """One forward pass: only what was asked for is filled in.
+
+    logits (B, C) image-level; maps (B, C or C+1, h, w) per-pixel logits, background first where native;
+    features by name; attention (layers, B, tokens, tokens); views: outputs of further views of the batch
+    ("second", "strong") or of a teacher ("teacher").
+    """
+
+    logits: Tensor | None = None
+    maps: Tensor | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
+    attention: Tensor | None = None
+    views: dict[str, "CamOut"] = field(default_factory=dict)
+
+
+class Method(nn.Module):
+    """One family of networks. `num_classes` counts foreground classes (C); background is index 0.
+
+    A training batch is a dict: image (B, 3, S, S) float32 normalised, y (B, C) float32 multi-hot, id list of
+    str and, where spec.needs says so: label (B, S, S) uint8 with 255 = ignore (offline_labels), saliency
+    (B, 1, S, S) and valid (B, 1, S, S) float32 in [0, 1], second and strong (B, 3, s, s) further views.
+    """
+
+    defaults: Mapping = {}  # options the method reads; other keys of `options` belong to the training loop
+    loss_want: frozenset[str] = frozenset({"logits"})  # what `loss` needs from forward
+
+    def __init__(self, num_classes: int, backbone: str, options: Mapping | None = None):
+        """Build the network with random weights drawn from torch's global generator (the caller seeds it)."""
+        super().__init__()
+        self.num_classes = num_classes
+        self.options = {**self.defaults, **(options or {})}
+
+    @classmethod
+    def spec_for(cls, options: Mapping | None = None) -> Spec:
+        """The Spec under these options, known before any network is built."""
+        raise NotImplementedError
+
+    @property
+    def spec(self) -> Spec:
+        return self.spec_for(self.options)
+
+    def load_backbone(self, state: Mapping[str, Tensor]) -> None:
+        """Load pretrained backbone weights strictly. Raises UserError on any mismatch."""
+        load_pretrained(self.backbone, state)
+
+    def param_groups(self, options: Mapping | None = None) -> list[dict]:
+        """Trainable parameters as [{"params": list, "lr_scale": float, "weight_decay": float | None}].
+
+        None means the optimiser's weight decay. `options` overrides those given at construction.
+        """
+        raise NotImplementedError
+
+    def forward(self, batch: Mapping, want: frozenset[str] = frozenset({"logits"})) -> CamOut:
+        """Compute what `want` names out of logits, maps, features, attention (and views the loss needs).
+
+        Needs batch["image"], and batch["y"] where the network is conditioned on labels.
+        """
+        raise NotImplementedError
+
+    def loss(self, batch: Mapping, out: CamOut, step: int) -> dict[str, Tensor]:
+        """Scalars by name with "total" to minimise; out = self(batch, self.loss_want).
+
+        Finite, with finite gradients, for every legal batch.
+        """
+        raise NotImplementedError
+
+    def seed_maps(self, views: Tensor, y: Tensor, grid: Sequence[int]) -> Tensor:
+        """Maps of ONE scale, flips combined, un-normalised, in the method's own domain, on `grid`.
+
+        views (2B, 3, H, W): B images, then the same B mirrored; y (B, C) float. Returns
+        (B, C or C+1, gh, gw) float32, which the engine sums over scales.
+        """
+        raise NotImplementedError
+
+    def finalise(self, acc: Tensor, n_scales: int, y: Tensor, aux: Mapping) -> Tensor:
+        """From the sum over scales to the stored CAM of one image.
+
+        acc (C or C+1, gh, gw); y (C,); aux: per-image artefacts by the names in spec.aux. Returns
+        (K, gh, gw) float32 in [0, 1], rows = present classes ascending, K = 0 allowed; with spec.bg_map
+        one more row, the background, comes first.
+        """
+        raise NotImplementedError
+
+    def pixel_logits(self, out: CamOut) -> Tensor:
+        """(B, C+1, h, w) logits, background first, from an output that holds maps.
+
+        Default for maps without background: constant background logit 0, so that one present class has
+        probability sigmoid(z). Callers then mask absent classes with -inf.
+        """
+        if out.maps.shape[1] == self.num_classes + 1:
+            return out.maps
+        return torch.cat([torch.zeros_like(out.maps[:, :1]), out.maps], dim=1)
+
+    def after_step(self, step: int) -> None:
+        """Called after every optimiser step: moving averages and the like. Does nothing by default."""
+
+
+def trainable(*modules: nn.Module) -> list[nn.Parameter]:
+    """Parameters of `modules` that take part in training."""
+    return [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def group(params: list[nn.Parameter], lr_scale: float = 1.0, weight_decay: float | None = None) -> dict:
+    """One entry of param_groups."""
+    return {"params": params, "lr_scale": float(lr_scale), "weight_decay": weight_decay}
+
+
+def present(y: Tensor) -> Tensor:
+    """y (C,) multi-hot -> indices of the present classes, ascending (K,)."""
+    return torch.nonzero(y > 0).flatten()
+
+
+def flip_pair_sum(maps: Tensor) -> Tensor:
+    """(2B, c, h, w), last B of mirrored images -> (B, c, h, w): each map plus its mirror's, un-mirrored."""
+    plain, mirrored = maps.chunk(2)
+    return plain + mirrored.flip(-1)
+
+
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear resize (align_corners=False) of (B, c, h, w)."""
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def normalise_max(maps: Tensor, eps: float = 1e-5) -> Tensor:
+    """Non-negative (K, h, w) divided by each map's maximum + eps."""
+    return maps / (maps.amax((-2, -1), keepdim=True) + eps)
+
+
+def min_max(maps: Tensor, eps: float = 1e-5) -> Tensor:
+    """(K, h, w) stretched to [0, 1) per map."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    return (maps - low) / (high - low + eps)
+
+
+def multilabel_soft_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean over batch and classes of the binary cross-entropy; logits, y (B, C)."""
+    return F.multilabel_soft_margin_loss(logits.float(), y)

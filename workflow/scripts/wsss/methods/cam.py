@@ -1,0 +1,80 @@
+"""Class activation maps (Zhou et al., CVPR 2016) as IRN (CVPR 2019) trains and extracts them."""
+
+import torch
+from torch import Tensor, nn
+
+from wsss.methods.base import (
+    CamOut,
+    Method,
+    Spec,
+    flip_pair_sum,
+    group,
+    multilabel_soft_margin,
+    normalise_max,
+    present,
+    resize,
+    trainable,
+)
+from wsss.nets.backbones import STRIDES, build_backbone, freeze
+
+
+class CAM(Method):
+    """ResNet, global average pooling, 1x1 classifier without bias.
+
+    Options: detach "layer2" (no gradient reaches layer2 or anything before it) | "none"; freeze_stem;
+    bn "frozen" | "train"; output_stride 8 | 16 | 32; head_lr_scale (learning rate of the classifier over
+    that of the backbone). Nets trained from scratch want detach none, freeze_stem false, bn train.
+    """
+
+    defaults = {
+        "detach": "layer2",
+        "freeze_stem": True,
+        "bn": "frozen",
+        "output_stride": 16,
+        "head_lr_scale": 10.0,
+    }
+
+    def __init__(self, num_classes, backbone, options=None):
+        super().__init__(num_classes, backbone, options)
+        strides = STRIDES[self.options["output_stride"]]
+        self.backbone = build_backbone(backbone, strides, bn=self.options["bn"])
+        self.classifier = nn.Conv2d(self.backbone.out_channels[-1], num_classes, 1, bias=False)
+        # Freezing all that lies before the cut equals cutting the gradient there: SGD skips parameters
+        # without gradient, weight decay included.
+        if self.options["detach"] == "layer2":
+            freeze([*self.backbone.stem(), self.backbone.layer1, self.backbone.layer2])
+        elif self.options["freeze_stem"]:
+            freeze(self.backbone.stem())
+
+    @classmethod
+    def spec_for(cls, options=None):
+        return Spec(stride={**cls.defaults, **(options or {})}["output_stride"])
+
+    def param_groups(self, options=None):
+        scale = {**self.options, **(options or {})}["head_lr_scale"]
+        return [group(trainable(self.backbone)), group(trainable(self.classifier), scale)]
+
+    def forward(self, batch, want=frozenset({"logits"})):
+        features = self.backbone(batch["image"])
+        out = CamOut()
+        if "maps" in want:
+            out.maps = self.classifier(features[-1])
+        if "logits" in want:
+            pooled = features[-1].mean((-2, -1), keepdim=True)
+            out.logits = self.classifier(pooled).flatten(1)
+        if "features" in want:
+            out.features = {f"x{i}": tap for i, tap in enumerate(features, start=1)}
+        return out
+
+    def loss(self, batch, out, step):
+        return {"total": multilabel_soft_margin(out.logits, batch["y"])}
+
+    @torch.no_grad()
+    def seed_maps(self, views, y, grid):
+        """ReLU before every sum, of the flip pair and of the scales."""
+        maps = self({"image": views}, frozenset({"maps"})).maps.float()
+        return resize(flip_pair_sum(maps.relu()), grid)
+
+    def finalise(self, acc: Tensor, n_scales, y, aux):
+        """Present classes, each divided by its maximum + 1e-5."""
+        return normalise_max(acc[present(y)])

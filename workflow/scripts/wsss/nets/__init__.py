@@ -1,0 +1,1 @@
+"""Networks: backbones, per-pixel heads, DeepLab-V2, pretrained weights."""

@@ -1,0 +1,151 @@
+"""ResNet trunks with configurable strides and dilations, in torchvision's key layout."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from wsss.errors import UserError
+
+# Strides of layer2, layer3, layer4 for each output stride.
+STRIDES = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d that uses its running statistics even in training while `frozen` is set."""
+
+    frozen = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.frozen:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+class ResNet(nn.Module):
+    """ResNet without its classifier: image (B, 3, H, W) -> list of five feature maps x1..x5.
+
+    x1 is taken after the max-pool (stride 4), x2..x5 after layer1..layer4; `out_channels[i]` is the
+    width of tap i. Every stride-2 step maps n to (n - 1) // 2 + 1. Keys are torchvision's without
+    `fc.*`. Random initial values come from torch's global generator, which the caller seeds.
+    """
+
+    def __init__(self, block, blocks, width=64, strides=STRIDES[16], dilations=(1, 1, 1), bn="frozen"):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = BatchNorm(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.out_channels = [width] + [width * 2**i * block.expansion for i in range(4)]
+        settings = zip((1, *strides), (1, *dilations), strict=True)
+        for i, (stride, dilation) in enumerate(settings):
+            stage = _stage(block, blocks[i], self.out_channels[i], width * 2**i, stride, dilation)
+            self.add_module(f"layer{i + 1}", stage)
+        self.output_stride = 4 * strides[0] * strides[1] * strides[2]
+        self._init_weights()
+        if bn == "frozen":
+            freeze_statistics(self)
+        elif bn != "train":
+            raise UserError(f"bn: {bn!r} is not known; choose frozen or train")
+
+    def _init_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def stem(self) -> list[nn.Module]:
+        """The first convolution and its BatchNorm: what the published recipes keep frozen."""
+        return [self.conv1, self.bn1]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        taps = [self.maxpool(self.relu(self.bn1(self.conv1(image))))]
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            taps.append(layer(taps[-1]))
+        return taps
+
+
+def _stage(block, count: int, inplanes: int, planes: int, stride: int, dilation: int) -> nn.Sequential:
+    outplanes = planes * block.expansion
+    shortcut = None
+    if stride != 1 or inplanes != outplanes:
+        conv = nn.Conv2d(inplanes, outplanes, 1, stride=stride, bias=False)
+        shortcut = nn.Sequential(conv, BatchNorm(outplanes))
+    first = block(inplanes, planes, stride, shortcut, norm_layer=BatchNorm)
+    rest = [block(outplanes, planes, norm_layer=BatchNorm) for _ in range(count - 1)]
+    stage = nn.Sequential(first, *rest)
+    _dilate(stage, dilation)
+    return stage
+
+
+def _dilate(stage: nn.Module, dilation: int) -> None:
+    # Set afterwards because torchvision's BasicBlock takes no dilation; as in DeepLab, every 3x3
+    # convolution of the stage is dilated, the first block's too.
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            module.dilation = module.padding = (dilation, dilation)
+
+
+BACKBONES = {
+    "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
+    "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
+    "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
+    "resnet_small": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=32),
+}
+
+
+def build_backbone(name: str, strides=STRIDES[16], dilations=(1, 1, 1), bn: str = "frozen") -> ResNet:
+    """Build a trunk with random weights.
+
+    `strides` and `dilations` are those of layer2, layer3, layer4; the default has output stride 16
+    and no dilation (IRN). bn="frozen": running statistics are used in training too, scale and
+    offset stay trainable; bn="train": ordinary BatchNorm, for nets trained from scratch.
+    `resnet_small` is a ResNet-18 of half the width, without pretrained weights.
+    Raises UserError for an unknown name.
+    """
+    if name not in BACKBONES:
+        raise UserError(f"backbone: {name!r} is not known; choose one of {', '.join(BACKBONES)}")
+    return BACKBONES[name](strides=tuple(strides), dilations=tuple(dilations), bn=bn)
+
+
+def freeze_statistics(module: nn.Module) -> None:
+    """Fix the running statistics of every BatchNorm inside `module`."""
+    for child in module.modules():
+        if isinstance(child, BatchNorm):
+            child.frozen = True
+
+
+def freeze(modules: Iterable[nn.Module]) -> None:
+    """Stop training `modules`: no gradients, BatchNorm statistics fixed."""
+    for module in modules:
+        module.requires_grad_(False)
+        freeze_statistics(module)
+
+
+def load_pretrained(module: nn.Module, state: Mapping[str, Tensor], what: str = "weights") -> None:
+    """Load `state` into `module` strictly, without the ImageNet classifier `fc.*`; any float dtype.
+
+    Raises UserError, naming the first offending keys, when keys or shapes do not match.
+    """
+    given = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    own = {key: value for key, value in module.state_dict().items() if not _is_counter(key)}
+    missing = [key for key in own if key not in given]
+    unknown = [key for key in given if key not in own and not _is_counter(key)]
+    shapes = [
+        f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    found = {"missing": missing, "not expected": unknown, "of another shape": shapes}
+    faults = [f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in found.items() if keys]
+    if faults:
+        raise UserError(f"{what}: not for this network: {'; '.join(faults)}; take weights of its backbone")
+    with torch.no_grad():
+        for key, value in own.items():
+            value.copy_(given[key])
+
+
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")

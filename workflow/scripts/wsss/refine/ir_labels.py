@@ -1,0 +1,51 @@
+"""CAM -> two CRF-refined seeds -> IR labels, the supervision of IRN and AMN (IRN, CVPR 2019)."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from wsss.refine.background import argmax_index, background, to_class_ids
+from wsss.refine.crf import IRN_LABEL, CrfParams, label_crf_pair
+
+IGNORE = 255
+
+
+def seeds_pair(
+    image: np.ndarray,
+    cam: np.ndarray,
+    keys: Sequence[int],
+    t_fg: Mapping,
+    t_bg: Mapping,
+    params: CrfParams = IRN_LABEL,
+    bg_map: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The confident and the unsure seed of an image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        cam: (K, H, W) float32 in [0, 1] at image size; K = 0 gives background everywhere.
+        keys: 0-based foreground classes of the K rows.
+        t_fg, t_bg: background rules {"kind", "value"} of the confident (published: const 0.30; AMN 0.45) and
+            the unsure pass (const 0.05; AMN 0.15).
+        bg_map: (H, W) background map for rules of kind ``map``.
+
+    Returns:
+        Two (H, W) uint8 maps of class ids, 0 = background.
+    """
+    rows = [argmax_index(cam, background(cam, rule["kind"], rule["value"], bg_map)) for rule in (t_fg, t_bg)]
+    confident, unsure = label_crf_pair(image, rows[0], rows[1], len(cam) + 1, params)
+    return to_class_ids(confident, keys), to_class_ids(unsure, keys)
+
+
+def merge(confident: np.ndarray, unsure: np.ndarray) -> np.ndarray:
+    """IR label: the confident class where there is one, else 0 where both say background, else 255.
+
+    Args:
+        confident, unsure: (H, W) uint8 class ids. A confident class stands even if the unsure pass disagrees.
+
+    Returns:
+        (H, W) uint8, 255 = ignore.
+    """
+    out = confident.copy()
+    out[(confident == 0) & (unsure != 0)] = IGNORE
+    return out

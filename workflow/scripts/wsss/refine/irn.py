@@ -1,0 +1,235 @@
+"""IRN: a boundary map learnt from pairs of confident labels (IRN, CVPR 2019).
+
+The displacement branch shares no trainable parameter with the edge branch, so it has no influence at all on
+boundary maps and semantic masks; it is off unless asked for (`displacement: true`, the published network).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.errors import UserError
+from wsss.nets.backbones import build_backbone, load_pretrained
+from wsss.refine.affinity import pair_affinity, shifted, source_view, target_views
+from wsss.refine.paths import PathIndex, path_index
+
+EPSILON = 1e-5
+IGNORE = 255
+STRIDE = 4
+
+
+@dataclass
+class IrnOut:
+    """edge (B, h, w) logits at stride 4; displacement (B, 2, h, w) = (dy, dx) in cells, or None."""
+
+    edge: Tensor
+    displacement: Tensor | None
+
+
+def _block(inputs: int, outputs: int, groups: int, upsample: int = 1) -> nn.Sequential:
+    layers = [nn.Conv2d(inputs, outputs, 1, bias=False), nn.GroupNorm(groups, outputs)]
+    if upsample > 1:
+        layers.append(nn.Upsample(scale_factor=upsample, mode="bilinear", align_corners=False))
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
+
+
+def _crop(x: Tensor, like: Tensor) -> Tensor:
+    return x[..., : like.shape[-2], : like.shape[-1]]
+
+
+class EdgeBranch(nn.Module):
+    """Five taps -> 32 channels each -> one boundary logit at stride 4."""
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        ups = (1, 1, 2, 4, 4)
+        self.taps = nn.ModuleList(_block(c, 32, 4, up) for c, up in zip(channels, ups, strict=True))
+        self.score = nn.Conv2d(5 * 32, 1, 1)
+
+    def forward(self, taps: Sequence[Tensor]) -> Tensor:
+        maps = [_crop(block(x), taps[1]) for block, x in zip(self.taps, taps, strict=True)]
+        return self.score(torch.cat(maps, dim=1)).squeeze(1)
+
+
+class DisplacementBranch(nn.Module):
+    """Five taps -> (dy, dx) to the instance centroid, in stride-4 cells."""
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        outputs, groups, ups = (64, 128, 256, 256, 256), (8, 16, 16, 16, 16), (1, 1, 1, 2, 2)
+        self.taps = nn.ModuleList(map(_block, channels, outputs, groups, ups))
+        self.deep = _block(3 * 256, 256, 16, 2)
+        self.all = _block(64 + 128 + 256, 256, 16)
+        self.score = nn.Conv2d(256, 2, 1, bias=False)
+        # The mean over a data set, subtracted at inference only; 0 until `estimate_mean_shift`.
+        self.register_buffer("mean_shift", torch.zeros(2))
+
+    def forward(self, taps: Sequence[Tensor]) -> Tensor:
+        x1, x2, x3, x4, x5 = (block(x) for block, x in zip(self.taps, taps, strict=True))
+        deep = self.deep(torch.cat([x3, _crop(x4, x3), _crop(x5, x3)], dim=1))
+        out = self.score(self.all(torch.cat([x1, x2, _crop(deep, x2)], dim=1)))
+        return out if self.training else out - self.mean_shift.view(1, 2, 1, 1)
+
+
+class IrnNet(nn.Module):
+    """Frozen backbone of output stride 16 with an edge branch and, where asked for, a displacement branch."""
+
+    def __init__(self, backbone: str, radius: float = 10, displacement: bool = False, pad_to: int | None = None):
+        """Random weights come from torch's global generator, which the caller seeds.
+
+        Args:
+            backbone: name of wsss.nets.backbones; its ImageNet weights, not the classifier's, belong here.
+            radius: of the training pairs; the walk's radius (5) is another option.
+            pad_to: side of the canvas that inference pads images to (published for VOC: 512), for images that
+                fit; None, and larger images, take the next multiple of 16.
+        """
+        super().__init__()
+        self.index, self.pad_to = path_index(radius), pad_to
+        self.backbone = build_backbone(backbone).requires_grad_(False)
+        self.edge = EdgeBranch(self.backbone.out_channels)
+        self.displacement = DisplacementBranch(self.backbone.out_channels) if displacement else None
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "IrnNet":
+        """As usual, but the frozen backbone stays in eval."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def load_backbone(self, state: Mapping[str, Tensor]) -> None:
+        """Load ImageNet weights strictly. Raises UserError on a mismatch."""
+        load_pretrained(self.backbone, state)
+
+    def param_groups(self, options: Mapping | None = None) -> list[dict]:
+        """Published learning rates: edge 0.1, displacement 1.0; hence the scale of 10 on an lr of 0.1."""
+        groups = [{"params": list(self.edge.parameters()), "lr_scale": 1.0, "weight_decay": None}]
+        if self.displacement is not None:
+            groups.append({"params": list(self.displacement.parameters()), "lr_scale": 10.0, "weight_decay": None})
+        return groups
+
+    def forward(self, images: Tensor) -> IrnOut:
+        """(B, 3, H, W) normalised images -> maps of (H - 1) // 4 + 1 by (W - 1) // 4 + 1 cells."""
+        with torch.no_grad():
+            taps = self.backbone(images)
+        return IrnOut(self.edge(taps), self.displacement(taps) if self.displacement is not None else None)
+
+    def loss(self, batch: Mapping, step: int = 0) -> dict[str, Tensor]:
+        """Pair losses of a batch: image (B, 3, S, S) and label (B, S, S) uint8 class ids, 255 = ignore.
+
+        Finite for every batch, also where all is ignored. Raises UserError when the crop is too small for
+        the radius.
+        """
+        out = self(batch["image"])
+        _check_grid(out.edge.shape[-2:], self.index)
+        labels = label_grid(batch["label"], out.edge.shape[-2:])
+        return irn_losses(out, labels, self.index)
+
+    @torch.no_grad()
+    def edge_maps(self, views: Tensor) -> Tensor:
+        """Boundary probabilities (B, h, w) from (2B, 3, H, W): B images, then the same B mirrored.
+
+        The two LOGITS are averaged, then squashed. Any H, W >= 1; h = (H - 1) // 4 + 1.
+        """
+        height, width = views.shape[-2:]
+        rows, cols = (height - 1) // STRIDE + 1, (width - 1) // STRIDE + 1
+        logits = self(self._padded(views)).edge[:, :rows, :cols].float()
+        plain, mirrored = logits.chunk(2)
+        return ((plain + mirrored.flip(-1)) / 2).sigmoid()
+
+    def _padded(self, views: Tensor) -> Tensor:
+        # Zeros after normalisation are the mean colour. A fixed canvas must never crop a larger image.
+        height, width = views.shape[-2:]
+        if self.pad_to and max(height, width) <= self.pad_to:
+            return F.pad(views, (0, self.pad_to - width, 0, self.pad_to - height))
+        return F.pad(views, (0, -width % 16, 0, -height % 16))
+
+    @torch.no_grad()
+    def estimate_mean_shift(self, batches: Iterable[Tensor]) -> None:
+        """Store the mean displacement over batches (B, 3, S, S); only instance masks would use it."""
+        if self.displacement is None:
+            raise ValueError("displacement: false: this network has no mean shift")
+        self.eval()
+        self.displacement.mean_shift.zero_()
+        means = [self(images).displacement.float().mean(dim=(0, 2, 3)) for images in batches]
+        self.displacement.mean_shift.copy_(torch.stack(means).mean(dim=0))
+
+
+def edge_map(net: IrnNet, views: Tensor) -> Tensor:
+    """(h, w) boundary probabilities of one image from (2, 3, H, W), the image and its mirror image."""
+    return net.edge_maps(views)[0]
+
+
+def label_grid(label: Tensor, size_hw: Sequence[int]) -> Tensor:
+    """(B, S, S) labels at the centres of the cells of a grid: pixel 4i + 2 at stride 4."""
+    rows, cols = (_centres(full, cells, label.device) for full, cells in zip(label.shape[1:], size_hw, strict=True))
+    return label[:, rows][:, :, cols]
+
+
+def _centres(pixels: int, cells: int, device: torch.device) -> Tensor:
+    return (torch.arange(cells, device=device) * 2 + 1) * pixels // (2 * cells)
+
+
+def _check_grid(size_hw: Sequence[int], index: PathIndex) -> None:
+    if min(index.source_shape(*size_hw)) < 1:
+        side = STRIDE * 2 * index.reach + STRIDE
+        raise UserError(
+            f"irn: crop of {size_hw[0] * STRIDE} x {size_hw[1] * STRIDE} pixels is too small for pairs of radius "
+            f"{index.radius}; use a crop of at least {side} pixels or a smaller radius"
+        )
+
+
+def irn_losses(out: IrnOut, labels: Tensor, index: PathIndex) -> dict[str, Tensor]:
+    """Losses over all pairs of the batch, pairs being formed on the device.
+
+    Args:
+        out: edge (B, h, w) logits; displacement (B, 2, h, w) or None.
+        labels: (B, h, w) uint8, 255 = ignore.
+
+    Returns:
+        total = (positive + negative) / 2, plus (displacement_fg + displacement_bg) / 2 with displacement;
+        positive is the mean of positive_bg and positive_fg.
+    """
+    bg, fg, negative = pair_types(labels, index)
+    affinity = pair_affinity(out.edge.float().sigmoid(), index)
+    alike = -torch.log(affinity + EPSILON)
+    unlike = -torch.log(1.0 + EPSILON - affinity)
+    losses = {
+        "positive_bg": _masked_mean(alike, bg),
+        "positive_fg": _masked_mean(alike, fg),
+        "negative": _masked_mean(unlike, negative),
+    }
+    total = (losses["positive_bg"] + losses["positive_fg"]) / 4 + losses["negative"] / 2
+    if out.displacement is not None:
+        moved = displacement_losses(out.displacement.float(), bg, fg, index)
+        total = total + (moved["displacement_fg"] + moved["displacement_bg"]) / 2
+        losses |= moved
+    return {"total": total, **losses}
+
+
+def pair_types(labels: Tensor, index: PathIndex) -> tuple[Tensor, Tensor, Tensor]:
+    """Masks (B, D, h', w') of pairs both background, both the same foreground class, and of two classes."""
+    source, target = source_view(labels, index)[:, None], target_views(labels, index)
+    valid = (source != IGNORE) & (target != IGNORE)
+    same = valid & (source == target)
+    return same & (source == 0), same & (source > 0), valid & (source != target)
+
+
+def displacement_losses(displacement: Tensor, bg: Tensor, fg: Tensor, index: PathIndex) -> dict[str, Tensor]:
+    """Foreground pairs differ by their offset, background pairs not at all (L1, both coordinates)."""
+    source = source_view(displacement, index)
+    sums = {"displacement_fg": 0.0, "displacement_bg": 0.0}
+    # Direction by direction: the differences of all pairs at once would be 1 GB at batch 32.
+    for d, (dy, dx) in enumerate(index.directions):
+        difference = source - shifted(displacement, dy, dx, index)
+        offset = difference.new_tensor([dy, dx]).view(1, 2, 1, 1)
+        sums["displacement_fg"] += ((difference - offset).abs().sum(1) * fg[:, d]).sum()
+        sums["displacement_bg"] += (difference.abs().sum(1) * bg[:, d]).sum()
+    counts = {"displacement_fg": fg.sum(), "displacement_bg": bg.sum()}
+    return {name: value / (2 * counts[name] + EPSILON) for name, value in sums.items()}
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / (mask.sum() + EPSILON)

@@ -1,0 +1,1 @@
+"""The report: panels of single images, plots, and the static pages around them."""

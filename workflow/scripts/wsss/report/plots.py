@@ -1,0 +1,114 @@
+"""Plots as SVG; equal figures give equal files (no dates, fixed element ids)."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from wsss.io.atomic import write_bytes
+
+# Okabe and Ito's palette: told apart with every kind of colour vision.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4B5563", "#B8A800"]
+STYLE = {
+    "svg.hashsalt": "wsss",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": "#9CA3AF",
+    "axes.labelcolor": "#374151",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E5E7EB",
+    "xtick.color": "#4B5563",
+    "ytick.color": "#4B5563",
+    "legend.frameon": False,
+}
+
+
+def curves(path, sweeps: dict) -> None:
+    """mIoU against the threshold, all methods in one plot: a dot marks the best value, a ring the fixed one.
+
+    sweeps: {method: {"threshold": (T,), "miou": (T,), "fixed": value or None}}, figures in percent. Values of
+    different kinds of background (thresholds, alphas) get an axis each.
+    """
+    kinds = sorted({sweep.get("kind", "const") for sweep in sweeps.values()})
+    with _figure(path, max(1, len(kinds)), (7.2, 4.2)) as axes:
+        for kind, axis in zip(kinds, axes, strict=True):
+            axis.set(xlabel="threshold" if kind == "const" else "alpha", ylabel="mIoU of the seed (%)")
+            for i, (name, sweep) in enumerate(sweeps.items()):
+                if sweep.get("kind", "const") == kind:
+                    _curve(axis, name, sweep, COLOURS[i % len(COLOURS)])
+            axis.plot([], [], "o", color="#6B7280", label="best (uses ground truth)")
+            axis.plot([], [], "o", color="#6B7280", markerfacecolor="white", label="fixed (published)")
+            axis.legend(fontsize=9)
+
+
+def per_class(path, classes, scores: dict) -> None:
+    """IoU per class as bars, methods side by side. scores: {method: {class: percent or None}}."""
+    names = ["background", *classes]
+    width = 0.84 / max(1, len(scores))
+    size = (max(7.2, 1.6 + 0.13 * len(names) * max(2, len(scores))), 4.0)
+    with _figure(path, 1, size) as (axis,):
+        for i, (method, values) in enumerate(scores.items()):
+            heights = [values.get(c) or 0.0 for c in names]
+            places = np.arange(len(names)) + (i - (len(scores) - 1) / 2) * width
+            axis.bar(places, heights, width * 0.92, color=COLOURS[i % len(COLOURS)], label=method)
+        axis.set(ylabel="IoU (%)", ylim=(0, 100), xlim=(-0.7, len(names) - 0.3))
+        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+        axis.grid(axis="x", visible=False)
+        axis.legend(ncols=max(1, len(scores)), loc="lower left", bbox_to_anchor=(0, 1.0))
+
+
+def training(path, histories: dict) -> None:
+    """Training loss per step, one small plot per stage, one line per method (running mean over raw values).
+
+    histories: {stage: {method: {"step": (S,), "total": (S,)}}}.
+    """
+    with _figure(path, max(1, len(histories)), (4.2, 3.2)) as axes:
+        methods = list(dict.fromkeys(m for runs in histories.values() for m in runs))
+        for axis, (stage, runs) in zip(axes, histories.items(), strict=False):
+            axis.set(title=stage, xlabel="step", ylabel="loss")
+            for method, run in runs.items():
+                colour = COLOURS[methods.index(method) % len(COLOURS)]
+                axis.plot(run["step"], run["total"], color=colour, alpha=0.22, linewidth=0.8)
+                axis.plot(run["step"], smooth(run["total"]), color=colour, linewidth=1.6, label=method)
+            axis.legend(fontsize=9)
+
+
+def smooth(values) -> np.ndarray:
+    """Centred running mean over about a twentieth of the run, shorter windows at the ends; length is kept."""
+    values = np.asarray(values, dtype=float)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    reach = len(values) // 40
+    low = np.maximum(np.arange(len(values)) - reach, 0)
+    high = np.minimum(np.arange(len(values)) + reach + 1, len(values))
+    return (total[high] - total[low]) / (high - low)
+
+
+def _curve(axis, name, sweep, colour):
+    value, miou = np.asarray(sweep["threshold"], float), np.asarray(sweep["miou"], float)
+    axis.plot(value, miou, color=colour, linewidth=1.8, label=name)
+    if not np.isfinite(miou).any():
+        return
+    best = int(np.nanargmax(miou))
+    axis.plot(value[best], miou[best], "o", color=colour)
+    if sweep.get("fixed") is not None:
+        at = int(np.abs(value - sweep["fixed"]).argmin())
+        axis.plot(value[at], miou[at], "o", color=colour, markerfacecolor="white", markersize=7)
+
+
+@contextlib.contextmanager
+def _figure(path, columns, size):
+    """Axes, side by side, of a figure that is written to `path` as SVG when the block ends."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((size[0] * columns, size[1]), layout="constrained")
+        yield list(figure.subplots(1, columns, squeeze=False).flat)
+        data = io.BytesIO()
+        figure.savefig(data, format="svg", metadata={"Date": None, "Creator": None})
+    write_bytes(Path(path), data.getvalue())

@@ -1,0 +1,1 @@
+"""Scores: confusion matrices, the one-pass threshold sweep, threshold policies and score files."""

@@ -1,0 +1,109 @@
+"""Which threshold a seed is scored at, and how much that choice matters."""
+
+import numpy as np
+
+from wsss.errors import UserError
+from wsss.score.confusion import summarise
+from wsss.score.sweep import OFFSETS, SweepResult
+
+POLICIES = {
+    "fixed": "the recipe's published value",
+    "best_on_train_gt": "the value with the highest mIoU on the scored images (uses ground truth)",
+    "no_gt": "minimum cross-entropy of the winning scores (no ground truth)",
+}
+
+
+def seed_stage(result: SweepResult, classes, fixed: float, policy: str = "fixed") -> dict:
+    """The `seed` stage of scores.json: figures under the recipe's policy, a block per policy, the sweep.
+
+    classes: foreground names; fixed: the recipe's value, which must be among those swept. Raises UserError for
+    an unknown policy and when a policy or the scores need ground truth that is not there.
+    """
+    if policy not in POLICIES:
+        raise UserError(f"threshold policy '{policy}' is unknown; choose one of {', '.join(POLICIES)}")
+    chosen = {"fixed": result.index(fixed), "best_on_train_gt": result.best(), "no_gt": no_gt(result)}
+    blocks = {name: _block(result, classes, at, name) for name, at in chosen.items()}
+    return {**blocks[policy], **blocks, "sweep": stability(result)}
+
+
+def no_gt(result: SweepResult) -> int:
+    """Position of a value chosen without ground truth: minimum cross-entropy (Li & Lee, 1993).
+
+    Over the winning scores of all images, pooled, the cut t maximises m_b ln(mu_b) + m_f ln(mu_f), with m the
+    sum and mu the mean of the scores on either side. Why this one: winning scores pile up near 0 and thin out
+    towards 1, so their spread grows with their mean. Otsu's rule takes both sides for equally wide and cuts far
+    too high on such a histogram, and a plateau of least change is simply its thin upper end; cross-entropy
+    weighs deviations relative to the mean and stays near the foot of the tail, where published values lie. It is
+    only a guide: nothing in the scores says how much of an object a CAM covers.
+    """
+    edges = np.concatenate([[0.0], result.cuts.astype(float), [1.0]])
+    centres = (edges[:-1] + edges[1:]) / 2
+    moment = np.cumsum(result.scores * centres)
+    pixels = np.cumsum(result.scores)
+    below, above = _x_log_mean(moment, pixels), _x_log_mean(moment[-1] - moment, pixels[-1] - pixels)
+    cut = int((below + above)[:-1].argmax())  # cut i leaves bins 0..i below it
+    return int(np.flatnonzero(result.rank == cut)[0])
+
+
+def stability(result: SweepResult) -> dict:
+    """How flat the mIoU is around the best value: JSON-ready, percent.
+
+    best, best_miou; width_1pt and interval_1pt: the run of values around the best whose mIoU stays within one
+    point of it; oracle_miou: every image at its own best value. For background "const" also `at`, per offset
+    (0.05 and 0.10) to either side: the value (kept inside the range swept), its mIoU and `flips`, the share of
+    labelled pixels whose label differs from that at the best; and `flips_within`, both sides together.
+    """
+    best, miou = result.best(), result.miou
+    low, high = _run_within(miou, best, 1.0)
+    out = {
+        "best": float(result.values[best]),
+        "best_miou": float(miou[best]),
+        "interval_1pt": [float(result.values[low]), float(result.values[high])],
+        "width_1pt": float(result.values[high] - result.values[low]),
+        "oracle_miou": result.oracle_miou,
+    }
+    if result.kind == "const":
+        out["at"] = {f"{s * d:+.2f}": _beside(result, best, s * d) for d in OFFSETS for s in (-1, 1)}
+        out["flips_within"] = {
+            f"{d:.2f}": sum(out["at"][f"{s * d:+.2f}"]["flips"] for s in (-1, 1)) for d in OFFSETS
+        }
+    return out
+
+
+def _block(result, classes, at, policy):
+    conf = np.pad(result.confusion[at], ((0, 0), (0, 1)))  # a seed never predicts 255
+    return {
+        **summarise(conf, classes),
+        "provenance": {
+            "threshold": float(result.values[at]),
+            "threshold_kind": result.kind,
+            "threshold_policy": policy,
+            "threshold_chosen_by": POLICIES[policy],
+            "threshold_uses_ground_truth": policy == "best_on_train_gt",
+        },
+    }
+
+
+def _x_log_mean(moment, pixels):
+    """moment * ln(moment / pixels), 0 where there is nothing."""
+    mean = np.divide(moment, pixels, out=np.ones_like(moment), where=(pixels > 0) & (moment > 1e-12))
+    return moment * np.log(mean)
+
+
+def _run_within(miou, best, points):
+    near = miou >= miou[best] - points
+    low = high = best
+    while low > 0 and near[low - 1]:
+        low -= 1
+    while high + 1 < len(near) and near[high + 1]:
+        high += 1
+    return low, high
+
+
+def _beside(result, best, offset):
+    at = int(np.abs(result.values - (result.values[best] + offset)).argmin())
+    return {
+        "value": float(result.values[at]),
+        "miou": float(result.miou[at]),
+        "flips": result.flips(best, at),
+    }

@@ -1,0 +1,167 @@
+"""Score files: scores.json for programs, miou.txt for people, sweep.csv for plots.
+
+They hold no clock and no host name, so that equal results are equal files.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from wsss.errors import UserError
+from wsss.io.atomic import write_json, write_text
+from wsss.score.sweep import SweepResult
+
+STAGES = {
+    "seed": "seed",
+    "refined_seed": "refined seed",
+    "pseudo_mask": "pseudo-mask",
+    "segmentation": "segmentation",
+    "segmentation_crf": "segmentation + CRF",
+}
+PROVENANCE = {
+    "split": "split",
+    "ground_truth": "ground truth",
+    "rule_255": "pixels predicted 255 count as",
+    "threshold": "threshold",
+    "threshold_policy": "chosen by",
+    "crf": "CRF",
+    "multi_scale": "multi-scale",
+    "weights": "initial weights",
+    "seed": "seed",
+    "code_version": "code",
+    "classes_in_mean": "classes in the mean",
+}
+
+
+def headline(stages: dict) -> str:
+    """Name of the stage whose mIoU is the score of the whole chain: the last one there is."""
+    known = [name for name in STAGES if name in stages]
+    unknown = sorted(set(stages) - set(STAGES))
+    if unknown or not known:
+        raise UserError(f"scores: stages {unknown or 'missing'}; give at least one of {', '.join(STAGES)}")
+    return known[-1]
+
+
+def write_scores(path, dataset: str, method: str, stages: dict) -> None:
+    """Write scores.json: {"dataset", "method", "miou", "stages"}, percent, four decimals."""
+    miou = stages[headline(stages)]["miou"]
+    write_json(Path(path), _rounded({"dataset": dataset, "method": method, "miou": miou, "stages": stages}))
+
+
+def write_miou(path, dataset: str, method: str, stages: dict) -> None:
+    """Write miou.txt: the score, then a row per stage, a row per class, and where each figure comes from."""
+    blocks = [_head(stages), [f"dataset {dataset}, method {method}; all figures in percent"]]
+    blocks += [_stage_rows(stages), *_seed_rows(stages), _class_rows(stages), _provenance_rows(stages)]
+    write_text(Path(path), "\n\n".join("\n".join(block) for block in blocks) + "\n")
+
+
+def write_sweep(path, result: SweepResult, classes) -> None:
+    """Write sweep.csv: threshold, miou, precision, recall, then a column per label, percent, four decimals.
+
+    For background "power" the column `threshold` holds alpha. A figure nothing defines is an empty cell.
+    """
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["threshold", "miou", "precision", "recall", "background", *classes])
+    figures = np.column_stack([result.miou, result.precision, result.recall, result.per_class])
+    for value, row in zip(result.values, figures, strict=True):
+        table.writerow([f"{value:.6g}", *("" if np.isnan(x) else f"{x:.4f}" for x in row)])
+    write_text(Path(path), out.getvalue())
+
+
+def provenance_line(provenance: dict) -> str:
+    """One line of plain words; keys without a place of their own follow at the end as they are."""
+    known = [f"{PROVENANCE[k]} {_plain(provenance[k])}" for k in PROVENANCE if k in provenance]
+    other = [f"{k} {_plain(v)}" for k, v in sorted(provenance.items()) if k not in PROVENANCE]
+    return "; ".join(known + other)
+
+
+def _head(stages):
+    final = headline(stages)
+    lines = [f"mIoU: {_figure(stages[final]['miou'])}"]
+    if final == "segmentation_crf" and "segmentation" in stages:
+        lines.append(f"without test-time CRF: {_figure(stages['segmentation']['miou'])}")
+    elif not final.startswith("segmentation"):
+        lines.append(f"of the {STAGES[final]} (this method has no segmentation score)")
+    return lines
+
+
+def _stage_rows(stages):
+    head = ["stage", "mIoU", "precision", "recall", "coverage", "other 255 rule", "split"]
+    keys = ["miou", "precision", "recall", "coverage", "other_rule_miou"]
+    rows = [
+        [STAGES[name], *(_figure(stages[name].get(k)) for k in keys), _source(stages[name]).get("split", "-")]
+        for name in STAGES
+        if name in stages
+    ]
+    return _columns([head, *rows])
+
+
+def _seed_rows(stages):
+    blocks = {k: v for k, v in stages.get("seed", {}).items() if isinstance(v, dict) and "miou" in v}
+    if not blocks:
+        return []
+    facts = {name: _source(block) for name, block in blocks.items()}
+    rows = [
+        [
+            name,
+            str(facts[name].get("threshold", "-")),
+            _figure(b["miou"]),
+            facts[name].get("threshold_chosen_by"),
+        ]
+        for name, b in sorted(blocks.items())
+    ]
+    return [_columns([["seed by threshold policy", "threshold", "mIoU", "what it is"], *rows])]
+
+
+def _class_rows(stages):
+    there = [name for name in STAGES if name in stages]
+    classes = sorted(stages[there[0]]["per_class"], key=lambda c: c != "background")
+    rows = [[c, *(_figure(stages[s]["per_class"].get(c)) for s in there)] for c in classes]
+    return _columns([["IoU per class", *(STAGES[s] for s in there)], *rows])
+
+
+def _provenance_rows(stages):
+    there = [name for name in STAGES if name in stages]
+    lines = [f"{STAGES[s]}: {provenance_line(_source(stages[s]))}" for s in there]
+    return ["where the figures come from", *lines]
+
+
+def _source(block):
+    there = {"classes_in_mean": block["classes_in_mean"]} if "classes_in_mean" in block else {}
+    return {**there, **block.get("provenance", {})}
+
+
+def _columns(rows):
+    """Align: first and last column to the left, figures to the right."""
+    widths = [max(len(str(r[i])) for r in rows) for i in range(len(rows[0]))]
+    return ["  ".join(_cell(r[i], widths[i], r is rows[0], i) for i in range(len(r))).rstrip() for r in rows]
+
+
+def _cell(value, width, is_head, i):
+    text = str(value)
+    return text.ljust(width) if i == 0 or not (is_head or _is_figure(text)) else text.rjust(width)
+
+
+def _is_figure(text):
+    return text.replace(".", "", 1).replace("-", "", 1).isdigit() or text == "-"
+
+
+def _figure(value):
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _plain(value):
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_plain(v)) for v in value) or "none"
+    return {"True": "yes", "False": "no", "None": "-"}.get(str(value), value)
+
+
+def _rounded(obj):
+    if isinstance(obj, float):
+        return round(obj, 4) if np.isfinite(obj) else None
+    if isinstance(obj, dict):
+        return {k: _rounded(v) for k, v in obj.items()}
+    return [_rounded(v) for v in obj] if isinstance(obj, list | tuple) else obj

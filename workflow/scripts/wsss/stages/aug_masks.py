@@ -1,0 +1,21 @@
+"""SegmentationClassAug from SBD: the masks that full supervision on trainaug needs, and nothing else does."""
+
+from pathlib import Path
+
+from wsss.data import sbd, voc
+from wsss.data.voc_lists import VOC_CLASSES
+from wsss.io.atomic import write_json
+from wsss.stages.dataset import unpacked
+from wsss.stages.task import Task
+
+
+def run(task: Task) -> None:
+    """Write one palette PNG per image of trainaug, and the declared JSON naming their folder."""
+    target = Path(task.outputs["done"])
+    folders = {**task.params["folders"], **unpacked(task)}
+    root, source = voc.locate(folders["path"]), Path(folders["sbd"])
+    trainaug = Path(folders["trainaug"]) if folders.get("trainaug") else None
+    rows = voc.read_voc_tree(root, VOC_CLASSES, trainaug, sbd=source)
+    ids = [row.id for row in rows if "trainaug" in row.splits]
+    sbd.write_masks(ids, source, root, target.parent / "SegmentationClassAug")
+    write_json(target, {"archive": "SegmentationClassAug", "folder": "SegmentationClassAug"})

@@ -1,0 +1,125 @@
+"""Stage `cam`: multi-scale CAMs of all training images."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.torch_sets import InferenceSet
+from wsss.io.cams import grid_size, write_cam
+from wsss.io.images import image_size
+from wsss.io.index import read_index
+from wsss.io.masks import read_mask
+from wsss.io.models import load_model
+from wsss.methods.base import Method
+from wsss.stages.classifier import build_method
+from wsss.stages.images import file_of, run_images
+from wsss.stages.task import Task
+from wsss.stages.training import start_device
+from wsss.train.device import autocast
+
+
+def run(task: Task) -> None:
+    """Write `{id}.npy` for every image of trainaug."""
+    device = start_device(task)
+    dataset = load_manifest(task.inputs["manifest"])
+    records = dataset.split("trainaug")
+    method = build_method(task, dataset.num_classes)
+    load_model(task.inputs["model"], method)
+    method = method.to(device, memory_format=torch.channels_last).eval()
+    for name in method.spec.aux:
+        read_index(task.inputs[name], [r.id for r in records], f"snakemake {task.inputs[name]}")
+    maker = CamMaker(task, dataset, method, device)
+    run_images(
+        task,
+        [r.id for r in records],
+        [".npy"],
+        lambda todo: maker.make(records, todo),
+        geometry=method.spec.geometry,
+        norm=method.spec.norm,
+        scales=task.settings["scales"],
+    )
+
+
+def equal_size_batches(records: tuple[Record, ...], size: int) -> list[list[int]]:
+    """Indices grouped by image size, at most `size` a group.
+
+    Composed over all records whatever is already done: a batch of other company may round otherwise,
+    and a resumed run must give the same bytes.
+    """
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, record in enumerate(records):
+        groups[image_size(record.image)].append(index)
+    return [group[i : i + size] for _, group in sorted(groups.items()) for i in range(0, len(group), size)]
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack images of equal size, scale by scale."""
+    scales = zip(*(s["scales"] for s in samples), strict=True)
+    return {
+        "id": [s["id"] for s in samples],
+        "index": [s["index"] for s in samples],
+        "size": samples[0]["size"],
+        "y": torch.stack([s["y"] for s in samples]),
+        "scales": [torch.stack(images) for images in scales],
+    }
+
+
+def inference_loader(
+    task: Task, dataset: Dataset, records: tuple[Record, ...], todo: set[str], device: torch.device
+) -> DataLoader:
+    """Batches of equal-size images that hold at least one id of `todo`."""
+    batches = equal_size_batches(records, task.settings["batch_size"])
+    batches = [b for b in batches if any(records[i].id in todo for i in b)]
+    workers = min(task.runtime["workers"], task.threads, len(batches))
+    return DataLoader(
+        InferenceSet(dataset, records, task.settings["scales"]),
+        batch_sampler=batches,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+    )
+
+
+class CamMaker:
+    """Runs a method over whole images: scales and flips in the engine, everything else in the method."""
+
+    def __init__(self, task: Task, dataset: Dataset, method: Method, device: torch.device) -> None:
+        self.task, self.dataset, self.method, self.device = task, dataset, method, device
+
+    def make(self, records: tuple[Record, ...], todo: set[str]) -> Iterator[str]:
+        """Write the CAMs of `todo`, yielding each id when its file stands."""
+        for batch in inference_loader(self.task, self.dataset, records, todo, self.device):
+            sums = self.summed_maps(batch)
+            for row, item_id in enumerate(batch["id"]):
+                if item_id in todo:
+                    cam = self.finished(sums[row], batch["y"][row], records[batch["index"][row]])
+                    write_cam(self.task.folder / f"{item_id}.npy", cam)
+                    yield item_id
+
+    @torch.inference_mode()
+    def summed_maps(self, batch: dict[str, Any]) -> torch.Tensor:
+        """(B, C or C+1, gh, gw): the method's maps summed over scales."""
+        grid = grid_size(batch["size"], self.method.spec.geometry)
+        y = batch["y"].to(self.device)
+        total: torch.Tensor | None = None
+        for images in batch["scales"]:
+            images = images.to(self.device, non_blocking=True)
+            views = torch.cat([images, images.flip(-1)]).contiguous(memory_format=torch.channels_last)
+            with autocast(self.device, self.task.params["compute"]["precision"]):
+                maps = self.method.seed_maps(views, y, grid)
+            total = maps if total is None else total + maps
+        assert total is not None
+        return total
+
+    @torch.inference_mode()
+    def finished(self, total: torch.Tensor, y: torch.Tensor, record: Record) -> np.ndarray:
+        """(K, gh, gw) float32 in [0, 1] of one image."""
+        aux = {name: read_mask(file_of(self.task.inputs[name], record.id, ".png")) for name in self.method.spec.aux}
+        scales = len(self.task.settings["scales"])
+        return self.method.finalise(total, scales, y.to(self.device), aux).float().cpu().numpy()

@@ -1,0 +1,46 @@
+"""Stage `classifier`: train the network whose maps become CAMs."""
+
+from wsss import methods
+from wsss.data.manifest import load_manifest
+from wsss.data.torch_sets import TrainingSet
+from wsss.errors import UserError
+from wsss.methods.base import Method
+from wsss.stages.task import Task
+from wsss.stages.training import label_files, load_initial, start_device, train, training_records
+
+
+def run(task: Task) -> None:
+    """Train the recipe's net on image labels (and the per-pixel labels some methods add)."""
+    device = start_device(task)
+    dataset = load_manifest(task.inputs["manifest"])
+    records = training_records(dataset, labelled_only=True)
+    method = build_method(task, dataset.num_classes)
+    load_initial(task, method, task.params["recipe"]["backbone"])
+    label_path = None
+    if "offline_labels" in method.spec.needs:
+        label_path = label_files(task, "labels", records, f"snakemake {task.inputs['labels']}")
+    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, method.spec.needs)
+    train(
+        task,
+        method,
+        samples,
+        method.param_groups(),
+        lambda batch, step: method.loss(batch, method(batch, method.loss_want), step),
+        device,
+        after_step=method.after_step,
+    )
+
+
+def build_method(task: Task, num_classes: int) -> Method:
+    """The recipe's network with random weights.
+
+    Raises:
+        UserError: an option the net does not have.
+    """
+    recipe, options = task.params["recipe"], task.params["net_options"]
+    family = methods.get(recipe["net"])
+    unknown = sorted(set(options) - set(family.defaults))
+    if unknown:
+        known = ", ".join(sorted(family.defaults))
+        raise UserError(f"net_options: {recipe['net']} has no option {', '.join(unknown)}; it knows {known}")
+    return family(num_classes, recipe["backbone"], options)

@@ -1,0 +1,25 @@
+"""Stage `dataset`: whatever the source, one validated manifest comes out."""
+
+from pathlib import Path
+
+from wsss.data import demo, folder, voc
+from wsss.errors import UserError
+from wsss.io.atomic import read_json
+from wsss.stages.task import Task
+
+BUILDERS = {"demo": demo.build, "voc": voc.build, "folder": folder.build}
+
+
+def run(task: Task) -> None:
+    """Build manifest.csv and dataset.json from the dataset file's `kind` and `params`."""
+    spec = task.params["dataset"]
+    if spec["kind"] not in BUILDERS:
+        raise UserError(f"dataset kind {spec['kind']} is unknown; known: {', '.join(BUILDERS)}")
+    params = {**spec["params"], **unpacked(task), "name": task.params["name"]}
+    dataset = BUILDERS[spec["kind"]](params, Path(task.outputs["manifest"]).absolute().parent)
+    task.write_record(images=len(dataset.records))
+
+
+def unpacked(task: Task) -> dict[str, str]:
+    """Folders that download stages unpacked: `path` (VOC tree), `sbd`, `mask_train`."""
+    return {name: str(Path(note).parent / read_json(note)["folder"]) for name, note in task.inputs.items()}

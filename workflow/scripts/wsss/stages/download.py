@@ -1,0 +1,16 @@
+"""Downloads of public datasets: archives checked, resumed, unpacked safely; a small JSON says what came."""
+
+from pathlib import Path
+
+from wsss.data import sbd, voc
+from wsss.io.atomic import write_json
+from wsss.stages.task import Task
+
+FETCHERS = {"voc12": voc.fetch, "sbd": sbd.fetch}
+
+
+def run(task: Task) -> None:
+    """Fetch the archive of `params.archive` and write the declared JSON with the folder it was unpacked to."""
+    target = Path(task.outputs["done"])
+    folder = FETCHERS[task.params["archive"]](target.parent, lock_file=Path(task.params["lock_file"]))
+    write_json(target, {"archive": task.params["archive"], "folder": folder.name})

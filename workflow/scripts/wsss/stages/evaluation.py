@@ -1,0 +1,121 @@
+"""Stage `evaluation`: score every mask a method made; one pass over the CAMs gives all thresholds."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.errors import UserError
+from wsss.io.atomic import read_json, write_text
+from wsss.io.cams import cam_at, read_cam
+from wsss.io.index import read_index
+from wsss.io.masks import read_mask
+from wsss.score.confusion import confusion, summarise
+from wsss.score.sweep import Sweep, default_values
+from wsss.score.thresholds import seed_stage
+from wsss.score.write import write_miou, write_scores, write_sweep
+from wsss.stages.images import file_of
+from wsss.stages.seeds import CONFIDENT
+from wsss.stages.task import Task
+
+MaskPath = Callable[[Record], Path]
+
+
+def run(task: Task) -> None:
+    """Write miou.txt, scores.json and sweep.csv."""
+    dataset = load_manifest(task.inputs["manifest"])
+    scorer = Scorer(task, dataset)
+    stages = scorer.stages()
+    name = task.params["recipe"]["method"]
+    write_scores(task.outputs["scores"], dataset.name, name, stages)
+    write_miou(task.outputs["miou"], dataset.name, name, stages)
+
+
+class Scorer:
+    """Scores the stages whose index is among the task's inputs."""
+
+    def __init__(self, task: Task, dataset: Dataset) -> None:
+        self.task, self.dataset = task, dataset
+        self.train = tuple(r for r in dataset.split("train") if r.mask is not None)
+        self.val = tuple(r for r in dataset.split("val") if r.mask is not None)
+        if not self.train and not self.val:
+            raise UserError(
+                f"{dataset.name}: no ground-truth masks, so there is no mIoU; "
+                f"ask for results/{dataset.name}/{task.params['recipe']['method']}/predictions/index.json"
+            )
+
+    def stages(self) -> dict[str, Any]:
+        """The `stages` of scores.json."""
+        stages: dict[str, Any] = {}
+        write_text(self.task.outputs["sweep"], "threshold,miou,precision,recall\n")
+        if self.train and "cam" in self.task.inputs:
+            stages["seed"] = self._seed()
+        if self.train and "seeds" in self.task.inputs:
+            stages["refined_seed"] = self._masks("seeds", self.train, CONFIDENT, crf=True)
+        if self.train and "pseudo_masks" in self.task.inputs:
+            stages["pseudo_mask"] = self._masks("pseudo_masks", self.train, ".png", crf=False)
+        if self.val:
+            stages |= self._segmentation()
+        return stages
+
+    def _seed(self) -> dict[str, Any]:
+        path, rule = self.task.inputs["cam"], self.task.settings["bg"]
+        index = self._index("cam", self.train)
+        sweep = Sweep(self.dataset.num_classes, rule["kind"], default_values(rule["kind"], [rule["value"]]))
+        for record in self.train:
+            gt, cam_path = read_mask(record.mask), file_of(path, record.id, ".npy")
+            cam = cam_at(read_cam(cam_path), gt.shape, index["geometry"], index["norm"])
+            sweep.add(cam, record.labels, gt, str(cam_path))
+        result = sweep.result()
+        write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
+        stage = seed_stage(result, self.dataset.classes, rule["value"], self.task.settings["policy"])
+        origin = self._origin(self.train, crf=False, multi_scale=index["scales"])
+        for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
+            block["provenance"] = {**origin, **block["provenance"]}
+        return stage
+
+    def _masks(self, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:
+        self._index(name, records)
+        folder = self.task.inputs[name]
+        total = total_confusion(records, lambda r: file_of(folder, r.id, suffix), self.dataset.num_classes + 1)
+        origin = self._origin(records, **facts)
+        return {**summarise(total, self.dataset.classes), "provenance": origin}
+
+    def _segmentation(self) -> dict[str, Any]:
+        index = read_json(self.task.inputs["predictions"])
+        facts = {"multi_scale": self.task.params["test_scales"], "weights": self.task.params["segmentation_weights"]}
+        if ".nocrf.png" not in index["suffixes"]:
+            return {"segmentation": self._masks("predictions", self.val, ".png", crf=False, **facts)}
+        return {
+            "segmentation": self._masks("predictions", self.val, ".nocrf.png", crf=False, **facts),
+            "segmentation_crf": self._masks("predictions", self.val, ".png", crf=True, **facts),
+        }
+
+    def _index(self, name: str, records: Iterable[Record]) -> dict[str, Any]:
+        path = self.task.inputs[name]
+        return read_index(path, [r.id for r in records], f"snakemake {path}")
+
+    def _origin(self, records: tuple[Record, ...], **facts: Any) -> dict[str, Any]:
+        split = "train" if records is self.train else "val"
+        return {
+            "split": f"{split} ({len(records)} images)",
+            "ground_truth": str(records[0].mask.parent.name),
+            "rule_255": "background",
+            "weights": self.task.params["recipe"]["weights"],
+            "supervision": self.task.params["supervision"],
+            "backbone": self.task.params["recipe"]["backbone"],
+            "seed": self.task.params["seed"],
+            "code_version": self.task.params["chain_code"],
+            **facts,
+        }
+
+
+def total_confusion(records: Iterable[Record], mask_path: MaskPath, labels: int) -> np.ndarray:
+    """One confusion matrix over all images, (labels, labels + 1) int64."""
+    total = np.zeros((labels, labels + 1), np.int64)
+    for record in records:
+        path = mask_path(record)
+        total += confusion(read_mask(record.mask), read_mask(path), labels, str(path))
+    return total

@@ -1,0 +1,64 @@
+"""Stage `panels`: for a choice of images, everything a method made of them, side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.io.atomic import read_json
+from wsss.io.cams import cam_at, read_cam
+from wsss.io.images import read_image
+from wsss.io.masks import read_mask
+from wsss.refine.background import argmax_labels, background
+from wsss.report.panels import write_panel
+from wsss.stages.images import file_of, run_images
+from wsss.stages.predictions import prediction_records
+from wsss.stages.task import Task
+
+
+def run(task: Task) -> None:
+    """Write `{id}.png` for a few training images (CAM to pseudo-mask) and a few predicted ones."""
+    dataset = load_manifest(task.inputs["manifest"])
+    chosen = choose(task, dataset)
+
+    def work(todo: set[str]):
+        for record in (r for r in chosen if r.id in todo):
+            image = read_image(record.image)
+            write_panel(task.folder / f"{record.id}.png", image, columns(task, record, image), dataset.classes, record.id)
+            yield record.id
+
+    run_images(task, [r.id for r in chosen], [".png"], work)
+
+
+def choose(task: Task, dataset: Dataset) -> list[Record]:
+    """Images spread evenly over what there is; the same for every method."""
+    count = task.params["panel_count"]
+    training = dataset.split("train") or dataset.split("trainaug")
+    chosen = spread(training, count) if "cam" in task.inputs else []
+    predicted = [r for r in prediction_records(dataset) if r not in chosen]
+    return chosen + spread(tuple(predicted), max(1, count // 2) if count else 0)
+
+
+def spread(records: tuple[Record, ...], count: int) -> list[Record]:
+    """At most `count` of `records`, evenly spaced."""
+    positions = np.unique(np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int))
+    return [records[i] for i in positions]
+
+
+def columns(task: Task, record: Record, image: np.ndarray) -> dict[str, Any]:
+    """What there is of one image, by the names of wsss.report.panels."""
+    found: dict[str, Any] = {}
+    if record.mask is not None:
+        found["ground_truth"] = read_mask(record.mask)
+    if "cam" in task.inputs and "trainaug" in record.splits:
+        index = read_json(task.inputs["cam"])
+        stored = read_cam(file_of(task.inputs["cam"], record.id, ".npy"))
+        cam = cam_at(stored, image.shape[:2], index["geometry"], index["norm"])
+        found["cam"] = cam
+        found["seed"] = argmax_labels(cam, background(cam, **task.params["bg"]), record.labels)
+    for column, name in (("ir_label", "ir_labels"), ("pseudo_mask", "pseudo_masks"), ("prediction", "predictions")):
+        path = file_of(task.inputs[name], record.id, ".png") if name in task.inputs else Path()
+        if path.is_file():
+            found[column] = read_mask(path)
+    return found

@@ -1,0 +1,113 @@
+"""Stage `predictions`: the segmentation network over whole images, multi-scale, flipped, with or without CRF."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.io.images import read_image
+from wsss.io.masks import write_mask
+from wsss.io.models import load_model
+from wsss.nets.deeplab import DeepLabV2
+from wsss.refine.crf import CrfParams, softmax_crf
+from wsss.stages.cam import inference_loader
+from wsss.stages.images import quiet_worker, run_images
+from wsss.stages.segmentation import build_network
+from wsss.stages.task import Task
+from wsss.stages.training import start_device
+from wsss.train.device import autocast
+
+
+def run(task: Task) -> None:
+    """Write `{id}.png`; with CRF the mask before it is kept as `{id}.nocrf.png`."""
+    pool = _crf_pool(task)  # forked before torch starts any thread of its own
+    device = start_device(task)
+    dataset = load_manifest(task.inputs["manifest"])
+    records = prediction_records(dataset)
+    network = build_network(task, dataset.num_classes)
+    load_model(task.inputs["model"], network)
+    network = network.to(device, memory_format=torch.channels_last).eval()
+    predictor = Predictor(task, dataset, network, device, pool)
+    suffixes = [".png", ".nocrf.png"] if task.settings["crf"] else [".png"]
+    run_images(task, [r.id for r in records], suffixes, lambda todo: predictor.make(records, todo))
+    if pool:
+        pool.shutdown()
+
+
+def prediction_records(dataset: Dataset) -> tuple[Record, ...]:
+    """val where it exists and has ground truth, else every image of the dataset."""
+    val = tuple(r for r in dataset.split("val") if r.mask is not None)
+    return val or dataset.split("all")
+
+
+def _crf_pool(task: Task) -> ProcessPoolExecutor | None:
+    if not task.settings["crf"]:
+        return None
+    pool = ProcessPoolExecutor(max(1, task.threads), mp_context=get_context("fork"), initializer=quiet_worker)
+    pool.submit(int).result()
+    return pool
+
+
+class Predictor:
+    """Predicts batch by batch; the CRF runs in processes beside the network."""
+
+    def __init__(
+        self,
+        task: Task,
+        dataset: Dataset,
+        network: DeepLabV2,
+        device: torch.device,
+        pool: ProcessPoolExecutor | None,
+    ) -> None:
+        self.task, self.dataset, self.network, self.device, self.pool = task, dataset, network, device, pool
+
+    def make(self, records: tuple[Record, ...], todo: set[str]) -> Iterator[str]:
+        """Write the masks of `todo`, yielding each id when its files stand."""
+        waiting: deque[Future] = deque()
+        for batch in inference_loader(self.task, self.dataset, records, todo, self.device):
+            probs = self.probabilities(batch)
+            for row, item_id in enumerate(batch["id"]):
+                if item_id not in todo:
+                    continue
+                if self.pool is None:
+                    write_mask(self.task.folder / f"{item_id}.png", probs[row].argmax(0).astype(np.uint8))
+                    yield item_id
+                    continue
+                record = records[batch["index"][row]]
+                waiting.append(self.pool.submit(refine_one, self.task.folder, record, probs[row], self.task.settings))
+            while waiting and (waiting[0].done() or len(waiting) > 4 * self.task.threads):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    @torch.inference_mode()
+    def probabilities(self, batch: dict[str, Any]) -> np.ndarray:
+        """(B, C+1, H, W) float32: softmax of the logits averaged over scales and flips."""
+        total: torch.Tensor | None = None
+        for images in batch["scales"]:
+            images = images.to(self.device, non_blocking=True)
+            views = torch.cat([images, images.flip(-1)]) if self.task.settings["flip"] else images
+            with autocast(self.device, self.task.params["compute"]["precision"]):
+                logits = self.network.predict_logits(views.contiguous(memory_format=torch.channels_last)).float()
+            if self.task.settings["flip"]:
+                plain, mirrored = logits.chunk(2)
+                logits = (plain + mirrored.flip(-1)) / 2
+            logits = F.interpolate(logits, size=batch["size"], mode="bilinear", align_corners=False)
+            total = logits if total is None else total + logits
+        assert total is not None
+        return (total / len(batch["scales"])).softmax(1).cpu().numpy()
+
+
+def refine_one(folder: Path, record: Record, probs: np.ndarray, settings: dict[str, Any]) -> str:
+    """Write the mask before the CRF and after it; (C+1, H, W) float32 probabilities. Returns the id."""
+    write_mask(folder / f"{record.id}.nocrf.png", probs.argmax(0).astype(np.uint8))
+    refined = softmax_crf(read_image(record.image), probs, CrfParams(**settings["crf_params"]))
+    write_mask(folder / f"{record.id}.png", refined)
+    return record.id

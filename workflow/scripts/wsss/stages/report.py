@@ -1,0 +1,30 @@
+"""Stage `report`: pages over all methods of a dataset."""
+
+from pathlib import Path
+
+from wsss.data.manifest import load_manifest
+from wsss.io.atomic import read_json
+from wsss.report import pages
+from wsss.stages.task import Task
+
+
+def run(task: Task) -> None:
+    """Write index.html, a page per method, plots, panels and summary.csv."""
+    dataset = load_manifest(task.inputs["manifest"])
+    methods = [gather(Path(entry["folder"]), entry) for entry in task.params["methods"]]
+    target = Path(task.outputs["index"]).parent
+    pages.build({"dataset": dataset.name, "classes": dataset.classes, "methods": methods}, target)
+    task.write_record()
+
+
+def gather(folder: Path, entry: dict) -> dict:
+    """The files of one method for `wsss.report.pages.build`."""
+    panels = read_json(entry["panels"])
+    beside = Path(entry["panels"]).parent
+    return {
+        "name": entry["name"],
+        "scores": folder / "scores.json",
+        "sweep": folder / "sweep.csv",
+        "history": entry["history"],
+        "panels": [beside / f"{item_id}.png" for item_id in panels["ids"]],
+    }

@@ -1,0 +1,43 @@
+"""Stage `segmentation`: train DeepLab-V2 on pseudo-masks, or on ground truth for `full`."""
+
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.torch_sets import LabelPath, TrainingSet
+from wsss.errors import UserError
+from wsss.nets.deeplab import DeepLabV2
+from wsss.stages.task import Task
+from wsss.stages.training import label_files, load_initial, start_device, train, training_records
+
+
+def run(task: Task) -> None:
+    """Train on every image of trainaug."""
+    device = start_device(task)
+    dataset = load_manifest(task.inputs["manifest"])
+    records = training_records(dataset, labelled_only=False)
+    label_path = _label_path(task, dataset, records)
+    network = build_network(task, dataset.num_classes)
+    load_initial(task, network, task.settings["backbone"])
+    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path)
+    train(task, network, samples, network.param_groups(), network.loss, device)
+
+
+def build_network(task: Task, num_classes: int) -> DeepLabV2:
+    """The recipe's segmentation network with random weights."""
+    settings = task.params["network"]
+    return DeepLabV2(num_classes, settings["backbone"], settings["options"])
+
+
+def _label_path(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> LabelPath:
+    if "pseudo_masks" in task.inputs:
+        return label_files(task, "pseudo_masks", records, f"snakemake {task.inputs['pseudo_masks']}")
+    missing = [r.id for r in records if ground_truth(r) is None]
+    if missing:
+        raise UserError(
+            f"{dataset.name}: full supervision needs a mask for every training image; {len(missing)} have none "
+            f"({', '.join(missing[:5])}). For VOC, make SegmentationClassAug (see docs/datasets.md)"
+        )
+    return ground_truth
+
+
+def ground_truth(record: Record):
+    """The mask `full` trains on: SegmentationClassAug where there is one, else the scoring mask."""
+    return record.mask_train or record.mask

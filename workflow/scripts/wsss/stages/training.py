@@ -1,0 +1,85 @@
+"""What the training stages (classifier, affinity, segmentation) share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsss.data.manifest import Dataset, Record
+from wsss.errors import UserError
+from wsss.io.digest import sha256_file
+from wsss.io.index import read_index
+from wsss.io.models import save_model, write_history
+from wsss.nets import weights
+from wsss.stages.images import file_of
+from wsss.stages.task import Task
+from wsss.train.device import pick_device
+from wsss.train.loop import Job, StepLoss, fit
+
+
+def start_device(task: Task) -> torch.device:
+    """Pick the device and seed torch, so that random initial weights are a function of the seed."""
+    device = pick_device(task.runtime["device"], task.params["compute"]["cpu_threads"])
+    torch.manual_seed(task.params["seed"])
+    return device
+
+
+def load_initial(task: Task, network: Any, backbone: str) -> None:
+    """Load ImageNet weights into the backbone where the recipe has them."""
+    if "weights" in task.inputs:
+        network.load_backbone(weights.load(task.inputs["weights"], backbone))
+
+
+def train(
+    task: Task,
+    network: torch.nn.Module,
+    dataset: Any,
+    groups: list[dict],
+    step_loss: StepLoss,
+    device: torch.device,
+    after_step: Callable[[int], None] | None = None,
+    finish: Callable[[], None] | None = None,
+) -> None:
+    """Train (or resume), then write model, history and run record."""
+    state_path = task.folder / "train_state.pt"
+    job = Job(
+        network=network,
+        step_loss=step_loss,
+        groups=groups,
+        dataset=dataset,
+        settings=task.settings,
+        runtime={**task.runtime, **task.params["compute"], "workers": min(task.runtime["workers"], task.threads)},
+        seed=task.params["seed"],
+        device=device,
+        state_path=state_path,
+        fingerprint=task.fingerprint(),
+        after_step=after_step,
+    )
+    history = fit(job)
+    if finish is not None:
+        finish()
+    write_history(task.outputs["history"], history)
+    initial = sha256_file(task.inputs["weights"]) if "weights" in task.inputs else None
+    save_model(task.outputs["model"], network, params=task.params, initial_weights_sha256=initial)
+    images = len(history) * task.settings["batch_size"]
+    task.write_record(images=images, device=str(device), initial_weights_sha256=initial)
+    state_path.unlink(missing_ok=True)
+
+
+def label_files(task: Task, name: str, records: tuple[Record, ...], remake: str) -> Callable[[Record], Path]:
+    """Label paths from the per-image stage whose index is input `name`; checked before any training."""
+    read_index(task.inputs[name], [r.id for r in records], remake)
+    return lambda record: file_of(task.inputs[name], record.id, ".png")
+
+
+def training_records(dataset: Dataset, *, labelled_only: bool) -> tuple[Record, ...]:
+    """The images to train on; those without a label are no use to a classifier.
+
+    Raises:
+        UserError: none is left.
+    """
+    records = tuple(r for r in dataset.split("trainaug") if r.labels or not labelled_only)
+    if not records:
+        raise UserError(f"{dataset.name}: no training image with a label; mend the dataset's list")
+    return records

@@ -1,0 +1,1 @@
+"""The one training loop: sampler, schedule, precision, checkpoint, resume."""

@@ -1,0 +1,67 @@
+"""Device and precision: a free GPU where there is one, else the CPU with a fixed number of threads."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsss.errors import UserError
+
+_leases: list[Any] = []  # open lock files, held for the life of the process
+
+
+def pick_device(wanted: str, threads: int) -> torch.device:
+    """The device to work on; also fixes the number of CPU threads (results depend on it bit by bit).
+
+    Args:
+        wanted: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: ``cuda`` is asked for and there is none.
+    """
+    torch.set_num_threads(threads)
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("config: device: cuda is asked for, but PyTorch sees no GPU; set device: auto, or mend the driver")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = True
+    return torch.device("cuda", _lease_gpu())
+
+
+def _lease_gpu() -> int:
+    """Index of a GPU no other job of this user holds; SLURM and CUDA_VISIBLE_DEVICES decide for themselves."""
+    count = torch.cuda.device_count()
+    if count == 1 or "CUDA_VISIBLE_DEVICES" in os.environ or "SLURM_JOB_ID" in os.environ:
+        return 0
+    folder = Path(tempfile.gettempdir()) / f"wsss-gpu-leases-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for index in range(count):
+        handle = open(folder / f"{index}.lock", "w")  # noqa: SIM115 - kept open as long as the process lives
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _leases.append(handle)
+            return index
+        handle.close()
+    return 0
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """The autocast context of `precision`: ``auto`` is bf16 on a GPU that has it, and fp32 on the CPU."""
+    dtype = autocast_dtype(device, precision)
+    if dtype is None:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
+    """The reduced type to compute in, or None for float32."""
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if device.type == "cpu" and precision == "fp16":
+        raise UserError("config: precision: fp16 needs a GPU; set precision: auto")
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

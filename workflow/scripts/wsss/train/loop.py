@@ -1,0 +1,197 @@
+"""The one training loop: step-based, resumable to the bit on the CPU, the same for every network.
+
+All randomness is a function of (seed, step): data order and augmentation through `StepSampler`, and
+dropout through a per-step torch seed, so a checkpoint needs weights, optimiser and step only.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from wsss.errors import UserError
+from wsss.io.atomic import atomic_path
+from wsss.train.device import autocast, autocast_dtype
+from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
+from wsss.train.sampler import StepSampler, steps_per_epoch
+from wsss.train.signals import reset, stop_requested
+
+log = logging.getLogger(__name__)
+StepLoss = Callable[[dict[str, Any], int], dict[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one training needs.
+
+    Attributes:
+        network: the module whose state is trained and saved.
+        step_loss: (batch, step) -> {"total": scalar, ...}; finite for every legal batch.
+        groups: parameter groups with lr_scale and weight_decay.
+        settings: the stage's section (optimiser, lr, batch_size, steps or epochs, ...).
+        runtime: device settings (precision, workers, checkpoint_seconds).
+        state_path: resume file; not a declared output, so that Snakemake leaves it alone.
+        fingerprint: of parameters, code and inputs; a state of another fingerprint is not resumed.
+    """
+
+    network: torch.nn.Module
+    step_loss: StepLoss
+    groups: list[dict]
+    dataset: Dataset
+    settings: dict[str, Any]
+    runtime: dict[str, Any]
+    seed: int
+    device: torch.device
+    state_path: Path
+    fingerprint: str
+    after_step: Callable[[int], None] | None = None
+
+
+def total_steps(length: int, settings: dict[str, Any]) -> int:
+    """`steps` where given, else `epochs` times the complete batches of one pass."""
+    if settings.get("steps"):
+        return settings["steps"]
+    return settings["epochs"] * steps_per_epoch(length, settings["batch_size"])
+
+
+def fit(job: Job) -> list[dict[str, float]]:
+    """Train to the end, or stop after saving when SIGTERM asks for it.
+
+    Returns:
+        One row a step: step, lr, and the named losses.
+
+    Raises:
+        UserError: a loss that is not finite (with step, learning rate and ids of the batch).
+        SystemExit: SIGTERM arrived; the state is saved.
+    """
+    steps = total_steps(len(job.dataset), job.settings)
+    network = job.network.to(job.device, memory_format=torch.channels_last)
+    optimiser = build_optimiser(job.groups, job.settings)
+    half = autocast_dtype(job.device, job.runtime["precision"]) is torch.float16
+    scaler = torch.amp.GradScaler(job.device.type, enabled=half)
+    start, history = _resume(job, optimiser, scaler)
+    log.info("training %d steps of %d images, from step %d on %s", steps, job.settings["batch_size"], start, job.device)
+    network.train()
+    saved = time.monotonic()
+    pending: list[tuple[int, float, dict[str, torch.Tensor], list[str]]] = []
+    progress = tqdm(total=steps, initial=start, desc="train", mininterval=5, disable=None)
+    for step, batch in enumerate(_loader(job, start, steps), start):
+        lr = learning_rate(step, steps, job.settings)
+        set_learning_rate(optimiser, lr)
+        losses = _step(job, batch, step, optimiser, scaler)
+        pending.append((step, lr, losses, batch["id"]))
+        progress.update()
+        if step + 1 == steps or len(pending) >= job.runtime["log_every"]:
+            history += _flush(pending)
+            _report(history, steps)
+        if stop_requested() or time.monotonic() - saved >= job.runtime["checkpoint_seconds"]:
+            history += _flush(pending)
+            _save(job, step + 1, optimiser, scaler, history)
+            saved = time.monotonic()
+        if stop_requested():
+            log.info("stopped by SIGTERM after step %d; the same command goes on from here", step + 1)
+            raise SystemExit(143)
+    progress.close()
+    network.eval()
+    return history
+
+
+def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, scaler: Any) -> dict[str, torch.Tensor]:
+    torch.manual_seed((job.seed << 32) + step)
+    batch = to_device(batch, job.device)
+    with autocast(job.device, job.runtime["precision"]):
+        losses = job.step_loss(batch, step)
+    scaler.scale(losses["total"]).backward()
+    scaler.step(optimiser)
+    scaler.update()
+    optimiser.zero_grad(set_to_none=True)
+    if job.after_step is not None:
+        job.after_step(step)
+    return {name: value.detach() for name, value in losses.items()}
+
+
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Move the tensors of a batch; images in channels_last."""
+    moved = {}
+    for key, value in batch.items():
+        if torch.is_tensor(value):
+            layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
+            value = value.to(device, non_blocking=True, memory_format=layout)
+        moved[key] = value
+    return moved
+
+
+def _loader(job: Job, start: int, stop: int) -> DataLoader:
+    workers = min(job.runtime["workers"], max(stop - start, 0))
+    sampler = StepSampler(len(job.dataset), job.settings["batch_size"], job.seed, start, stop)
+    return DataLoader(
+        job.dataset,
+        batch_sampler=sampler,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+        pin_memory=job.device.type == "cuda",
+        worker_init_fn=_quiet_worker,
+        generator=torch.Generator().manual_seed(job.seed),
+    )
+
+
+def _quiet_worker(worker: int) -> None:
+    reset()
+    torch.set_num_threads(1)
+
+
+def _flush(pending: list) -> list[dict[str, float]]:
+    """Bring losses to the host in one go; abort on a loss that is not finite."""
+    rows = []
+    for step, lr, losses, ids in pending:
+        values = {name: float(value) for name, value in losses.items()}
+        if not all(abs(value) < float("inf") for value in values.values()):
+            raise UserError(
+                f"loss is not finite at step {step} (lr {lr:g}): {values}; batch: {', '.join(map(str, ids))}. "
+                "Lower the learning rate or precision; the last checkpoint is untouched"
+            )
+        rows.append({"step": step, "lr": lr, **values})
+    pending.clear()
+    return rows
+
+
+def _report(history: list[dict[str, float]], steps: int) -> None:
+    recent = history[-20:]
+    mean = sum(row["total"] for row in recent) / len(recent)
+    log.info("step %d/%d  loss %.4f  lr %.3g", history[-1]["step"] + 1, steps, mean, history[-1]["lr"])
+
+
+def _save(job: Job, step: int, optimiser: torch.optim.Optimizer, scaler: Any, history: list) -> None:
+    state = {
+        "fingerprint": job.fingerprint,
+        "step": step,
+        "network": job.network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "scaler": scaler.state_dict(),
+        "history": history,
+    }
+    with atomic_path(job.state_path) as temp:
+        torch.save(state, temp)
+
+
+def _resume(job: Job, optimiser: torch.optim.Optimizer, scaler: Any) -> tuple[int, list[dict[str, float]]]:
+    if not job.state_path.exists():
+        return 0, []
+    try:
+        state = torch.load(job.state_path, map_location=job.device, weights_only=True)
+    except Exception as error:  # a damaged state costs time, never results
+        log.warning("%s: not readable (%s); training starts over", job.state_path, error)
+        return 0, []
+    if state["fingerprint"] != job.fingerprint:
+        log.info("%s belongs to other settings, code or inputs; training starts over", job.state_path)
+        return 0, []
+    job.network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    scaler.load_state_dict(state["scaler"])
+    return state["step"], list(state["history"])

@@ -1,0 +1,30 @@
+"""SIGTERM (pre-emption, time limit) asks to save and stop; an orphan ends with its parent."""
+
+import ctypes
+import signal
+import sys
+from typing import Any
+
+_stop = False
+
+
+def stop_requested() -> bool:
+    """Whether SIGTERM has arrived."""
+    return _stop
+
+
+def install() -> None:
+    """Note SIGTERM, and ask the kernel for one when the parent (Snakemake) dies (Linux)."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: no orphan races its successor
+
+
+def _on_sigterm(signum: int, frame: Any) -> None:
+    global _stop
+    _stop = True
+
+
+def reset() -> None:
+    """Default handling again, for forked workers: their parent ends them with SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
