@@ -2,7 +2,7 @@
 
 
 def local_weights(w):
-    return config["weights"].get(w.backbone)
+    return CONFIG.main["weights"].get(w.backbone)
 
 
 rule weights:

@@ -15,7 +15,7 @@ def make_images(seed=0, count=6):
     """CAMs with exact ties at thresholds, zero maps, no classes at all, absent and ignored ground truth."""
     rng = np.random.default_rng(seed)
     images = []
-    for i in range(count):
+    for _ in range(count):
         height, width = rng.integers(1, 24, 2)
         keys = np.sort(rng.choice(4, rng.integers(1, 4), replace=False))
         cam = rng.random((len(keys), height, width)).astype(np.float32)

@@ -120,7 +120,7 @@ class Config:
         self.folder = Path(folder)
         self.schemas = {p.stem: read_yaml(p) for p in sorted((self.folder / "schemas").glob("*.yaml"))}
         check(main, self.schemas["config"], self.folder / "config.yaml")
-        self.main = main
+        self.main = expand_env(main, self.folder / "config.yaml")
         self._datasets: dict[str, dict] = {}
         self._recipes: dict[tuple[str, str], dict] = {}
 

@@ -28,12 +28,12 @@ def build(inputs: dict, out_dir) -> None:
     row, its page and plots show the first. Raises UserError naming a file that is missing or unreadable.
     """
     out = Path(out_dir)
-    entries = sorted(inputs["methods"], key=lambda m: ".seed" in m["name"])
+    entries = inputs["methods"]
     if not entries:
         raise UserError("report: no method is given; name at least one in config/config.yaml")
     methods = tables.group({m["name"]: read_json(m["scores"]) for m in entries})
     first = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda m: ".seed" in m["name"]):
         first.setdefault(tables.base_name(entry["name"]), entry)
     write_text(out / "style.css", CSS)
     write_text(out / "summary.csv", tables.summary_csv(inputs["dataset"], methods))

@@ -76,8 +76,10 @@ def training(path, histories: dict) -> None:
             axis.set(title=stage, xlabel="step", ylabel="loss")
             for method, run in runs.items():
                 colour = COLOURS[methods.index(method) % len(COLOURS)]
-                axis.plot(run["step"], run["total"], color=colour, alpha=0.22, linewidth=0.8)
-                axis.plot(run["step"], smooth(run["total"]), color=colour, linewidth=1.6, label=method)
+                there = np.isfinite(run["total"])
+                step, loss = np.asarray(run["step"])[there], np.asarray(run["total"])[there]
+                axis.plot(step, loss, color=colour, alpha=0.22, linewidth=0.8)
+                axis.plot(step, smooth(loss), color=colour, linewidth=1.6, label=method)
             axis.legend(fontsize=9)
 
 

@@ -71,10 +71,13 @@ def summary_csv(dataset: str, methods: list[Method]) -> str:
 
 
 def methods_table(methods: list[Method]) -> str:
-    """HTML: a row per method, a column per figure, the best of each column bold, one note per column."""
+    """HTML: a row per method, a column per figure, one note per column.
+
+    The best figure of each column is bold; full supervision is a yardstick and not in that race.
+    """
     columns = used_columns(methods)
     head = ["method", "seeds", *(f"{escape(COLUMNS[c][0])}<sup>{i}</sup>" for i, c in enumerate(columns, 1))]
-    best = {c: max((round(m.mean(c), 1) for m in methods if m.blocks(c)), default=None) for c in columns}
+    best = {c: _best(methods, c) for c in columns}
     rows = [[_link(m.name), len(m.runs), *(_cell(m, c, best[c]) for c in columns)] for m in methods]
     notes = "".join(f"<li>{_note(c, methods)}</li>" for c in columns)
     return html_table(head, rows) + f'<ol class="notes">{notes}</ol>'
@@ -103,6 +106,15 @@ def figure(value: float | None, digits: int = 1) -> str:
     return "&ndash;" if value is None else f"{value:.{digits}f}"
 
 
+def _best(methods, column):
+    racing = [m for m in methods if m.blocks(column) and not _is_yardstick(m.blocks(column)[0])]
+    return max((round(m.mean(column), 1) for m in racing), default=None)
+
+
+def _is_yardstick(block):
+    return str(block.get("provenance", {}).get("supervision", "")).startswith("ground-truth")
+
+
 def _link(name):
     return f'<a href="{escape(name)}.html">{escape(name)}</a>'
 
@@ -110,7 +122,8 @@ def _link(name):
 def _cell(method, column, best):
     mean, spread = method.mean(column), method.spread(column)
     text = figure(mean)
-    text = f"<b>{text}</b>" if mean is not None and round(mean, 1) == best else text
+    is_best = mean is not None and round(mean, 1) == best and not _is_yardstick(method.blocks(column)[0])
+    text = f"<b>{text}</b>" if is_best else text
     return text if spread is None else f'{text} <span class="soft">&plusmn; {spread:.1f}</span>'
 
 

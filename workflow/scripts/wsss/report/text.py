@@ -2,7 +2,7 @@
 
 CAPTIONS = {
     "table": "Mean intersection over union in percent (mIoU), the mean over classes and background; the best of "
-    "each column is bold. A <em>seed</em> is the class activation map (CAM) cut at a threshold; a "
+    "each column is bold (full supervision aside: it is the yardstick). A <em>seed</em> is the class activation map (CAM) cut at a threshold; a "
     "<em>refined seed</em> is the seed after a CRF has moved its edges; the <em>pseudo-mask</em> is "
     "what the segmentation network is trained on; <em>segmentation</em> is that network on images it "
     "has never seen. Compare methods by their seeds at the best threshold: that column uses ground "

@@ -1,0 +1,190 @@
+"""Panels, plots and pages: they show what is there, leave out what is not, and come out the same twice."""
+
+import csv
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+from wsss.errors import UserError
+from wsss.io.atomic import write_text
+from wsss.report import pages, panels, plots
+from wsss.score.confusion import summarise
+from wsss.score.sweep import Sweep
+from wsss.score.thresholds import seed_stage
+from wsss.score.write import write_scores, write_sweep
+
+CLASSES = ["cat", "<b>&dog"]
+
+
+def make_scores(folder, name, seed, shift=0):
+    rng = np.random.default_rng(seed)
+    sweep = Sweep(2)
+    gt = rng.integers(0, 3, (12, 10)).astype(np.uint8)
+    cam = np.stack([(gt == k + 1) * 0.5 + 0.5 * rng.random(gt.shape) for k in range(2)]).astype(np.float32)
+    sweep.add(cam, [0, 1], gt)
+    conf = np.array([[90, 5, 5, 0], [5, 30 + shift, 0, 10], [0, 0, 20, 0]], np.int64)
+    stages = {
+        "seed": seed_stage(sweep.result(), CLASSES, 0.15),
+        "segmentation": {
+            **summarise(conf, CLASSES),
+            "provenance": {"split": "val", "seed": seed, "crf": False},
+        },
+    }
+    write_scores(folder / f"{name}.json", "demo", name, stages)
+    write_sweep(folder / f"{name}.csv", sweep.result(), CLASSES)
+    write_text(folder / f"{name}.history.csv", "step,lr,total\n0,0.1,0.7\n1,0.05,\n2,0.01,0.4\n")
+    return {
+        "name": name, "scores": folder / f"{name}.json", "sweep": folder / f"{name}.csv",
+        "history": {"classifier": folder / f"{name}.history.csv"}, "panels": [],
+    }  # fmt: skip
+
+
+def make_inputs(folder):
+    entry = make_scores(folder, "cam", 0)
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    panel = folder / "a b#é.png"
+    panels.write_panel(panel, image, {"ground_truth": np.ones((20, 30), np.uint8)}, CLASSES, "a b")
+    entry["panels"] = [panel]
+    methods = [make_scores(folder, "cam.seed1", 1, 20), make_scores(folder, "amn", 2, 40), entry]
+    return {"dataset": "demo & co", "classes": CLASSES, "methods": methods}
+
+
+class Links(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for key, value in attrs if key in ("href", "src")]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    inputs = make_inputs(folder)
+    pages.build(inputs, folder / "out")
+    return folder / "out", inputs
+
+
+def test_every_link_leads_to_a_file_beside_the_page(site):
+    out, _ = site
+    assert {p.name for p in out.glob("*.html")} == {"index.html", "cam.html", "amn.html"}
+    for page in out.glob("*.html"):
+        links = Links(page.read_text("utf-8")).found
+        assert "style.css" in links
+        for link in links:
+            assert "://" not in link and not link.startswith("/")
+            assert (out / unquote(link)).is_file(), f"{page.name} -> {link}"
+
+
+def test_names_are_escaped(site):
+    out, _ = site
+    text = (out / "index.html").read_text("utf-8")
+    assert "demo &amp; co" in text and "<b>&dog" not in text
+
+
+def test_table_has_mean_over_seeds_and_bold_best(site):
+    out, _ = site
+    rows = {r["method"]: r for r in csv.DictReader((out / "summary.csv").open())}
+    assert list(rows) == ["cam", "amn"] and rows["cam"]["seeds"] == "2"
+    assert float(rows["cam"]["segmentation_std"]) > 0 and rows["amn"]["segmentation_std"] == ""
+    assert rows["cam"]["pseudo_mask"] == ""
+    text = (out / "index.html").read_text("utf-8")
+    assert f"<b>{float(rows['amn']['segmentation']):.1f}</b>" in text
+    assert re.search(r">cam</a></td><td>2</td>.*&plusmn;", text)
+    assert "pseudo-mask<sup>" not in text  # no method has one, so no empty column
+
+
+def test_the_ground_truth_yardstick_is_never_the_bold_best(tmp_path):
+    entry = make_scores(tmp_path, "full", 0, 900)
+    as_full = '"split": "val", "supervision": "ground-truth masks"'
+    write_text(entry["scores"], entry["scores"].read_text().replace('"split": "val"', as_full))
+    methods = [entry, make_scores(tmp_path, "cam", 0)]
+    pages.build({"dataset": "d", "classes": CLASSES, "methods": methods}, tmp_path)
+    rows = {r["method"]: r for r in csv.DictReader((tmp_path / "summary.csv").open())}
+    assert float(rows["full"]["segmentation"]) > float(rows["cam"]["segmentation"])
+    text = (tmp_path / "index.html").read_text("utf-8")
+    assert f"<b>{float(rows['cam']['segmentation']):.1f}</b>" in text
+
+
+def test_same_inputs_same_bytes(site, tmp_path):
+    out, inputs = site
+    pages.build(inputs, tmp_path / "again")
+    files = sorted(p.relative_to(out) for p in out.rglob("*") if p.is_file())
+    assert files == sorted(
+        p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file()
+    )
+    assert all((out / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files)
+
+
+def test_only_scores_are_needed(tmp_path):
+    entry = {k: v for k, v in make_scores(tmp_path, "cam", 0).items() if k in ("name", "scores")}
+    pages.build({"dataset": "d", "classes": CLASSES, "methods": [entry]}, tmp_path / "out")
+    assert not (tmp_path / "out" / "curves.svg").exists()
+    assert "<h2>Training" not in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_missing_inputs_are_named(tmp_path):
+    entry = make_scores(tmp_path, "cam", 0)
+    for key in ("scores", "sweep"):
+        with pytest.raises(UserError, match=f"gone.{key}"):
+            inputs = {
+                "dataset": "d",
+                "classes": CLASSES,
+                "methods": [{**entry, key: tmp_path / f"gone.{key}"}],
+            }
+            pages.build(inputs, tmp_path / "out")
+    with pytest.raises(UserError, match="no method"):
+        pages.build({"dataset": "d", "classes": [], "methods": []}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 400), (60, 90)])
+def test_panel_has_a_tile_per_given_column(tmp_path, size):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (*size, 3)).astype(np.uint8)
+    label = rng.choice(np.array([0, 1, 2, 255], np.uint8), size)
+    widths = []
+    for columns in (
+        {},
+        {"seed": label, "prediction": None},
+        {"cam": np.zeros((0, *size)), "ir_label": label},
+    ):
+        panels.write_panel(tmp_path / "p.png", image, columns, CLASSES)
+        widths.append(Image.open(tmp_path / "p.png").width)
+    tile = max(72, round(panels.TILE_HEIGHT * size[1] / size[0])) + panels.GAP
+    assert widths[2] == 3 * tile + panels.GAP
+    assert widths[0] <= widths[1] <= widths[2]
+
+
+def test_overlay_keeps_labels_apart():
+    image = np.full((8, 8, 3), 100, np.uint8)
+    label = np.zeros((8, 8), np.uint8)
+    label[:, 4:] = 1
+    out = panels.overlay(image, label)
+    assert (out[0, 0] == 60).all() and out[0, 6, 0] > out[0, 6, 1]
+    assert (out[:, 3] == 255).all()  # the outline between the two
+
+
+def test_panel_refuses_what_does_not_fit(tmp_path):
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(UserError, match="'mask' is unknown"):
+        panels.write_panel(tmp_path / "p.png", image, {"mask": np.zeros((4, 4))}, CLASSES)
+    with pytest.raises(UserError, match="seed is"):
+        panels.write_panel(tmp_path / "p.png", image, {"seed": np.zeros((4, 5), np.uint8)}, CLASSES)
+
+
+def test_curves_of_two_kinds_and_odd_names(tmp_path):
+    flat = {"threshold": np.array([0.1, 0.2]), "miou": np.array([40.0, np.nan])}
+    sweeps = {"a$b$": flat, "_c": {**flat, "kind": "power", "fixed": 0.1}}
+    plots.curves(tmp_path / "c.svg", sweeps)
+    plots.per_class(tmp_path / "p.svg", CLASSES, {"a$": {"cat": None, "background": 50.0}})
+    assert all((tmp_path / f).read_text().startswith("<?xml") for f in ("c.svg", "p.svg"))
+
+
+def test_running_mean_keeps_length_and_constants():
+    np.testing.assert_allclose(plots.smooth(np.full(123, 2.0)), 2.0)
+    assert len(plots.smooth([])) == 0
