@@ -1,8 +1,8 @@
 """Weakly-supervised semantic segmentation: image labels in, a scored segmentation out.
 
-    snakemake                                   every method on every dataset of config/config.yaml, and reports
-    snakemake results/demo/amn/miou.txt         one method on one dataset
-    snakemake -n results/voc12/amn/miou.txt     what that would do
+snakemake                                   every method on every dataset of config/config.yaml, and reports
+snakemake results/demo/amn/miou.txt         one method on one dataset
+snakemake -n results/voc12/amn/miou.txt     what that would do
 """
 
 from snakemake.utils import min_version
@@ -10,13 +10,14 @@ from snakemake.utils import min_version
 min_version("9.9")
 
 
-configfile: workflow.basedir + "/config/config.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 include: "rules/dataset.smk"
 include: "rules/weights.smk"
 include: "rules/classifier.smk"
@@ -35,6 +36,10 @@ wildcard_constraints:
     dataset="[a-z0-9_]+",
     method=r"[a-z0-9_]+(\.seed[1-9][0-9]*)?",
     backbone="[a-z0-9_]+",
+
+
+onstart:
+    check_executor()
 
 
 rule all:

@@ -1,14 +1,6 @@
 # Train the network whose maps become CAMs.
 
 
-def classifier_inputs(w):
-    inputs = {**manifest(w), **weights_input(w, recipe_of(w)["backbone"])}
-    labels_from = recipe_of(w)["classifier"].get("labels_from")
-    if labels_from:
-        inputs["labels"] = artefact_of(w, labels_from, "ir_labels", "index.json")
-    return inputs
-
-
 rule classifier:
     input:
         unpack(classifier_inputs),
@@ -19,13 +11,6 @@ rule classifier:
         "logs/{dataset}/{method}/classifier.log",
     benchmark:
         "logs/{dataset}/{method}/classifier.tsv"
-    params:
-        settings=settings_of("classifier"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=compute,
-        code=code_of("classifier", with_net=True),
-        net_options=net_options,
     conda:
         "../envs/classifier.yaml"
     threads: 8
@@ -33,5 +18,12 @@ rule classifier:
         gpu=1,
         mem_mb=16000,
         runtime=720,
+    params:
+        settings=settings_of("classifier"),
+        recipe=recipe_facts,
+        seed=seed_of,
+        compute=compute,
+        code=code_of("classifier", with_net=True),
+        net_options=net_options,
     script:
         "../workflow/scripts/classifier.py"

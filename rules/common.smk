@@ -3,7 +3,7 @@
 import functools
 import sys
 
-sys.path.insert(0, workflow.basedir + "/workflow/scripts")
+sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from snakemake.exceptions import WorkflowError
 
@@ -26,7 +26,7 @@ def plainly(function):
     return guarded
 
 
-CONFIG = plainly(Config)(workflow.basedir + "/config", config)
+CONFIG = plainly(Config)(f"{workflow.basedir}/config", config)
 
 
 def method_base(method):
@@ -85,7 +85,9 @@ def settings_of(stage):
         section = recipe_of(w).get(stage)
         if section is None or "from" in section:
             source = f"from recipe {section['from']}" if section else "nowhere (its recipe has no such stage)"
-            raise UserError(f"method {w.method} takes its {stage} {source}; ask for that recipe's file instead")
+            raise UserError(
+                f"method {w.method} takes its {stage} {source}; ask for that recipe's file instead"
+            )
         return section
 
     return settings
@@ -127,8 +129,13 @@ def has_ground_truth(dataset):
     spec = CONFIG.dataset(dataset)
     if spec["kind"] != "folder" or spec["params"].get("masks"):
         return True
-    with open(spec["params"]["labels"], encoding="utf-8-sig") as handle:
-        return "mask" in [name.strip() for name in handle.readline().split(",")]
+    try:
+        with open(spec["params"]["labels"], encoding="utf-8-sig") as handle:
+            return "mask" in [name.strip(' "\n') for name in handle.readline().split(",")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{spec['params']['labels']}: not a readable CSV ({error}); mend `labels` of dataset {dataset}"
+        ) from None
 
 
 def configured_methods():
@@ -150,11 +157,10 @@ def final_targets():
 
 
 def check_executor():
-    """A local GPU limit would let a cluster run one GPU job at a time."""
-    limit = workflow.global_resources.get("gpu")
-    remote = workflow.is_main_process and not workflow.local_exec
-    if remote and limit is not None and "profiles/slurm" not in " ".join(sys.argv):
+    """Stop where the default profile's local GPU limit would let a cluster run one GPU job at a time."""
+    limit = workflow.resource_settings.resources.get("gpu")
+    if limit is not None and not workflow.local_exec and "--workflow-profile" not in " ".join(sys.argv):
         raise WorkflowError(
-            f"the default profile limits this run to {limit} GPU job(s) at a time, also on a cluster; "
+            "the default profile lets one GPU job run at a time, on a cluster too; "
             "start it with: snakemake --workflow-profile profiles/slurm"
         )

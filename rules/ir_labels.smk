@@ -1,10 +1,6 @@
 # Merge of the two seeds; 255 = unsure.
 
 
-def ir_labels_inputs(w):
-    return {**manifest(w), "seeds": artefact(w, "seeds", "index.json")}
-
-
 rule ir_labels:
     input:
         unpack(ir_labels_inputs),
@@ -14,14 +10,14 @@ rule ir_labels:
         "logs/{dataset}/{method}/ir_labels.log",
     benchmark:
         "logs/{dataset}/{method}/ir_labels.tsv"
-    params:
-        settings=settings_of("ir_labels"),
-        code=code_of("ir_labels"),
     conda:
         "../envs/ir_labels.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        settings=settings_of("ir_labels"),
+        code=code_of("ir_labels"),
     script:
         "../workflow/scripts/ir_labels.py"

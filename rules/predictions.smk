@@ -1,10 +1,6 @@
 # The segmentation network over whole images.
 
 
-def predictions_inputs(w):
-    return {**manifest(w), "model": artefact(w, "segmentation", "model.safetensors")}
-
-
 rule predictions:
     input:
         unpack(predictions_inputs),
@@ -14,13 +10,6 @@ rule predictions:
         "logs/{dataset}/{method}/predictions.log",
     benchmark:
         "logs/{dataset}/{method}/predictions.tsv"
-    params:
-        settings=settings_of("predictions"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=compute,
-        code=code_of("predictions"),
-        network=segmentation_network,
     conda:
         "../envs/predictions.yaml"
     threads: 16
@@ -28,5 +17,12 @@ rule predictions:
         gpu=1,
         mem_mb=16000,
         runtime=480,
+    params:
+        settings=settings_of("predictions"),
+        recipe=recipe_facts,
+        seed=seed_of,
+        compute=compute,
+        code=code_of("predictions"),
+        network=segmentation_network,
     script:
         "../workflow/scripts/predictions.py"

@@ -1,10 +1,6 @@
 # CAM -> confident and unsure seed, by dense CRF.
 
 
-def seeds_inputs(w):
-    return {**manifest(w), "cam": artefact(w, "cam", "index.json")}
-
-
 rule seeds:
     input:
         unpack(seeds_inputs),
@@ -14,14 +10,14 @@ rule seeds:
         "logs/{dataset}/{method}/seeds.log",
     benchmark:
         "logs/{dataset}/{method}/seeds.tsv"
-    params:
-        settings=settings_of("seeds"),
-        code=code_of("seeds"),
     conda:
         "../envs/seeds.yaml"
     threads: 16
     resources:
         mem_mb=8000,
         runtime=480,
+    params:
+        settings=settings_of("seeds"),
+        code=code_of("seeds"),
     script:
         "../workflow/scripts/seeds.py"

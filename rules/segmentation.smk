@@ -1,18 +1,6 @@
 # DeepLab-V2 on pseudo-masks, or on ground truth (method full).
 
 
-def segmentation_inputs(w):
-    recipe = recipe_of(w)
-    inputs = {**manifest(w), **weights_input(w, recipe["segmentation"]["backbone"])}
-    if recipe["segmentation"]["labels"] == "pseudo_masks":
-        inputs["pseudo_masks"] = artefact(w, "pseudo_masks", "index.json")
-    return inputs
-
-
-def segmentation_network(w):
-    return {k: recipe_of(w)["segmentation"][k] for k in ("backbone", "options")}
-
-
 rule segmentation:
     input:
         unpack(segmentation_inputs),
@@ -23,13 +11,6 @@ rule segmentation:
         "logs/{dataset}/{method}/segmentation.log",
     benchmark:
         "logs/{dataset}/{method}/segmentation.tsv"
-    params:
-        settings=settings_of("segmentation"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=compute,
-        code=code_of("segmentation"),
-        network=segmentation_network,
     conda:
         "../envs/segmentation.yaml"
     threads: 8
@@ -37,5 +18,12 @@ rule segmentation:
         gpu=1,
         mem_mb=16000,
         runtime=1440,
+    params:
+        settings=settings_of("segmentation"),
+        recipe=recipe_facts,
+        seed=seed_of,
+        compute=compute,
+        code=code_of("segmentation"),
+        network=segmentation_network,
     script:
         "../workflow/scripts/segmentation.py"

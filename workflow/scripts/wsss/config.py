@@ -100,16 +100,16 @@ def merge(base: dict, over: dict) -> dict:
     """`over` laid on `base`, mapping by mapping; lists and scalars are replaced."""
     result = copy.deepcopy(base)
     for key, value in over.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict) and not _is_choice(value, result[key]):
+        if isinstance(value, dict) and isinstance(result.get(key), dict) and not _is_choice(key, value, result[key]):
             result[key] = merge(result[key], value)
         else:
             result[key] = copy.deepcopy(value)
     return result
 
 
-def _is_choice(value: dict, old: dict) -> bool:
-    """`resize: {scale: ...}` over `resize: {long_side: ...}` is another choice, and `from:` replaces a stage."""
-    return "from" in value or "from" in old or (len(value) == len(old) == 1 and set(value) != set(old))
+def _is_choice(key: str, value: dict, old: dict) -> bool:
+    """`resize` is one choice out of {long_side}, {scale} and {}; `from:` replaces a stage, and is replaced by one."""
+    return key == "resize" or "from" in value or "from" in old
 
 
 class Config:
@@ -179,7 +179,7 @@ class Config:
             if content.get("net", recipe.get("net")) != recipe.get("net"):
                 recipe.pop("net_options", None)  # another net's options
             recipe = merge(recipe, content)
-        for source, layer in self._layers(chain, recipe["net"], dataset):
+        for source, layer in self._layers(chain, recipe.get("net", ""), dataset):
             recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or self._own(recipe, k)})
             check(recipe, without_required(self.schemas["method"]), f"{source} (laid on method {name})")
         recipe.pop("extends", None)
@@ -211,6 +211,18 @@ class Config:
         for key in ("net", "backbone", "weights", "refine"):
             if key not in recipe:
                 raise UserError(f"{path}: {key} is missing (and no recipe it extends gives it)")
+        for stage in ("classifier", "affinity", "segmentation"):
+            if self._own(recipe, stage):
+                self._complete_training(recipe[stage], f"{path}: {stage}")
+
+    def _complete_training(self, settings: dict, where: str) -> None:
+        """Keys that only some choices need, which a layer may have brought without them."""
+        if settings["optimiser"] == "sgd" and "momentum" not in settings:
+            raise UserError(f"{where}: optimiser sgd needs momentum (0 to 1)")
+        if settings["schedule"] == "poly" and "power" not in settings:
+            raise UserError(f"{where}: schedule poly needs power (0.9 as published)")
+        if not settings.get("steps") and not settings.get("epochs"):
+            raise UserError(f"{where}: give steps or epochs")
 
 
 def expand_env(value: Any, path: str | Path) -> Any:

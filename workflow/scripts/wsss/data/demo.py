@@ -30,8 +30,8 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     """Generate the tree `out_dir/VOC2012` and write `out_dir/manifest.csv` and `dataset.json`.
 
     Args:
-        params: `seed`, `train` and `val` (numbers of images), `size` (mean side in px), `version` (the generator's),
-            and optionally `name` (default: the name of `out_dir`).
+        params: `seed`, `train` and `val` (numbers of images), `size` (mean side in px), `version` (of the
+            generator), and optionally `name` (default: the name of `out_dir`).
 
     Raises:
         UserError: another generator version is asked for, or the folder cannot be written.
@@ -56,7 +56,10 @@ def generate(root: str | Path, params: dict[str, Any]) -> None:
         UserError: another generator version is asked for, or the folder cannot be written.
     """
     if str(params["version"]) != GENERATOR_VERSION:
-        raise UserError(f"demo: generator version {params['version']!r} is asked for, this is {GENERATOR_VERSION}")
+        raise UserError(
+            f"demo: this generator is version {GENERATOR_VERSION}, the config asks for {params['version']}; "
+            f"set `version` in the dataset's config"
+        )
     root = Path(root)
     temp = root.parent / f".{root.name}.{os.getpid()}.tmp"
     with explain_os_errors(root):
@@ -69,7 +72,7 @@ def generate(root: str | Path, params: dict[str, Any]) -> None:
 
 
 def scenes(params: dict[str, Any], split: str) -> Iterator[tuple[str, Scene, np.ndarray]]:
-    """Yield (id, scene, saliency map (H, W) uint8) of `train` or `val`; each image has a generator of its own."""
+    """Yield (id, scene, saliency map (H, W) uint8) of `train` or `val`; an image has its own generator."""
     for number in range(params[split]):
         rng = np.random.default_rng([params["seed"], _SPLIT_CODE[split], number])
         scene = make_scene(rng, params["size"])
@@ -79,31 +82,31 @@ def scenes(params: dict[str, Any], split: str) -> Iterator[tuple[str, Scene, np.
 def saliency_map(rng: np.random.Generator, owner: np.ndarray) -> np.ndarray:
     """What a mediocre saliency detector would give for objects `owner` (H, W): (H, W) uint8, 255 = salient.
 
-    Objects are missed at times or found only in part, boundaries grow, shrink and blur, and false blobs appear.
+    Objects are missed at times or found in part, boundaries grow, shrink and blur, and false blobs appear.
     """
     h, w = owner.shape
     total = np.zeros((h, w), np.float32)
     for number in range(1, int(owner.max()) + 1):
         total = np.maximum(total, _detected(rng, (owner == number).astype(np.uint8)))
-    for _ in range(int(rng.choice((0, 1, 2), p=(0.45, 0.4, 0.15)))):
+    for _ in range(int(rng.choice((0, 1, 2), p=(0.6, 0.3, 0.1)))):
         total = np.maximum(total, _false_blob(rng, (h, w)))
-    total = cv2.GaussianBlur(total, (0, 0), float(rng.uniform(1.5, 3.0)))
+    total = cv2.GaussianBlur(total, (0, 0), float(rng.uniform(1.2, 2.5)))
     return np.clip(np.rint(255 * total), 0, 255).astype(np.uint8)
 
 
 def _detected(rng: np.random.Generator, inside: np.ndarray) -> np.ndarray:
     """One object as found: grown or shrunk, a bite taken out, and now and then too faint."""
     h, w = inside.shape
-    radius = max(1, round(0.06 * float(inside.sum()) ** 0.5 * rng.uniform(0.3, 1.7)))
+    radius = max(1, round(0.05 * float(inside.sum()) ** 0.5 * rng.uniform(0.2, 1.5)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     found = (cv2.erode if rng.random() < 0.5 else cv2.dilate)(inside, kernel).astype(np.float32)
     ys, xs = np.nonzero(inside)
     bite = np.zeros_like(inside)
-    if len(ys) and rng.random() < 0.5:
+    if len(ys) and rng.random() < 0.35:
         k = int(rng.integers(len(ys)))
-        axes = (int(0.3 * np.ptp(xs)) + 1, int(0.3 * np.ptp(ys)) + 1)
+        axes = (int(0.22 * np.ptp(xs)) + 1, int(0.22 * np.ptp(ys)) + 1)
         cv2.ellipse(bite, (int(xs[k]), int(ys[k])), axes, 0, 0, 360, 1, -1)
-    strength = rng.uniform(0.1, 0.4) if rng.random() < 0.12 else rng.uniform(0.75, 1.0)
+    strength = rng.uniform(0.1, 0.4) if rng.random() < 0.1 else rng.uniform(0.75, 1.0)
     return np.float32(strength) * found * (1 - bite)
 
 
@@ -111,7 +114,7 @@ def _false_blob(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarra
     h, w = size_hw
     blob = np.zeros(size_hw, np.uint8)
     centre = (int(rng.integers(w)), int(rng.integers(h)))
-    axes = (int(w * rng.uniform(0.06, 0.14)), int(h * rng.uniform(0.06, 0.14)))
+    axes = (int(w * rng.uniform(0.05, 0.12)), int(h * rng.uniform(0.05, 0.12)))
     cv2.ellipse(blob, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
     return blob.astype(np.float32) * np.float32(rng.uniform(0.6, 1.0))
 

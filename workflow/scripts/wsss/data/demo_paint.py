@@ -1,6 +1,6 @@
-"""Colours of the demo: background textures, body materials and class marks, all as (H, W, 3) float64 in 0..255.
+"""Colours of the demo: background textures, body materials and class marks, all (H, W, 3) float64 in 0..255.
 
-Arithmetic is float64 and free of BLAS and of SIMD-dependent float32, so that rounded pixels are the same anywhere.
+Arithmetic is float64 and free of BLAS and of SIMD-dependent float32: rounded pixels are the same anywhere.
 """
 
 import numpy as np
@@ -15,7 +15,14 @@ BACKGROUNDS = {
     "foliage": ((56, 84, 50), (9, 9)),
 }
 # bodies of all classes draw from the same colours: the colour of a body gives no class away
-BODY_COLOURS = ((196, 190, 182), (128, 122, 118), (150, 118, 104), (104, 112, 128), (214, 200, 168), (78, 74, 78))
+BODY_COLOURS = (
+    (196, 190, 182),
+    (128, 122, 118),
+    (150, 118, 104),
+    (104, 112, 128),
+    (214, 200, 168),
+    (78, 74, 78),
+)
 MATERIALS = ("planks", "panels", "plaster")
 DARK = (46, 42, 44)
 
@@ -47,7 +54,9 @@ def gravel(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
     return np.asarray((136.0, 124.0, 116.0)) + shade[..., None]
 
 
-def body(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, colour: tuple[int, ...], material: str) -> np.ndarray:
+def body(
+    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, colour: tuple[int, ...], material: str
+) -> np.ndarray:
     """A body surface; `u`, `v` are (H, W) object coordinates in px."""
     shade = 8 * noise(rng, u.shape, (10, 10)) + 5 * rng.uniform(-1, 1, u.shape) + 0.25 * np.clip(-v, -60, 60)
     if material in ("planks", "panels"):
@@ -58,7 +67,7 @@ def body(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, colour: tuple[i
 
 
 def mark(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, unit: float, pattern: str) -> np.ndarray:
-    """The part that gives the class away. `u`, `v`: (H, W) px from the mark's centre; `unit`: half the object in px."""
+    """The part that gives the class away. `u`, `v`: (H, W) px from its centre; `unit`: object's half, px."""
     radius, step = np.sqrt(u * u + v * v), max(3.0, 0.11 * unit)
     first, second, chosen = {
         "stripes": ((206, 44, 48), (240, 236, 230), v % (2 * step) < step),
@@ -88,5 +97,7 @@ def soften(image: np.ndarray, weight: float) -> np.ndarray:
     for axis in (0, 1):
         pad = np.concatenate([image.take([0], axis), image, image.take([-1], axis)], axis)
         n = image.shape[axis]
-        image = (1 - 2 * weight) * image + weight * (pad.take(range(n), axis) + pad.take(range(2, n + 2), axis))
+        image = (1 - 2 * weight) * image + weight * (
+            pad.take(range(n), axis) + pad.take(range(2, n + 2), axis)
+        )
     return image

@@ -1,4 +1,4 @@
-"""One scene of the demo: where the objects stand, what hides them, and the exact picture and label map of it."""
+"""One scene of the demo: where objects stand, what hides them, and the exact picture and label map of it."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TRIES = 40
 
 @dataclass(frozen=True)
 class Placed:
-    """An object in the frame: class index, centre (x, y) and half length in px, turn in radians, mirror, squeeze."""
+    """An object in the frame: class index, centre (x, y) and half length in px, turn in radians."""
 
     label: int
     centre: tuple[float, float]
@@ -39,7 +39,9 @@ class Placed:
         turned = np.stack([cos * x - sin * y, sin * x + cos * y], 1)
         return np.asarray(self.centre) + self.unit * turned
 
-    def frame(self, size_hw: tuple[int, int], origin: tuple[float, float] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
+    def frame(
+        self, size_hw: tuple[int, int], origin: tuple[float, float] = (0, 0)
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(u, v) px from a point of the object, along its own axes, each (H, W)."""
         x0, y0 = self.to_px(np.asarray([origin]))[0]
         y, x = np.mgrid[: size_hw[0], : size_hw[1]] + 0.5
@@ -49,8 +51,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """`image` (H, W, 3) uint8; `owner` (H, W) uint8: 0 background, else object number + 1 by majority of area;
-    `mark` (H, W) bool: visible marks; `labels`: class index of each object."""
+    """A picture and what it shows.
+
+    `image` (H, W, 3) uint8; `owner` (H, W) uint8: 0 background, 1.. object number, by the largest share of
+    area; `mark` (H, W) bool: visible marks; `labels`: class index of each object.
+    """
 
     image: np.ndarray
     owner: np.ndarray
@@ -65,7 +70,9 @@ class Scene:
 
 def make_scene(rng: np.random.Generator, size: int) -> Scene:
     """Draw one scene with sides of 0.875 to 1.125 times `size` px; everything follows from `rng`."""
-    size_hw = tuple(int(side) for side in rng.integers(round(0.875 * size), round(1.125 * size), 2, endpoint=True))
+    size_hw = tuple(
+        int(side) for side in rng.integers(round(0.875 * size), round(1.125 * size), 2, endpoint=True)
+    )
     for attempt in range(TRIES):
         count = 1 if attempt > TRIES // 2 else int(rng.choice((1, 2, 3), p=(0.45, 0.35, 0.2)))
         objects = [_place(rng, size_hw, count) for _ in range(count)]
@@ -83,7 +90,9 @@ def _place(rng: np.random.Generator, size_hw: tuple[int, int], count: int) -> Pl
     unit = 0.5 * min(h, w) * rng.uniform(*LENGTHS[count])
     turn = 0.05 if CLASSES[label] == "train" else 0.15
     centre = (w * rng.uniform(0.2, 0.8), h * rng.uniform(0.28, 0.72))
-    return Placed(label, centre, unit, rng.uniform(-turn, turn), int(rng.choice((-1, 1))), rng.uniform(0.85, 1.15))
+    return Placed(
+        label, centre, unit, rng.uniform(-turn, turn), int(rng.choice((-1, 1))), rng.uniform(0.85, 1.15)
+    )
 
 
 def _occluders(rng: np.random.Generator, size_hw: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
@@ -96,12 +105,14 @@ def _occluders(rng: np.random.Generator, size_hw: tuple[int, int]) -> list[tuple
         found.append(("bush", np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)))
     if rng.random() < 0.25:
         x, lean, half = rng.uniform(0.1 * w, 0.9 * w), rng.uniform(-4, 4), rng.uniform(1.5, 3.0)
-        found.append(("post", np.asarray([(x - half, -2), (x + half, -2), (x + lean + half, h), (x + lean - half, h)])))
+        found.append(
+            ("post", np.asarray([(x - half, -2), (x + half, -2), (x + lean + half, h), (x + lean - half, h)]))
+        )
     return found
 
 
 def _fill(size_hw: tuple[int, int], points: np.ndarray) -> np.ndarray:
-    """Polygon in px as (SUPER*H, SUPER*W) bool; a fine cell belongs to it when its centre is covered."""
+    """Polygon in px as (SUPER*H, SUPER*W) bool; cells that its edge touches belong to it."""
     canvas = np.zeros((size_hw[0] * SUPER, size_hw[1] * SUPER), np.uint8)
     fixed = np.rint((points * SUPER - 0.5) * (1 << SHIFT)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed], 1, shift=SHIFT)
@@ -145,17 +156,23 @@ def _all_recognisable(owner: np.ndarray, mark: np.ndarray, objects: list[Placed]
 
 
 def _area(fine: np.ndarray) -> np.ndarray:
-    h, w = fine.shape[0] // SUPER, fine.shape[1] // SUPER
-    return fine.reshape(h, SUPER, w, SUPER).mean((1, 3), dtype=np.float64)
+    """Share of each pixel that a bool map on the fine grid covers, (H, W) float64."""
+    cells = fine.view(np.uint8)
+    rows = sum(cells[k::SUPER] for k in range(SUPER))
+    return sum(rows[:, k::SUPER] for k in range(SUPER)) / SUPER**2
 
 
 def _majority(owner: np.ndarray, count: int) -> np.ndarray:
+    """Object number (0 background) with the largest share of each pixel; the lower number in a tie."""
     shares = np.stack([_area(owner == number) for number in range(count + 1)])
     return shares.argmax(0).astype(np.uint8)
 
 
 def _paint(
-    rng: np.random.Generator, size_hw: tuple[int, int], objects: list[Placed], occluders: list[tuple[str, np.ndarray]]
+    rng: np.random.Generator,
+    size_hw: tuple[int, int],
+    objects: list[Placed],
+    occluders: list[tuple[str, np.ndarray]],
 ) -> np.ndarray:
     canvas, means = _ground(rng, size_hw)
     for placed in objects:
@@ -164,14 +181,18 @@ def _paint(
     for placed in objects:
         canvas = _paint_object(rng, canvas, placed, means)
     for kind, points in occluders:
-        surface = paint.background(rng, size_hw, "foliage") if kind == "bush" else paint.plain(rng, size_hw, (70, 58, 48))
+        surface = (
+            paint.background(rng, size_hw, "foliage")
+            if kind == "bush"
+            else paint.plain(rng, size_hw, (70, 58, 48))
+        )
         canvas = _over(canvas, surface, _fill(size_hw, points))
     canvas = paint.soften(canvas, rng.uniform(0.04, 0.16)) + 3 * rng.standard_normal(canvas.shape)
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
 def _ground(rng: np.random.Generator, size_hw: tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Two background textures that meet in a wavy line, and their mean colours; they know nothing of the classes."""
+    """Two background textures that meet in a wavy line, and their mean colours; classes play no part."""
     upper, lower = rng.choice(list(paint.BACKGROUNDS), 2, replace=False)
     line = size_hw[0] * rng.uniform(0.15, 0.7) + 6 * paint.noise(rng, (1, size_hw[1]), (1, 20))
     above = np.clip(line - np.arange(size_hw[0])[:, None] + 0.5, 0, 1)[..., None]

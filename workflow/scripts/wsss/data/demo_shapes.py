@@ -1,4 +1,4 @@
-"""Outlines of the demo's objects: polygons in object coordinates (x right, y down, about -1..1), painted in order."""
+"""Outlines of the demo's objects: polygons (x right, y down, about -1..1), painted in order."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Part:
-    """One polygon. `kind`: "body" (shared surfaces), "mark" (gives the class away), "thin" (dark, at least 2 px)."""
+    """One polygon. `kind`: "body" (shared surfaces), "mark" (gives the class away), "thin" (dark)."""
 
     kind: str
     points: Points
@@ -30,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Shape:
-    """A class: its outline, the pattern of its mark, the body material it has a little more often, its rest line."""
+    """A class: the pattern of its mark, the body material it has more often than others, its outline."""
 
     pattern: str
     material: str
@@ -68,7 +68,9 @@ SHAPES = {
         "stripes",
         "planks",
         _thin(_box(-0.05, -1.0, 0.03, 0.2))
-        + _body(((-1, 0.15), (1, 0.15), (0.7, 0.7), (-0.7, 0.7)), ((-0.08, -0.85), (-0.08, 0.05), (-0.8, 0.05)))
+        + _body(
+            ((-1, 0.15), (1, 0.15), (0.7, 0.7), (-0.7, 0.7)), ((-0.08, -0.85), (-0.08, 0.05), (-0.8, 0.05))
+        )
         + _mark(((0.05, -0.9), (0.05, -0.08), (0.52, -0.08))),
     ),
     "bird": Shape(
@@ -88,7 +90,10 @@ SHAPES = {
     "train": Shape(
         "hazard",
         "panels",
-        _thin(*(_disc(x, 0.45, 0.13) for x in (-0.8, -0.4, 0.4, 0.8)), ((-0.3, -0.35), (-0.1, -0.65), (0.0, -0.35)))
+        _thin(
+            *(_disc(x, 0.45, 0.13) for x in (-0.8, -0.4, 0.4, 0.8)),
+            ((-0.3, -0.35), (-0.1, -0.65), (0.0, -0.35)),
+        )
         + _body(((-1.1, -0.3), (-1.0, -0.38), (0.95, -0.38), (1.12, -0.1), (1.12, 0.42), (-1.1, 0.42)))
         + _mark(((0.72, -0.3), (0.95, -0.3), (1.12, -0.06), (1.12, 0.42), (0.72, 0.42))),
     ),

@@ -2,139 +2,179 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wsss.data.manifest import Dataset, Row, write_manifest
-from wsss.data.table import listing, read_rows, split_list
-from wsss.data.validate import validate
+from wsss.data.table import bad_classes, bad_id, listing, read_rows, split_list
+from wsss.data.validate import file_problems
 from wsss.errors import UserError
 
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 LAYOUT = (
-    "the CSV has the columns image (path below the images folder; or id, the path without suffix) and labels "
-    "(class names joined by ';', one cell per image), and optionally split (train or val) and mask"
+    "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
+    "labels (class names joined by ';', one cell per image), and if wanted split (train or val) and mask"
 )
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where things are and what is allowed; `beside` is the CSV's own folder, `classes` None = any."""
+
+    images: Path
+    beside: Path
+    masks: Path | None
+    saliency: Path | None
+    classes: tuple[str, ...] | None
+    allow_unlabelled: bool
+
+
 def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
-    """Write `out_dir/manifest.csv` and `dataset.json` for a user's own folder.
+    """Write manifest.csv and dataset.json into `out_dir`; images that the CSV does not name are left out.
 
     Args:
-        params: `images` (folder) and `labels` (CSV), and optionally `classes` (list of foreground names; default:
-            those found in the CSV, sorted), `masks` and `saliency` (folders with PNGs at the image's path and stem),
-            `allow_unlabelled` (default False), `name` (default: the name of `out_dir`).
+        params: `images` (folder) and `labels` (CSV), and optionally `classes` (foreground; default: those in
+            the CSV, sorted), `masks` and `saliency` (folders of PNGs with the image's path and stem; then
+            every val image needs a mask, every training image a saliency map), `allow_unlabelled` (default
+            False), `name` (default: the name of `out_dir`).
 
     Raises:
-        UserError: every bad row at once with its CSV line, or every bad file at once.
+        UserError: a folder or the CSV is missing or laid out otherwise; else all bad rows, with their CSV
+            lines, and all bad files in one message.
     """
-    rows = read_folder(params)
-    classes = params.get("classes") or sorted({label for row in rows for label in row.labels})
-    name = params.get("name") or Path(out_dir).resolve().name
-    allow_unlabelled = bool(params.get("allow_unlabelled", False))
-    validate(rows, classes, allow_unlabelled=allow_unlabelled, name=name)
+    source, table = _source(params), _path(params["labels"])
+    rows, problems = _read(table, source)
+    classes = source.classes or tuple(sorted({label for row in rows for label in row.labels}))
+    problems += [*bad_classes(classes), *file_problems(rows, len(classes))]
+    if problems:
+        raise UserError(
+            listing(f"{table}: bad entries, mend them all and run the same command again", problems)
+        )
     return write_manifest(
         out_dir,
-        name=name,
-        root=params["images"],
+        name=params.get("name") or Path(out_dir).resolve().name,
+        root=source.images,
         classes=classes,
         rows=rows,
-        allow_unlabelled=allow_unlabelled,
+        allow_unlabelled=source.allow_unlabelled,
         builder={"kind": "folder", "labels": str(params["labels"])},
     )
 
 
-def read_folder(params: dict[str, Any]) -> list[Row]:
-    """The rows of the CSV with absolute paths, in CSV order; see `build`.
-
-    Raises:
-        UserError: folder or CSV missing, another layout, or bad rows (all of them, with line numbers).
-    """
-    images, table = (Path(os.path.abspath(params[key])) for key in ("images", "labels"))
-    folders = {key: Path(os.path.abspath(params[key])) for key in ("masks", "saliency") if params.get(key)}
-    for key, folder in {"images": images, **folders}.items():
+def _source(params: dict[str, Any]) -> Source:
+    folders = {key: _path(params[key]) for key in ("images", "masks", "saliency") if params.get(key)}
+    for key, folder in folders.items():
         if not folder.is_dir():
             raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config")
-    cells_by_line = _read_table(table)
-    rows, problems = [], []
-    for line, cells in cells_by_line:
-        row, faults = _row(cells, images, table.parent, folders, params.get("classes"))
+    classes = tuple(params["classes"]) if params.get("classes") else None
+    masks, saliency = folders.get("masks"), folders.get("saliency")
+    unlabelled = bool(params.get("allow_unlabelled", False))
+    return Source(folders["images"], _path(params["labels"]).parent, masks, saliency, classes, unlabelled)
+
+
+def _path(value: str | Path) -> Path:
+    return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(value))))
+
+
+def _read(table: Path, source: Source) -> tuple[list[Row], list[str]]:
+    """Rows whose image exists, with absolute paths in CSV order, and everything wrong with the table."""
+    rows: dict[str, tuple[int, Row]] = {}
+    problems = []
+    for line, cells in _cells(table):
+        row, faults = _row(cells, source)
+        if row and row.id in rows:
+            other_line, other = rows[row.id]
+            faults.append(
+                f"{row.image} and {other.image} (line {other_line}) both get id {row.id!r}; rename one"
+            )
+        elif row:
+            rows[row.id] = line, row
         problems += [f"line {line}: {fault}" for fault in faults]
-        rows += [(line, row)] if row else []
-    problems += _collisions(rows)
-    if problems:
-        raise UserError(listing(f"{table}: bad rows, mend them all and run the same command again", problems))
-    return [row for _, row in rows]
+    return [row for _, row in rows.values()], problems
 
 
-def _read_table(table: Path) -> list[tuple[int, dict[str, str]]]:
+def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:
     rows = read_rows(table, ())
-    header = set(rows[0][1]) if rows else set()
-    if rows and ("labels" not in header or not {"image", "id"} & header):
-        raise UserError(f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
     if not rows:
         raise UserError(f"{table}: has no rows; {LAYOUT}")
-    return rows
+    header = set(rows[0][1])
+    if "labels" not in header or len({"image", "id"} & header) != 1:
+        raise UserError(f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
+    return [(line, {key: cell.strip() for key, cell in cells.items()}) for line, cells in rows]
 
 
-def _row(
-    cells: dict[str, str], images: Path, beside: Path, folders: dict[str, Path], classes: Sequence[str] | None
-) -> tuple[Row | None, list[str]]:
-    labels, split = split_list(cells["labels"]), cells.get("split", "").strip()
-    faults = _cell_faults(labels, split, classes)
-    image = _find_image(cells, images, beside)
+def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
+    labels, split = split_list(cells["labels"]), cells.get("split", "")
+    named = cells.get("image") or cells.get("id") or ""
+    faults = [f"{named}: {fault}" for fault in _cell_faults(labels, split, source)]
+    image = _find_image(cells, source)
     if image is None:
-        named = cells.get("image") or cells.get("id") or ""
-        return None, [*faults, f"image {named!r}: no such file below {images} or {beside}; mend the path"]
-    if faults:
-        return None, faults
-    stem = _stem(image, images, beside)
-    mask = _find_mask(cells.get("mask", "").strip(), beside, folders.get("masks"), stem)
-    saliency = _png(folders.get("saliency"), stem)
-    return Row(stem.replace("/", "__"), SPLITS_OF[split], image, labels, mask, None, saliency), []
+        where = f"{source.images} or {source.beside}"
+        return None, [*faults, f"image {named!r}: no such file below {where}; mend the path"]
+    stem = _stem(image, source)
+    image_id = stem.replace("/", "__")
+    if reason := bad_id(image_id):
+        faults.append(f"{named}: its id {image_id!r} {reason}; rename the image")
+    splits = SPLITS_OF.get(split, ())
+    mask, saliency = _find_mask(cells.get("mask", ""), stem, source), _png(source.saliency, stem)
+    faults += _companion_faults(named, splits, mask, saliency, source)
+    present = mask if mask and mask.is_file() else None
+    return Row(image_id, splits, image, labels, present, None, saliency), faults
 
 
-def _cell_faults(labels: Sequence[str], split: str, classes: Sequence[str] | None) -> list[str]:
-    faults = [f"split {split!r}; use train, val, or leave it empty"] if split not in SPLITS_OF else []
-    unknown = [label for label in labels if classes and label not in classes]
+def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]:
+    faults = (
+        [f"split {split!r} is unknown; use train, val, or leave it empty"] if split not in SPLITS_OF else []
+    )
+    if not labels and not source.allow_unlabelled:
+        faults.append("has no label; add one, take the row out, or set allow_unlabelled: true")
+    unknown = [label for label in labels if source.classes and label not in source.classes]
     return faults + [f"unknown class {label!r}; mend it or add it to `classes`" for label in unknown]
 
 
-def _find_image(cells: dict[str, str], images: Path, beside: Path) -> Path | None:
-    named, bare = cells.get("image", "").strip(), cells.get("id", "").strip()
-    if named:
-        names = [named]
+def _companion_faults(
+    named: str, splits: tuple[str, ...], mask: Path | None, saliency: Path | None, source: Source
+) -> list[str]:
+    faults = []
+    if mask is None and source.masks and "val" in splits:
+        faults.append(
+            f"{named}: no mask in {source.masks}, yet val images are scored; add it or change the split"
+        )
+    if mask and not mask.is_file():
+        faults.append(f"{named}: mask {mask} is missing; mend the path or leave the cell empty")
+    if saliency is None and source.saliency and "trainaug" in splits:
+        faults.append(f"{named}: no saliency map in {source.saliency}; make it or drop `saliency`")
+    return faults
+
+
+def _find_image(cells: dict[str, str], source: Source) -> Path | None:
+    if cells.get("image"):
+        names = [cells["image"]]
     else:
+        bare = cells.get("id", "")
         names = [bare + suffix for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))] if bare else []
-    candidates = (folder / name for folder in (images, beside) for name in names)
+    candidates = (
+        folder / name for folder in (source.images, source.beside) for name in names if "\0" not in name
+    )
     return next((Path(os.path.abspath(path)) for path in candidates if path.is_file()), None)
 
 
-def _stem(image: Path, images: Path, beside: Path) -> str:
-    base = next((folder for folder in (images, beside) if image.is_relative_to(folder)), image.parent)
+def _stem(image: Path, source: Source) -> str:
+    base = next(
+        (folder for folder in (source.images, source.beside) if image.is_relative_to(folder)), image.parent
+    )
     return PurePosixPath(image.relative_to(base).as_posix()).with_suffix("").as_posix()
 
 
-def _find_mask(cell: str, beside: Path, masks: Path | None, stem: str) -> Path | None:
+def _find_mask(cell: str, stem: str, source: Source) -> Path | None:
     if not cell:
-        return _png(masks, stem)
-    candidates = [folder / cell for folder in (masks, beside) if folder]
-    found = next((path for path in candidates if path.is_file()), candidates[-1])
-    return Path(os.path.abspath(found))  # where none exists, validation names this path as missing
+        return _png(source.masks, stem)
+    candidates = [Path(os.path.abspath(folder / cell)) for folder in (source.masks, source.beside) if folder]
+    return next((path for path in candidates if path.is_file()), candidates[-1])
 
 
 def _png(folder: Path | None, stem: str) -> Path | None:
     path = folder / f"{stem}.png" if folder else None
     return path if path and path.is_file() else None
-
-
-def _collisions(rows: Sequence[tuple[int, Row]]) -> list[str]:
-    first: dict[str, tuple[int, Row]] = {}
-    problems = []
-    for line, row in rows:
-        if row.id in first:
-            other_line, other = first[row.id]
-            problems.append(f"line {line}: {row.image} and {other.image} (line {other_line}) both get id {row.id!r}")
-        first.setdefault(row.id, (line, row))
-    return problems

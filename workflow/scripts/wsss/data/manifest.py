@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Record:
-    """One image of a loaded dataset. `labels`: foreground class indices, 0-based, ascending; paths absolute."""
+    """One image of a loaded dataset. `labels`: foreground indices from 0, ascending; paths absolute."""
 
     id: str
     splits: tuple[str, ...]
@@ -58,7 +58,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as every stage sees it. `classes` are foreground only; in masks 0 = background, k + 1 = class k."""
+    """A dataset as every stage sees it. `classes`: foreground; in masks 0 is background, k + 1 class k."""
 
     name: str
     root: Path
@@ -107,9 +107,9 @@ def write_manifest(
 ) -> Dataset:
     """Write `folder/manifest.csv` and, last, `folder/dataset.json`; return the dataset as loaded back.
 
-    The rows are expected to have gone through `wsss.data.validate.validate`. Paths below `root` are stored relative
-    to it, and so is `root` where it lies below `folder`. The digest covers the table and the content of every file:
-    any changed pixel changes dataset.json.
+    The rows are expected to have gone through `wsss.data.validate.validate`. Paths below `root` are stored
+    relative to it, and so is `root` where it lies below `folder`. The digest covers the table and the content
+    of every file: any changed pixel changes dataset.json.
 
     Raises:
         UserError: an id that cannot serve as a file name (row and id named), or the folder cannot be written.
@@ -135,7 +135,7 @@ def load_manifest(manifest_csv: str | Path) -> Dataset:
     """Read manifest.csv and the dataset.json beside it.
 
     Raises:
-        UserError: missing or damaged files; every bad row (id, split, class, no image, doubled id) with its line.
+        UserError: missing or damaged files; else every bad row (id, split, class, no image) with its line.
     """
     path = _absolute(manifest_csv)
     info = _read_info(path.parent / "dataset.json")

@@ -1,4 +1,4 @@
-"""The small vocabulary of dataset tables: reading a CSV as it stands, `;` lists, legal ids and class names."""
+"""The vocabulary of dataset tables: reading a CSV as it stands, `;` lists, legal ids and class names."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _EXTRA = "\0extra"
 
 
 def read_rows(path: str | Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV as (line number, cells); every cell is a string as it stands ("0012", "NA"). BOM and CRLF welcome.
+    """Read a CSV as (line number, cells); cells are strings as they stand ("0012", "NA"). BOM, CRLF welcome.
 
     Raises:
         UserError: missing file, not UTF-8, a required column missing, a row with too many or too few cells.
@@ -24,7 +24,9 @@ def read_rows(path: str | Path, required: Sequence[str]) -> list[tuple[int, dict
         header = list(reader.fieldnames or [])
         rows = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not a CSV ({error}); save it again as CSV") from error
+        raise UserError(
+            f"{path}: line {reader.line_num}: not a CSV ({error}); save it again as CSV"
+        ) from error
     missing = [name for name in required if name not in header]
     if missing:
         raise UserError(f"{path}: column {', '.join(missing)} missing (found: {', '.join(header) or 'none'})")
@@ -80,7 +82,7 @@ def bad_classes(classes: Sequence[str]) -> list[str]:
 
 
 def listing(head: str, problems: Sequence[str], limit: int = 50) -> str:
-    """One message out of many problems: the head line, then at most `limit` of them and how many are left out."""
+    """One message out of many problems: the head line, at most `limit` of them, how many are left out."""
     lines = [f"{head} ({len(problems)} problem{'s' if len(problems) != 1 else ''}):", *problems[:limit]]
     if len(problems) > limit:
         lines.append(f"... and {len(problems) - limit} more")

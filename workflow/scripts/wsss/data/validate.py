@@ -24,7 +24,7 @@ def validate(
     allow_unlabelled: bool = False,
     name: str = "dataset",
 ) -> None:
-    """Check ids, splits, labels and the content of every file (all are decoded); images of any size from 1x1 are legal.
+    """Check ids, splits, labels and every file (all are decoded); images of any size from 1x1 on are legal.
 
     Args:
         rows: as a builder found them; paths absolute or relative to `root`.
@@ -35,11 +35,11 @@ def validate(
         UserError: one message with every problem, each naming its file or id and the mend (50 are printed).
     """
     problems = [*bad_classes(classes), *_table_problems(rows, classes, allow_unlabelled)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        for found in pool.map(lambda row: file_problems(row, len(classes), Path(root)), rows):
-            problems += found
+    problems += file_problems(rows, len(classes), Path(root))
     if problems:
-        raise UserError(listing(f"{name}: bad entries, mend them all and run the same command again", problems))
+        raise UserError(
+            listing(f"{name}: bad entries, mend them all and run the same command again", problems)
+        )
 
 
 def _table_problems(rows: Sequence[Row], classes: Sequence[str], allow_unlabelled: bool) -> list[str]:
@@ -56,24 +56,32 @@ def _id_problems(rows: Sequence[Row]) -> list[str]:
     for number, row in enumerate(rows, 1):
         reason = bad_id(row.id)
         if reason:
-            problems.append(f"row {number}: id {row.id!r} {reason}; an id must serve as a file name: rename it")
+            problems.append(
+                f"row {number}: id {row.id!r} {reason}; an id must serve as a file name: rename it"
+            )
         if row.id in first:
             other = first[row.id]
-            problems.append(f"{row.id}: duplicate id ({other.image} and {row.image}); take one out or rename it")
+            problems.append(
+                f"{row.id}: duplicate id ({other.image} and {row.image}); take one out or rename it"
+            )
         first.setdefault(row.id, row)
     return problems
 
 
 def _split_problems(row: Row) -> list[str]:
     problems = [
-        f"{row.id}: unknown split {split!r}; use {', '.join(SPLITS)}" for split in row.splits if split not in SPLITS
+        f"{row.id}: unknown split {split!r}; use {', '.join(SPLITS)}"
+        for split in row.splits
+        if split not in SPLITS
     ]
     if not row.splits:
         problems.append(f"{row.id}: is in no split; use {', '.join(SPLITS)}")
     if "train" in row.splits and "trainaug" not in row.splits:
         problems.append(f"{row.id}: is in train but not in trainaug; train must be a part of trainaug")
     if "val" in row.splits and {"train", "trainaug"} & set(row.splits):
-        problems.append(f"{row.id}: is in val and in training; the score would be of a training image: keep one")
+        problems.append(
+            f"{row.id}: is in val and in training; it would be scored on what it learnt: keep one"
+        )
     return problems
 
 
@@ -85,24 +93,33 @@ def _label_problems(row: Row, classes: Sequence[str], allow_unlabelled: bool) ->
     ]
     if not row.labels and not allow_unlabelled:
         problems.append(
-            f"{row.id} ({row.image}): has no label; add one, take the image out, or set allow_unlabelled: true"
+            f"{row.id} ({row.image}): has no label; add one, take it out, or set allow_unlabelled: true"
         )
     return problems
 
 
-def file_problems(row: Row, num_classes: int, root: Path = Path()) -> list[str]:
-    """Problems of the files of one row: image, mask, mask_train, saliency, each fully decoded.
+def file_problems(rows: Sequence[Row], num_classes: int, root: Path = Path()) -> list[str]:
+    """Problems of all images, masks and saliency maps, in row order; each file is fully decoded.
 
     A mask or saliency map must have the image's size after EXIF orientation; masks are single-channel with
     0..num_classes and 255, saliency maps 8-bit gray ("L").
     """
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda row: _row_file_problems(row, num_classes, root), rows)
+        return [problem for problems in found for problem in problems]
+
+
+def _row_file_problems(row: Row, num_classes: int, root: Path) -> list[str]:
     problems: list[str] = []
     image = _attempt(read_image, root / row.image, problems)
     size = None if image is None else image.shape[:2]
     for path in (row.mask, row.mask_train):
         mask = _attempt(read_mask, root / path, problems) if path else None
         if mask is not None:
-            problems += [*_size_problems(root / path, mask, size), *_value_problems(root / path, mask, num_classes)]
+            problems += [
+                *_size_problems(root / path, mask, size),
+                *_value_problems(root / path, mask, num_classes),
+            ]
     saliency = _attempt(read_saliency, root / row.saliency, problems) if row.saliency else None
     if saliency is not None:
         problems += _size_problems(root / row.saliency, saliency, size)
@@ -121,7 +138,7 @@ def _size_problems(path: Path, array: np.ndarray, size: tuple[int, int] | None) 
     if size is None or array.shape == size:
         return []
     (h, w), (image_h, image_w) = array.shape, size
-    return [f"{path}: is {w}x{h}, its image {image_w}x{image_h} (after EXIF rotation); make it the image's size"]
+    return [f"{path}: is {w}x{h}, its image {image_w}x{image_h} (after EXIF rotation); make them equal"]
 
 
 def _value_problems(path: Path, mask: np.ndarray, num_classes: int) -> list[str]:

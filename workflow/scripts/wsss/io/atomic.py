@@ -17,6 +17,7 @@ _MENDS = {
     errno.EACCES: "no permission to write here; change the folder's owner or mode",
     errno.EPERM: "no permission to write here; change the folder's owner or mode",
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+    errno.EEXIST: "a file stands where a folder is needed; move it away",
 }
 
 

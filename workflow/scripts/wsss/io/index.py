@@ -36,6 +36,8 @@ def read_index(path: str | Path, ids: list[str], remake: str) -> dict[str, Any]:
     """
     path = Path(path)
     index = read_json(path)
+    if not isinstance(index, dict) or not all(isinstance(index.get(key), list) for key in ("ids", "suffixes")):
+        raise UserError(f"{path}: not an index of this workflow; delete it and run: {remake}")
     absent = sorted(set(ids) - set(index["ids"]))
     present = {entry.name for entry in path.parent.iterdir()}
     absent += [i for i in ids if any(i + suffix not in present for suffix in index["suffixes"]) and i not in absent]

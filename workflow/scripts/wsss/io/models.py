@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path, write_text
+from wsss.io.atomic import write_bytes, write_text
 
 
 def save_model(path: str | Path, network: torch.nn.Module, **facts: Any) -> None:
     """Write the network's state dict; `facts` (plain data) go into the header."""
     state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
-    with atomic_path(path) as temp:
-        save_file(state, temp, metadata={"facts": json.dumps(facts, sort_keys=True)})
+    # Through bytes: safetensors' own writer does not say that a disk is full.
+    write_bytes(path, save(state, metadata={"facts": json.dumps(facts, sort_keys=True)}))
 
 
 def load_model(path: str | Path, network: torch.nn.Module) -> dict[str, Any]:

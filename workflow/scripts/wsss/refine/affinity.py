@@ -101,11 +101,12 @@ class _PathMaxima(torch.autograd.Function):
 
 
 def _run_maps(boundary: Tensor, index: PathIndex) -> dict[bool, RunMaps]:
-    longest = {v: max((r.length for rs in index.runs for r in rs if r.vertical is v), default=1) for v in (False, True)}
     chains: dict[bool, RunMaps] = {False: [boundary], True: [boundary]}
+    runs = [run for runs in index.runs for run in runs]
     for vertical, chain in chains.items():
         axis = -2 if vertical else -1
-        for n in range(1, longest[vertical]):
+        longest = max((run.length for run in runs if run.vertical is vertical), default=1)
+        for n in range(1, longest):
             size = boundary.shape[axis] - n
             chain.append(torch.maximum(chain[-1].narrow(axis, 0, size), boundary.narrow(axis, n, size)))
     return chains

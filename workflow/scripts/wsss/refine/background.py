@@ -12,8 +12,8 @@ def background(cam: np.ndarray, kind: str, value: float, bg_map: np.ndarray | No
 
     Args:
         cam: (K, H, W) float32 in [0, 1]; K = 0 for an image without classes.
-        kind: ``const``: the threshold `value` everywhere; ``power``: (1 - max over classes)^value (PSA, SEAM);
-            ``map``: `value` times the method's own background map.
+        kind: ``const``: the threshold `value` everywhere; ``power``: (1 - max over classes)^value
+            (PSA, SEAM); ``map``: `value` times the method's own background map.
         bg_map: (H, W) float32, for ``map`` only.
 
     Returns:
@@ -37,7 +37,7 @@ def background(cam: np.ndarray, kind: str, value: float, bg_map: np.ndarray | No
 
 
 def argmax_index(cam: np.ndarray, bg: np.ndarray) -> np.ndarray:
-    """(K, H, W) maps and (H, W) background -> (H, W) int64: 0 background, k + 1 for row k; ties go to background."""
+    """(K, H, W) maps, (H, W) background -> (H, W) int64: 0 background (ties too), k + 1 for row k."""
     return np.concatenate([bg[None], cam]).argmax(axis=0)
 
 

@@ -27,7 +27,13 @@ class CrfParams:
 
 # IRN: hard labels of a CAM, both passes.
 IRN_LABEL = CrfParams(
-    iterations=10, sxy_gaussian=3, compat_gaussian=3, sxy_bilateral=50, srgb=5, compat_bilateral=10, gt_prob=0.7
+    iterations=10,
+    sxy_gaussian=3,
+    compat_gaussian=3,
+    sxy_bilateral=50,
+    srgb=5,
+    compat_bilateral=10,
+    gt_prob=0.7,
 )
 # DeepLab-v2 at test time: pos_xy 1, pos_w 3, bi_xy 67, bi_rgb 3, bi_w 4.
 DEEPLAB_TEST = CrfParams(
@@ -37,7 +43,11 @@ NAMED = {"irn_label": IRN_LABEL, "deeplab_test": DEEPLAB_TEST}
 
 
 def label_crf_pair(
-    image: np.ndarray, labels_a: np.ndarray, labels_b: np.ndarray, n_labels: int, params: CrfParams = IRN_LABEL
+    image: np.ndarray,
+    labels_a: np.ndarray,
+    labels_b: np.ndarray,
+    n_labels: int,
+    params: CrfParams = IRN_LABEL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Refine two hard label maps of one image; building the lattice, which depends on the image only, once.
 
@@ -61,14 +71,14 @@ def label_crf_pair(
 
 
 def _is_constant(labels: np.ndarray, n_labels: int, params: CrfParams) -> bool:
-    # One label everywhere, and trusted above the others, is a fixed point: in every mean-field step each pixel's
-    # unary favours it, and so does every neighbour's message.
+    # One label everywhere, and trusted above the others, is a fixed point: in every mean-field step each
+    # pixel's unary favours it, and so does every neighbour's message.
     trusted = n_labels == 1 or params.gt_prob > 1.0 / n_labels
     return trusted and bool((labels == labels.flat[0]).all())
 
 
 def label_energy(labels: np.ndarray, n_labels: int, gt_prob: float) -> np.ndarray:
-    """(n_labels, H*W) float32: -ln gt_prob at the given label, the rest shared by the others (n_labels >= 2)."""
+    """(n_labels, H*W) float32: -ln gt_prob at the given label, the others share the rest (n_labels >= 2)."""
     energy = np.full((n_labels, labels.size), -np.log((1.0 - gt_prob) / (n_labels - 1)), np.float32)
     energy[labels.ravel(), np.arange(labels.size)] = -np.log(gt_prob)
     return energy
@@ -123,5 +133,5 @@ def _densecrf() -> ModuleType:
     try:
         import pydensecrf.densecrf as densecrf
     except ImportError as error:
-        raise UserError("pydensecrf: not installed, and the CRF needs it; run: pip install pydensecrf2") from error
+        raise UserError("pydensecrf: missing, and the CRF needs it; run: pip install pydensecrf2") from error
     return densecrf

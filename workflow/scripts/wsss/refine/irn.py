@@ -77,7 +77,9 @@ class DisplacementBranch(nn.Module):
 class IrnNet(nn.Module):
     """Frozen backbone of output stride 16 with an edge branch and, where asked for, a displacement branch."""
 
-    def __init__(self, backbone: str, radius: float = 10, displacement: bool = False, pad_to: int | None = None):
+    def __init__(
+        self, backbone: str, radius: float = 10, displacement: bool = False, pad_to: int | None = None
+    ):
         """Random weights come from torch's global generator, which the caller seeds.
 
         Args:
@@ -105,10 +107,12 @@ class IrnNet(nn.Module):
 
     def param_groups(self, options: Mapping | None = None) -> list[dict]:
         """Published learning rates: edge 0.1, displacement 1.0; hence the scale of 10 on an lr of 0.1."""
-        groups = [{"params": list(self.edge.parameters()), "lr_scale": 1.0, "weight_decay": None}]
-        if self.displacement is not None:
-            groups.append({"params": list(self.displacement.parameters()), "lr_scale": 10.0, "weight_decay": None})
-        return groups
+        branches = [(self.edge, 1.0), (self.displacement, 10.0)]
+        return [
+            {"params": list(branch.parameters()), "lr_scale": scale, "weight_decay": None}
+            for branch, scale in branches
+            if branch is not None
+        ]
 
     def forward(self, images: Tensor) -> IrnOut:
         """(B, 3, H, W) normalised images -> maps of (H - 1) // 4 + 1 by (W - 1) // 4 + 1 cells."""
@@ -164,7 +168,8 @@ def edge_map(net: IrnNet, views: Tensor) -> Tensor:
 
 def label_grid(label: Tensor, size_hw: Sequence[int]) -> Tensor:
     """(B, S, S) labels at the centres of the cells of a grid: pixel 4i + 2 at stride 4."""
-    rows, cols = (_centres(full, cells, label.device) for full, cells in zip(label.shape[1:], size_hw, strict=True))
+    sides = zip(label.shape[1:], size_hw, strict=True)
+    rows, cols = (_centres(pixels, cells, label.device) for pixels, cells in sides)
     return label[:, rows][:, :, cols]
 
 
@@ -176,8 +181,8 @@ def _check_grid(size_hw: Sequence[int], index: PathIndex) -> None:
     if min(index.source_shape(*size_hw)) < 1:
         side = STRIDE * 2 * index.reach + STRIDE
         raise UserError(
-            f"irn: crop of {size_hw[0] * STRIDE} x {size_hw[1] * STRIDE} pixels is too small for pairs of radius "
-            f"{index.radius}; use a crop of at least {side} pixels or a smaller radius"
+            f"irn: crop of {size_hw[0] * STRIDE} x {size_hw[1] * STRIDE} pixels is too small for pairs of "
+            f"radius {index.radius}; use a crop of at least {side} pixels or a smaller radius"
         )
 
 

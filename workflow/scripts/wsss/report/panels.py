@@ -62,7 +62,8 @@ def _heat(image, cam):
     score = cam if cam.ndim == 2 else cam.max(axis=0, initial=0.0)
     colour = matplotlib.colormaps["turbo"](score.clip(0, 1))[..., :3] * 255
     grey = image.mean(axis=2, keepdims=True)
-    return (0.4 * grey + 0.6 * colour).clip(0, 255).astype(np.uint8)
+    share = 0.15 + 0.55 * score.clip(0, 1)[..., None]  # where the score is low the photo shows
+    return ((1 - share) * grey + share * colour).clip(0, 255).astype(np.uint8)
 
 
 def _edges(label):

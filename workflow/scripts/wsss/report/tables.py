@@ -6,6 +6,8 @@ import statistics
 from dataclasses import dataclass
 from html import escape
 
+from wsss.score.write import REDUNDANT
+
 # column name in summary.csv: (heading, path inside scores.json "stages")
 COLUMNS = {
     "seed_fixed": ("seed, published threshold", ("seed", "fixed")),
@@ -16,8 +18,6 @@ COLUMNS = {
     "segmentation": ("segmentation", ("segmentation",)),
     "segmentation_crf": ("segmentation + CRF", ("segmentation_crf",)),
 }
-
-REDUNDANT = {"threshold_chosen_by", "threshold_uses_ground_truth"}  # the column's heading says it
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ PROVENANCE = {
     "ground_truth": "ground truth",
     "rule_255": "pixels predicted 255 count as",
     "threshold": "threshold",
-    "threshold_policy": "chosen by",
+    "threshold_policy": "threshold policy",
     "crf": "CRF",
     "multi_scale": "multi-scale",
     "weights": "initial weights",
@@ -33,6 +33,7 @@ PROVENANCE = {
     "code_version": "code",
     "classes_in_mean": "classes in the mean",
 }
+REDUNDANT = {"threshold_chosen_by", "threshold_uses_ground_truth"}  # the policy's name says it
 
 
 def headline(stages: dict) -> str:
@@ -72,9 +73,10 @@ def write_sweep(path, result: SweepResult, classes) -> None:
 
 
 def provenance_line(provenance: dict) -> str:
-    """One line of plain words; keys without a place of their own follow at the end as they are."""
+    """One line of plain words; keys without a place of their own follow at the end."""
     known = [f"{PROVENANCE[k]} {_plain(provenance[k])}" for k in PROVENANCE if k in provenance]
-    other = [f"{k} {_plain(v)}" for k, v in sorted(provenance.items()) if k not in PROVENANCE]
+    rest = sorted(set(provenance) - set(PROVENANCE) - REDUNDANT)
+    other = [f"{k.replace('_', ' ')} {_plain(provenance[k])}" for k in rest]
     return "; ".join(known + other)
 
 
@@ -135,14 +137,14 @@ def _source(block):
 
 
 def _columns(rows):
-    """Align: first and last column to the left, figures to the right."""
-    widths = [max(len(str(r[i])) for r in rows) for i in range(len(rows[0]))]
-    return ["  ".join(_cell(r[i], widths[i], r is rows[0], i) for i in range(len(r))).rstrip() for r in rows]
-
-
-def _cell(value, width, is_head, i):
-    text = str(value)
-    return text.ljust(width) if i == 0 or not (is_head or _is_figure(text)) else text.rjust(width)
+    """Align: columns of figures to the right, of words to the left."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    lines = []
+    for column in zip(*cells, strict=True):
+        width = max(map(len, column))
+        is_right = all(map(_is_figure, column[1:]))
+        lines.append([cell.rjust(width) if is_right else cell.ljust(width) for cell in column])
+    return ["  ".join(row).rstrip() for row in zip(*lines, strict=True)]
 
 
 def _is_figure(text):

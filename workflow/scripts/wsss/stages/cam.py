@@ -32,7 +32,7 @@ def run(task: Task) -> None:
     load_model(task.inputs["model"], method)
     method = method.to(device, memory_format=torch.channels_last).eval()
     for name in method.spec.aux:
-        read_index(task.inputs[name], [r.id for r in records], f"snakemake {task.inputs[name]}")
+        read_index(task.inputs[name], [r.id for r in records], f"snakemake --force {task.inputs[name]}")
     maker = CamMaker(task, dataset, method, device)
     run_images(
         task,

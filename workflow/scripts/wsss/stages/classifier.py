@@ -18,7 +18,7 @@ def run(task: Task) -> None:
     load_initial(task, method, task.params["recipe"]["backbone"])
     label_path = None
     if "offline_labels" in method.spec.needs:
-        label_path = label_files(task, "labels", records, f"snakemake {task.inputs['labels']}")
+        label_path = label_files(task, "labels", records, f"snakemake --force {task.inputs['labels']}")
     samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, method.spec.needs)
     train(
         task,

@@ -95,7 +95,7 @@ class Scorer:
 
     def _index(self, name: str, records: Iterable[Record]) -> dict[str, Any]:
         path = self.task.inputs[name]
-        return read_index(path, [r.id for r in records], f"snakemake {path}")
+        return read_index(path, [r.id for r in records], f"snakemake --force {path}")
 
     def _origin(self, records: tuple[Record, ...], **facts: Any) -> dict[str, Any]:
         split = "train" if records is self.train else "val"

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from wsss.io.index import write_index
 from wsss.io.journal import Journal
 from wsss.stages.task import Task
-from wsss.train.signals import reset, stop_requested
+from wsss.train.signals import die_with_parent, reset, stop_requested
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,9 @@ def in_processes(function: Callable[..., str], jobs: Iterable[tuple], processes:
 
 
 def quiet_worker() -> None:
-    """Initialise a worker process: default signals, one thread."""
+    """Initialise a worker process: default signals, one thread, no life without its stage (a pool's workers wait on)."""
     reset()
+    die_with_parent(signal.SIGKILL)
     torch.set_num_threads(1)
 
 

@@ -13,7 +13,7 @@ def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug."""
     ids = [r.id for r in load_manifest(task.inputs["manifest"]).split("trainaug")]
     seeds = task.inputs["seeds"]
-    read_index(seeds, ids, f"snakemake {seeds}")
+    read_index(seeds, ids, f"snakemake --force {seeds}")
 
     def work(todo: set[str]):
         for item_id in (i for i in ids if i in todo):

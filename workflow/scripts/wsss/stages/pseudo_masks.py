@@ -120,4 +120,4 @@ class Walker:
 
 def _checked(task: Task, name: str, records: tuple[Record, ...]) -> dict[str, Any]:
     path = Path(task.inputs[name])
-    return read_index(path, [r.id for r in records], f"snakemake {path}")
+    return read_index(path, [r.id for r in records], f"snakemake --force {path}")

@@ -19,7 +19,7 @@ CONFIDENT, UNSURE = ".png", ".unsure.png"
 def run(task: Task) -> None:
     """Write `{id}.png` (confident) and `{id}.unsure.png` for every image of trainaug."""
     records = load_manifest(task.inputs["manifest"]).split("trainaug")
-    index = read_index(task.inputs["cam"], [r.id for r in records], f"snakemake {task.inputs['cam']}")
+    index = read_index(task.inputs["cam"], [r.id for r in records], f"snakemake --force {task.inputs['cam']}")
     facts = {"geometry": index["geometry"], "norm": index["norm"]}
 
     def work(todo: set[str]):

@@ -4,6 +4,7 @@ All randomness is a function of (seed, step): data order and augmentation throug
 dropout through a per-step torch seed, so a checkpoint needs weights, optimiser and step only.
 """
 
+import io
 import logging
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path
+from wsss.io.atomic import write_bytes
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 from wsss.train.sampler import StepSampler, steps_per_epoch
@@ -87,11 +88,11 @@ def fit(job: Job) -> list[dict[str, float]]:
         losses = _step(job, batch, step, optimiser, scaler)
         pending.append((step, lr, losses, batch["id"]))
         progress.update()
-        if step + 1 == steps or len(pending) >= job.runtime["log_every"]:
+        save = stop_requested() or time.monotonic() - saved >= job.runtime["checkpoint_seconds"]
+        if save or step + 1 == steps or len(pending) >= job.runtime["log_every"]:
             history += _flush(pending)
             _report(history, steps)
-        if stop_requested() or time.monotonic() - saved >= job.runtime["checkpoint_seconds"]:
-            history += _flush(pending)
+        if save:
             _save(job, step + 1, optimiser, scaler, history)
             saved = time.monotonic()
         if stop_requested():
@@ -176,8 +177,9 @@ def _save(job: Job, step: int, optimiser: torch.optim.Optimizer, scaler: Any, hi
         "scaler": scaler.state_dict(),
         "history": history,
     }
-    with atomic_path(job.state_path) as temp:
-        torch.save(state, temp)
+    buffer = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.save(state, buffer)
+    write_bytes(job.state_path, buffer.getbuffer())
 
 
 def _resume(job: Job, optimiser: torch.optim.Optimizer, scaler: Any) -> tuple[int, list[dict[str, float]]]:
@@ -188,7 +190,7 @@ def _resume(job: Job, optimiser: torch.optim.Optimizer, scaler: Any) -> tuple[in
     except Exception as error:  # a damaged state costs time, never results
         log.warning("%s: not readable (%s); training starts over", job.state_path, error)
         return 0, []
-    if state["fingerprint"] != job.fingerprint:
+    if state.get("fingerprint") != job.fingerprint:
         log.info("%s belongs to other settings, code or inputs; training starts over", job.state_path)
         return 0, []
     job.network.load_state_dict(state["network"])

@@ -16,8 +16,13 @@ def stop_requested() -> bool:
 def install() -> None:
     """Note SIGTERM, and ask the kernel for one when the parent (Snakemake) dies (Linux)."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    die_with_parent(signal.SIGTERM)  # no orphan races its successor
+
+
+def die_with_parent(signum: int) -> None:
+    """Ask the kernel to send this process `signum` when its parent dies (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: no orphan races its successor
+        ctypes.CDLL(None).prctl(1, int(signum))  # PR_SET_PDEATHSIG
 
 
 def _on_sigterm(signum: int, frame: Any) -> None:

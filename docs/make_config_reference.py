@@ -1,0 +1,228 @@
+"""Write docs/config.md from the schemas, their descriptions and the values the shipped files have.
+
+    python docs/make_config_reference.py            write it
+    python docs/make_config_reference.py --check    status 1 where it is out of date
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from wsss.config import Config, read_yaml  # noqa: E402
+
+TARGET = ROOT / "docs" / "config.md"
+RECIPES = ("cam", "irn", "amn")
+DATASET = "voc12"  # has no preset, so its recipes are the files as they stand
+HEAD = """# Config reference
+
+Made by `docs/make_config_reference.py` from `config/schemas/*.yaml` and the shipped files; do not edit by hand.
+Every file is checked when Snakemake starts: an unknown key, a wrong type or a value out of range ends the run
+with one line that names file, key and what is allowed.
+"""
+MAIN = """## config/config.yaml
+
+What a user edits. Single values can be changed for one run: `snakemake TARGET --config 'methods=[cam]'`.
+`compute` shapes results, so a change reruns what it concerns; `runtime` shapes speed only and reruns nothing.
+"""
+DATASETS = """## config/datasets/NAME.yaml
+
+Where data comes from. `${NAME}` in a string is an environment variable. [datasets.md](datasets.md) tells more.
+"""
+METHODS = """## config/methods/NAME.yaml
+
+Recipes. `extends:` starts from another recipe; a stage that says `from: OTHER` is not run, OTHER's results are
+used. Values below are those of the shipped recipes ({recipes}) without any preset; where they differ each is
+named, and a recipe that is not named has no such stage of its own or leaves the key out. `full` is `cam` with
+`segmentation: {{labels: ground_truth}}`. The sources of the values are in the comments of the files and on the
+pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](methods/amn.md)).
+
+A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the threshold t in (0, 1], or
+`{{kind: power, value: a}}`, the score (1 - max over classes)^a.
+"""
+PRESETS = """## config/presets/NAME.yaml
+
+What a dataset's `preset:` lays on every recipe (`common`), on the options of a net (`net_options`), or on single
+recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check; 0 where all is well."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, complain where the page is out of date")
+    options = parser.parse_args(arguments)
+    text = page()
+    if not options.check:
+        TARGET.write_text(text, "utf-8")
+    elif not TARGET.exists() or TARGET.read_text("utf-8") != text:
+        print("docs/config.md is out of date; run: python docs/make_config_reference.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+def page() -> str:
+    """The whole reference as Markdown."""
+    config = Config(ROOT / "config", read_yaml(ROOT / "config" / "config.yaml"))
+    schemas = config.schemas
+    main_table = table(rows(schemas["config"], {"": config.main}))
+    sections = [HEAD, MAIN, main_table, DATASETS, dataset_tables(schemas["dataset"], config), methods_tables(config)]
+    return "\n".join([*sections, PRESETS, preset_table(config)])
+
+
+def rows(schema: dict, values: dict[str, Any], prefix: str = "") -> list[tuple[str, str, str, str]]:
+    """(key, type, shipped value, meaning) of all keys below a schema; `values` by the name of who has them."""
+    found = []
+    for key, child in schema.get("properties", {}).items():
+        name = f"{prefix}{key}"
+        held = {who: value[key] for who, value in values.items() if isinstance(value, dict) and key in value}
+        if child.get("type") == "object" and "properties" in child and name.split(".")[-1] not in WHOLE:
+            found += rows(child, held, f"{name}.")
+        else:
+            found.append((f"`{name}`", kind(child), shipped(held), child.get("description", "")))
+    return found
+
+
+WHOLE = {"augmentation", "crf_params", "resize"}  # shown in one cell
+
+
+def kind(schema: dict) -> str:
+    """Type or allowed values, with bounds."""
+    if "enum" in schema:
+        return " \\| ".join(f"`{value}`" for value in schema["enum"])
+    types = schema.get("type", "object")
+    names = [types] if isinstance(types, str) else types
+    text = " or ".join("null" if name == "null" else ELEMENTS.get(name, name) for name in names)
+    if types == "array" and "items" in schema:
+        text = f"list of {kind(schema['items'])}"
+    limits = [f"{sign} {schema[key]}" for key, sign in BOUNDS.items() if key in schema]
+    return " ".join([text, ", ".join(limits)]).strip()
+
+
+ELEMENTS = {"integer": "whole number", "string": "text", "object": "mapping", "boolean": "true or false"}
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def shipped(held: dict[str, Any]) -> str:
+    """One value where all agree, else each with its owners."""
+    owners: dict[str, list[str]] = {}
+    for who, value in held.items():
+        owners.setdefault(plain(value), []).append(who)
+    if len(owners) == 1:
+        value, who = next(iter(owners.items()))
+        return f"`{value}`" if len(who) == 1 or len(who) == len(RECIPES) else f"`{value}` ({', '.join(who)})"
+    return "<br>".join(f"{', '.join(who)}: `{value}`" for value, who in owners.items())
+
+
+def plain(value: Any) -> str:
+    """A value as YAML's flow style has it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {plain(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(plain, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
+
+
+def table(lines: list[tuple[str, ...]], head: tuple[str, ...] = ("key", "type", "shipped", "meaning")) -> str:
+    """A Markdown table."""
+    marked = [head, tuple("---" for _ in head), *lines]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in marked) + "\n"
+
+
+def dataset_tables(schema: dict, config: Config) -> str:
+    """Keys of all kinds, then the params of each kind, then the shipped files."""
+    common = {**schema, "properties": {k: v for k, v in schema["properties"].items() if k != "params"}}
+    parts = [table([line[:2] + line[3:] for line in rows(common, {})], ("key", "type", "meaning"))]
+    for branch in schema["allOf"]:
+        name = branch["if"]["properties"]["kind"]["const"]
+        params = branch["then"]["properties"]["params"]
+        required = set(params.get("required", []))
+        lines = [
+            (key, kind_, "yes" if key.strip("`") in required else "", meaning)
+            for key, kind_, _, meaning in rows(params, {})
+        ]
+        parts.append(f"### kind: {name}\n\n" + table(lines, ("params", "type", "required", "meaning")))
+    parts.append("### Shipped\n\n" + table(shipped_datasets(config), ("name", "kind", "preset", "params")))
+    return "\n".join(parts)
+
+
+def shipped_datasets(config: Config) -> list[tuple[str, ...]]:
+    """A row per file in config/datasets (not expanded: environment variables need not be set)."""
+    lines = []
+    for name in config.names("datasets"):
+        content = read_yaml(config.folder / "datasets" / f"{name}.yaml")
+        lines.append((f"`{name}`", content["kind"], content.get("preset", ""), f"`{plain(content['params'])}`"))
+    return lines
+
+
+def methods_tables(config: Config) -> str:
+    """Top-level keys, net options, then a table per stage."""
+    schema = config.schemas["method"]
+    recipes = {name: config.recipe(name, DATASET) for name in RECIPES}
+    top = {k: resolve(v, schema) for k, v in schema["properties"].items() if "anyOf" not in v and k != "evaluation"}
+    parts = [METHODS.format(recipes=", ".join(RECIPES)), table(rows({"properties": top}, without_nets(recipes)))]
+    parts.append("### net_options\n\n" + table(net_options(recipes), ("net", "option", "shipped")))
+    for stage, section in schema["properties"].items():
+        if "anyOf" in section or stage == "evaluation":
+            parts.append(stage_table(stage, section, schema, recipes))
+    return "\n".join(parts)
+
+
+def without_nets(recipes: dict) -> dict:
+    """Recipes without net_options, which have a table of their own."""
+    return {name: {k: v for k, v in recipe.items() if k != "net_options"} for name, recipe in recipes.items()}
+
+
+def net_options(recipes: dict) -> list[tuple[str, ...]]:
+    """A row per option of each net."""
+    by_net = {recipe["net"]: recipe["net_options"] for recipe in recipes.values()}
+    return [(net, f"`{k}`", f"`{plain(v)}`") for net, options in by_net.items() for k, v in options.items()]
+
+
+def stage_table(stage: str, section: dict, schema: dict, recipes: dict) -> str:
+    """Heading, meaning, who takes the stage from whom, and the keys."""
+    settings = section["anyOf"][1] if "anyOf" in section else section
+    held = {name: recipe[stage] for name, recipe in recipes.items() if stage in recipe}
+    taken = [f"{name} takes it from {v['from']}" for name, v in held.items() if "from" in v]
+    text = f"### {stage}\n\n{section['description'][:1].upper()}{section['description'][1:]}."
+    text += f" Shipped: {', '.join(taken)}.\n" if taken else "\n"
+    keys = {k: resolve(v, schema) for k, v in settings.get("properties", {}).items()}
+    own = {name: values for name, values in held.items() if "from" not in values}
+    lines = rows({"properties": keys}, own)
+    return text + ("\n" + table(lines) if lines else "")
+
+
+def resolve(child: dict, schema: dict) -> dict:
+    """A schema node with its `$ref` followed."""
+    if "$ref" not in child:
+        return child
+    target = schema["$defs"][child["$ref"].rsplit("/", 1)[-1]]
+    return {**{k: v for k, v in target.items() if k != "properties"}, **{k: v for k, v in child.items() if k != "$ref"}}
+
+
+def preset_table(config: Config) -> str:
+    """A row per key, a column per preset."""
+    names = config.names("presets")
+    flat = {name: dict(flatten(read_yaml(config.folder / "presets" / f"{name}.yaml"))) for name in names}
+    keys = list(dict.fromkeys(key for values in flat.values() for key in values))
+    lines = [(f"`{k}`", *(f"`{flat[n][k]}`" if k in flat[n] else "" for n in names)) for k in keys]
+    return table(lines, ("key", *names))
+
+
+def flatten(value: dict, prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted key, value) pairs, `common.` left out."""
+    found = []
+    for key, child in value.items():
+        name = f"{prefix}{key}".removeprefix("common.")
+        deeper = isinstance(child, dict) and child and key not in WHOLE
+        found += flatten(child, f"{name}." if name != "common" else "") if deeper else [(name, plain(child))]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

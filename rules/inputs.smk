@@ -1,0 +1,264 @@
+# What each rule reads and is given, stage by stage; the rules themselves stand in their own files.
+
+
+# --- dataset
+
+
+def dataset_inputs(w):
+    """Downloads a VOC dataset needs because the user gave no folder of their own."""
+    spec = plainly(CONFIG.dataset)(w.dataset)
+    params = spec["params"]
+    if spec["kind"] != "voc":
+        return {}
+    inputs = {}
+    if not params.get("path"):
+        inputs["path"] = "resources/voc12/voc12.json"
+        if not params.get("sbd") and not params.get("trainaug"):
+            inputs["sbd"] = "resources/sbd/sbd.json"
+    if params.get("aug_masks"):
+        inputs["mask_train"] = f"resources/{w.dataset}_aug/aug_masks.json"
+    return inputs
+
+
+def aug_inputs(w):
+    inputs = {k: v for k, v in dataset_inputs(w).items() if k != "mask_train"}
+    if not CONFIG.dataset(w.dataset)["params"].get("sbd"):
+        inputs["sbd"] = "resources/sbd/sbd.json"
+    return inputs
+
+
+def dataset_spec(w):
+    return plainly(CONFIG.dataset)(w.dataset)
+
+
+def own_folders(w):
+    return {k: v for k, v in dataset_spec(w)["params"].items() if k in ("path", "sbd", "trainaug") and v}
+
+
+def dataset_stamp(w):
+    """Changes when a file of a user's folder does (names, sizes, times); generated and official data need none."""
+    spec = dataset_spec(w)
+    if spec["kind"] != "folder":
+        return None
+    folders = [spec["params"].get(k) for k in ("images", "masks", "saliency", "labels")]
+    return plainly(folder_stamp)([f for f in folders if f])
+
+
+# --- weights
+
+
+def local_weights(w):
+    return CONFIG.main["weights"].get(w.backbone)
+
+
+# --- classifier
+
+
+def classifier_inputs(w):
+    inputs = {**manifest(w), **weights_input(w, recipe_of(w)["backbone"])}
+    labels_from = recipe_of(w)["classifier"].get("labels_from")
+    if labels_from:
+        inputs["labels"] = artefact_of(w, labels_from, "ir_labels", "index.json")
+    return inputs
+
+
+# --- cam
+
+
+def cam_inputs(w):
+    inputs = {**manifest(w), "model": artefact(w, "classifier", "model.safetensors")}
+    aux_from = recipe_of(w)["cam"].get("aux_from")
+    if aux_from:
+        inputs["ir_labels"] = artefact_of(w, aux_from, "ir_labels", "index.json")
+    return inputs
+
+
+# --- seeds
+
+
+def seeds_inputs(w):
+    return {**manifest(w), "cam": artefact(w, "cam", "index.json")}
+
+
+# --- ir_labels
+
+
+def ir_labels_inputs(w):
+    return {**manifest(w), "seeds": artefact(w, "seeds", "index.json")}
+
+
+# --- affinity
+
+
+def affinity_inputs(w):
+    inputs = {**manifest(w), "ir_labels": artefact(w, "ir_labels", "index.json")}
+    if recipe_of(w)["affinity"]["trunk"] == "classifier":
+        inputs["classifier"] = artefact(w, "classifier", "model.safetensors")
+        return inputs
+    return {**inputs, **weights_input(w, recipe_of(w)["affinity"]["backbone"])}
+
+
+def irn_network(w):
+    """What build_network needs, for training and for inference alike."""
+    recipe = recipe_of(w)
+    facts = {k: recipe["affinity"][k] for k in ("backbone", "radius", "displacement")}
+    return {**facts, "pad_to": recipe["pseudo_masks"]["pad_to"]}
+
+
+# --- pseudo_masks
+
+
+def pseudo_masks_inputs(w):
+    refine = recipe_of(w)["refine"]
+    if refine == "crf":
+        return {**manifest(w), "seeds": artefact(w, "seeds", "index.json")}
+    inputs = {**manifest(w), "cam": artefact(w, "cam", "index.json")}
+    if refine == "irn":
+        inputs["affinity"] = artefact(w, "affinity", "model.safetensors")
+    return inputs
+
+
+def pseudo_masks_settings(w):
+    recipe = recipe_of(w)
+    if recipe["refine"] == "none" and "pseudo_masks" not in recipe:
+        return {"bg": recipe["evaluation"]["bg"]}
+    return {} if recipe["refine"] == "crf" else settings_of("pseudo_masks")(w)
+
+
+def refine_of(w):
+    return recipe_of(w)["refine"]
+
+
+def walk_network(w):
+    return irn_network(w) if refine_of(w) == "irn" else None
+
+
+# --- segmentation
+
+
+def segmentation_inputs(w):
+    recipe = recipe_of(w)
+    inputs = {**manifest(w), **weights_input(w, recipe["segmentation"]["backbone"])}
+    if recipe["segmentation"]["labels"] == "pseudo_masks":
+        inputs["pseudo_masks"] = artefact(w, "pseudo_masks", "index.json")
+    return inputs
+
+
+def segmentation_network(w):
+    return {k: recipe_of(w)["segmentation"][k] for k in ("backbone", "options")}
+
+
+# --- predictions
+
+
+def predictions_inputs(w):
+    return {**manifest(w), "model": artefact(w, "segmentation", "model.safetensors")}
+
+
+# --- evaluation
+
+
+def masks_made(w):
+    """Indexes of what a method makes of images, by name."""
+    recipe = recipe_of(w)
+    if recipe["segmentation"]["labels"] == "ground_truth":
+        names = ["predictions"]
+    elif recipe["refine"] == "none":
+        names = ["cam", "pseudo_masks", "predictions"]
+    else:
+        names = ["cam", "seeds", "pseudo_masks", "predictions"]
+    return {name: artefact(w, name, "index.json") for name in names}
+
+
+def evaluation_inputs(w):
+    if not has_ground_truth(w.dataset):
+        raise WorkflowError(
+            f"{w.dataset} has no ground-truth masks, so there is no mIoU; "
+            f"ask for results/{w.dataset}/{w.method}/predictions/index.json"
+        )
+    return {**manifest(w), **masks_made(w)}
+
+
+def supervision(w):
+    labels = recipe_of(w)["segmentation"]["labels"]
+    return "image labels" if labels == "pseudo_masks" else "ground-truth masks (full supervision)"
+
+
+def segmentation_weights(w):
+    recipe = recipe_of(w)
+    return f"{recipe['segmentation']['backbone']}, {recipe['weights']}"
+
+
+def test_scales(w):
+    settings = recipe_of(w)["predictions"]
+    flip = " + flip" if settings["flip"] else ""
+    return f"{settings['scales']}{flip}"
+
+
+def chain_code(w):
+    """One digest for the code of the whole chain, for the record."""
+    modules = [f"wsss.stages.{stage}" for stage in STAGES]
+    return code_version(*modules, methods.module_path(recipe_of(w)["net"]))
+
+
+# --- report
+
+
+def panels_inputs(w):
+    inputs = {**manifest(w), **masks_made(w)}
+    if "seeds" in inputs:
+        inputs["ir_labels"] = artefact(w, "ir_labels", "index.json")
+    return inputs
+
+
+def seed_bg(w):
+    return recipe_of(w)["evaluation"]["bg"]
+
+
+def histories(w):
+    """Training histories of a method, its own and those it takes from other recipes."""
+    recipe = recipe_of(w)
+    names = ["segmentation"]
+    if recipe["segmentation"]["labels"] == "pseudo_masks":
+        names = ["classifier", *(["affinity"] if recipe["refine"] == "irn" else []), "segmentation"]
+    return {name: artefact(w, name, "history.csv") for name in names}
+
+
+class Row:
+    """Wildcards of one method of a report."""
+
+    def __init__(self, dataset, method):
+        self.dataset, self.method = dataset, method
+
+
+def report_rows(w):
+    return [Row(w.dataset, method) for method in configured_methods()]
+
+
+def report_inputs(w):
+    files = []
+    for row in report_rows(w):
+        folder = f"results/{row.dataset}/{row.method}"
+        files += [
+            f"{folder}/scores.json",
+            f"{folder}/sweep.csv",
+            f"{folder}/panels/index.json",
+            *histories(row).values(),
+        ]
+    return {**manifest(w), "files": files}
+
+
+def report_methods(w):
+    return [
+        {
+            "name": row.method,
+            "folder": f"results/{row.dataset}/{row.method}",
+            "history": histories(row),
+            "panels": f"results/{row.dataset}/{row.method}/panels/index.json",
+        }
+        for row in report_rows(w)
+    ]
+
+
+def panel_count(w):
+    return config["report"]["panels"]

@@ -1,0 +1,205 @@
+"""Shared by the engine tests: small datasets on disk, tasks without Snakemake, and the workflow in a copy."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+from wsss.config import Config
+from wsss.data import folder
+from wsss.stages.task import Task
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LIBRARY = REPOSITORY / "workflow" / "scripts"
+RUNTIME = {"device": "cpu", "workers": 0, "checkpoint_seconds": 1e9, "log_every": 2}
+
+
+def photo(rng, size_hw, label=0):
+    """A noisy image with one coloured box, and its mask."""
+    image = rng.integers(60, 120, (*size_hw, 3), dtype=np.uint8)
+    mask = np.zeros(size_hw, np.uint8)
+    height, width = size_hw
+    box = np.s_[height // 4 : height // 4 * 3, width // 4 : width // 4 * 3]
+    image[box] = np.array([[220, 30, 30], [30, 220, 30]][label], np.uint8)
+    mask[box] = label + 1
+    return image, mask
+
+
+def folder_dataset(root, sizes=((64, 64),) * 6, unlabelled=(), masks=False):
+    """A folder dataset of small PNGs below `root`, built into `root/results`; returns the latter."""
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    lines = ["image,labels"]
+    for number, size_hw in enumerate(sizes):
+        label = number % 2
+        image, mask = photo(rng, size_hw, label)
+        name = f"p {number} ü"  # an id with spaces and unicode goes all the way
+        Image.fromarray(image).save(root / "images" / f"{name}.png")
+        if masks:
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+        lines.append(f"{name}.png,{'' if number in unlabelled else ['red', 'green'][label]}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    params = {"images": str(root / "images"), "labels": str(root / "labels.csv"), "classes": ["red", "green"]}
+    if masks:
+        params["masks"] = str(root / "masks")
+    folder.build({**params, "name": "own", "allow_unlabelled": bool(unlabelled)}, root / "results")
+    return root / "results"
+
+
+MODELS = ("classifier", "affinity", "segmentation")
+
+
+def recipe_of(name, steps):
+    """A recipe on demo_tiny, with the stages it takes from others filled in and few steps a network."""
+    config = Config(REPOSITORY / "config", yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()))
+    recipe = dict(config.recipe(name, "demo_tiny"))
+    for stage, section in recipe.items():
+        if isinstance(section, dict) and "from" in section:
+            recipe[stage] = config.recipe(section["from"], "demo_tiny")[stage]
+    for stage in MODELS:
+        recipe[stage] = {**recipe[stage], "steps": steps}
+    return recipe
+
+
+class Chain:
+    """Makes tasks for the stages of one recipe, as the rules would, on a dataset built below `results`."""
+
+    def __init__(self, results, recipe="irn", steps=2):
+        self.results, self.recipe = Path(results), recipe_of(recipe, steps)
+
+    def run(self, stage, inputs=None, **changes):
+        """Run one stage; returns its folder. See `task`."""
+        task = self.task(stage, inputs, **changes)
+        import_module(f"wsss.stages.{stage}").run(task)
+        return task.folder
+
+    def task(self, stage, inputs=None, *, into=None, threads=1, runtime=None, **params):
+        """The task of one stage.
+
+        Args:
+            inputs: name -> file below the results folder; the manifest comes by itself.
+            into: folder below the results folder, by default the stage's name.
+            params: over what the recipe gives.
+        """
+        out = self.results / (into or stage)
+        outputs = {"index": out / "index.json"}
+        if stage in MODELS:
+            outputs = {"model": out / "model.safetensors", "history": out / "history.csv"}
+        elif stage == "evaluation":
+            outputs = {"miou": out / "miou.txt", "scores": out / "scores.json", "sweep": out / "sweep.csv"}
+        files = {"manifest": "manifest.csv", "dataset": "dataset.json", **(inputs or {})}
+        return Task(
+            stage,
+            {name: str(self.results / path) for name, path in files.items()},
+            {name: str(path) for name, path in outputs.items()},
+            {**self.params(stage), **params},
+            {**RUNTIME, **(runtime or {})},
+            threads,
+        )
+
+    def params(self, stage):
+        """What the rules give a stage as params."""
+        recipe = self.recipe
+        facts = {
+            "settings": recipe.get(stage, {}),
+            "recipe": {"net": recipe["net"], "backbone": recipe["backbone"], "weights": "none", "method": "own"},
+            "seed": 0,
+            "compute": {"precision": "fp32", "cpu_threads": 1},
+            "net_options": recipe["net_options"],
+            "refine": recipe["refine"],
+        }
+        if stage in ("affinity", "pseudo_masks"):
+            facts["network"] = {k: recipe["affinity"][k] for k in ("backbone", "radius", "displacement")}
+            facts["network"]["pad_to"] = recipe["pseudo_masks"]["pad_to"]
+        if stage in ("segmentation", "predictions"):
+            facts["network"] = {k: recipe["segmentation"][k] for k in ("backbone", "options")}
+        if stage == "evaluation":
+            facts |= dict.fromkeys(("supervision", "segmentation_weights", "test_scales", "chain_code"), "test")
+        return facts
+
+
+def copy_project(target):
+    """Everything a run needs, in `target`: the files a fresh clone would hold."""
+    target.mkdir(parents=True)
+    for name in ("Snakefile", "rules", "config", "workflow", "profiles", "envs"):
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target / name)
+    return target
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def snakemake(project, *arguments, timeout=300):
+    """Run Snakemake in `project`; returns the finished process with stdout and stderr joined in `stdout`."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def planned(project, target):
+    """`recipe/stage` of every job that a dry run would start."""
+    done = snakemake(project, "-n", target)
+    assert done.returncode == 0, done.stdout
+    jobs, rule = set(), None
+    for line in done.stdout.splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] in ("rule", "localrule"):
+            rule = words[1].rstrip(":")
+        elif rule and line.strip().startswith("wildcards:"):
+            values = dict(part.split("=") for part in line.split(":", 1)[1].replace(" ", "").split(","))
+            jobs.add(f"{values['method']}/{rule}" if "method" in values else rule)
+            rule = None
+    return jobs
+
+
+def kill_when(project, target, ready, timeout=120):
+    """Start Snakemake in a process group of its own and SIGKILL all of it as soon as `ready()` is true.
+
+    Returns whether it was killed before it ended by itself.
+    """
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", target]
+    process = subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + timeout
+    try:
+        while process.poll() is None and not ready():
+            assert time.monotonic() < deadline, "nothing to kill came up in time"
+            time.sleep(0.01)
+        return process.poll() is None
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+def artefacts(folder_path):
+    """Relative path -> bytes of everything below a results folder but what records how it was run."""
+    files = sorted(p for p in Path(folder_path).rglob("*") if p.is_file())
+    return {str(p.relative_to(folder_path)): p.read_bytes() for p in files if p.name != "run.json"}

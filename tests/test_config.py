@@ -1,0 +1,407 @@
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import REPOSITORY
+from wsss import methods
+from wsss.config import Config, expand_env, folder_stamp, merge, read_yaml
+from wsss.errors import UserError
+
+CONFIG = REPOSITORY / "config"
+MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _test_data(monkeypatch):
+    monkeypatch.setenv("WSSS_TEST_DATA", "/data")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of config/ to break."""
+    shutil.copytree(CONFIG, tmp_path / "config")
+    return tmp_path / "config"
+
+
+def config(folder=CONFIG, **changes):
+    return Config(folder, {**MAIN, **changes})
+
+
+def rewrite(path, change):
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def names(kind):
+    return sorted(p.stem for p in (CONFIG / kind).glob("*.yaml"))
+
+
+# --- everything that is shipped ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method, dataset", list(itertools.product(names("methods"), names("datasets"))))
+def test_every_recipe_resolves_on_every_dataset(method, dataset):
+    recipe = config().recipe(method, dataset)
+    assert recipe["name"] == method and "extends" not in recipe
+    known = methods.get(recipe["net"]).defaults
+    assert set(recipe["net_options"]) <= set(known), "an option of another net leaked in"
+    for section in recipe.values():
+        if isinstance(section, dict) and "lr" in section:
+            assert section.get("steps") or section.get("epochs")
+            assert section["optimiser"] != "sgd" or "momentum" in section
+            assert section["schedule"] != "poly" or "power" in section
+
+
+VOC = {
+    "cam": {
+        "backbone": "resnet50",
+        "weights": "imagenet",
+        "classifier.optimiser": "sgd",
+        "classifier.lr": 0.1,
+        "classifier.momentum": 0,
+        "classifier.weight_decay": 1e-4,
+        "classifier.schedule": "poly",
+        "classifier.power": 0.9,
+        "classifier.batch_size": 16,
+        "classifier.epochs": 5,
+        "classifier.steps": None,
+        "classifier.augmentation": {"resize": {"long_side": [320, 640]}, "flip": 0.5, "crop": 512},
+        "net_options": {
+            "detach": "layer2", "freeze_stem": True, "bn": "frozen", "output_stride": 16, "head_lr_scale": 10,
+        },
+        "cam.scales": [1.0, 0.5, 1.5, 2.0],
+        "seeds.confident": {"kind": "const", "value": 0.30},
+        "seeds.unsure": {"kind": "const", "value": 0.05},
+        "seeds.crf_params": {
+            "gt_prob": 0.7, "iterations": 10, "sxy_gaussian": 3, "compat_gaussian": 3,
+            "sxy_bilateral": 50, "srgb": 5, "compat_bilateral": 10,
+        },
+        "evaluation.bg": {"kind": "const", "value": 0.15},
+        "evaluation.policy": "fixed",
+    },
+    "irn": {
+        "refine": "irn",
+        "affinity.backbone": "resnet50",
+        "affinity.trunk": "imagenet",
+        "affinity.radius": 10,
+        "affinity.optimiser": "sgd",
+        "affinity.lr": 0.1,
+        "affinity.momentum": 0,
+        "affinity.weight_decay": 1e-4,
+        "affinity.power": 0.9,
+        "affinity.batch_size": 32,
+        "affinity.epochs": 3,
+        "affinity.augmentation": {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 512},
+        "pseudo_masks.bg": {"kind": "const", "value": 0.25},
+        "pseudo_masks.power": 1.0,
+        "pseudo_masks.beta": 10,
+        "pseudo_masks.exp_times": 8,
+        "pseudo_masks.radius": 5,
+        "classifier": {"from": "cam"},
+        "evaluation.bg": {"kind": "const", "value": 0.15},
+    },
+    "amn": {
+        "net": "amn",
+        "classifier.labels_from": "cam",
+        "classifier.optimiser": "adam",
+        "classifier.lr": 5e-6,
+        "classifier.weight_decay": 1e-4,
+        "classifier.schedule": "constant",
+        "classifier.batch_size": 16,
+        "classifier.epochs": 5,
+        "net_options.label_smoothing": 0.4,
+        "net_options.dropout": 0.1,
+        "net_options.aspp_dilations": [6, 12, 18, 24],
+        "net_options.head_lr_scale": 20,
+        "cam.aux_from": "cam",
+        "seeds.confident": {"kind": "const", "value": 0.45},
+        "seeds.unsure": {"kind": "const", "value": 0.15},
+        "affinity.lr": 0.1,
+        "affinity.radius": 10,
+        "affinity.epochs": 3,
+        "affinity.batch_size": 32,
+        "pseudo_masks.bg": {"kind": "const", "value": 0.25},
+        "pseudo_masks.power": 1.3,
+        "pseudo_masks.beta": 10,
+        "pseudo_masks.exp_times": 8,
+        "pseudo_masks.radius": 5,
+        "evaluation.bg": {"kind": "const", "value": 0.25},
+    },
+    "full": {"segmentation.labels": "ground_truth"},
+}  # fmt: skip
+SEGMENTATION = {
+    "segmentation.backbone": "resnet101",
+    "segmentation.optimiser": "sgd",
+    "segmentation.lr": 2.5e-4,
+    "segmentation.momentum": 0.9,
+    "segmentation.weight_decay": 5e-4,
+    "segmentation.power": 0.9,
+    "segmentation.batch_size": 10,
+    "segmentation.steps": 20000,
+    "segmentation.augmentation.crop": 321,
+    "segmentation.options.msc": True,
+    "predictions.flip": True,
+    "predictions.scales": [0.5, 0.75, 1.0, 1.25, 1.5],
+    "predictions.crf_params": {
+        "iterations": 10, "sxy_gaussian": 1, "compat_gaussian": 3,
+        "sxy_bilateral": 67, "srgb": 3, "compat_bilateral": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", VOC)
+def test_published_values_are_the_defaults_on_voc12(method):
+    recipe = config().recipe(method, "voc12")
+    for key, value in {**SEGMENTATION, **VOC[method]}.items():
+        found = recipe
+        for part in key.split("."):
+            found = found[part]
+        assert found == value, key
+        assert type(found) is type(value) or {type(found), type(value)} <= {int, float}, key
+
+
+def test_options_of_one_net_never_reach_another():
+    """amn extends irn extends cam: cam's options go when the net changes, whatever preset is laid on."""
+    for dataset in ("voc12", "demo", "demo_tiny", "voc_mini"):
+        cam, amn = (config().recipe(m, dataset)["net_options"] for m in ("cam", "amn"))
+        assert "detach" in cam and "detach" not in amn
+        assert "label_smoothing" in amn and "label_smoothing" not in cam
+        assert config().recipe("irn", dataset)["net_options"] == cam
+    assert config().recipe("amn", "voc12")["net_options"]["head_lr_scale"] == 20
+
+
+def test_a_preset_lays_its_own_augmentation_on():
+    """`resize: {}` means no resize; it must not leave the recipe's long_side standing."""
+    tiny = config().recipe("cam", "demo_tiny")["classifier"]["augmentation"]
+    assert tiny == yaml.safe_load((CONFIG / "presets/tiny.yaml").read_text())["common"]["classifier"]["augmentation"]
+    demo = config().recipe("cam", "demo")["classifier"]["augmentation"]
+    assert list(demo["resize"]) == ["scale"]
+
+
+def test_a_stage_taken_from_another_recipe_stays_so_under_a_preset():
+    for dataset in ("demo", "voc_mini"):
+        assert config().recipe("irn", dataset)["classifier"] == {"from": "cam"}
+        assert config().owner("irn", dataset, "seeds") == "cam"
+        assert config().owner("amn", dataset, "seeds") == "amn"
+        assert config().owner("amn", dataset, "classifier") == "amn"
+
+
+# --- what users get wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"methds": ["cam"]}, "unknown key methds"),
+        ({"methods": "cam"}, "methods: 'cam' is not of type 'array'"),
+        ({"methods": []}, "methods"),
+        ({"datasets": ["Demo"]}, "datasets.0"),
+        ({"seeds": [-1]}, "seeds.0: -1"),
+        ({"compute": {"precision": "fp8", "cpu_threads": 2}}, "compute.precision: 'fp8' is not allowed"),
+        ({"compute": {"precision": "auto", "cpu_threads": 0}}, "compute.cpu_threads: 0"),
+        ({"runtime": {**MAIN["runtime"], "worker": 1}}, "unknown key worker in runtime; allowed: checkpoint_seconds"),
+    ],
+)
+def test_wrong_config_names_file_and_key(change, words):
+    with pytest.raises(UserError) as caught:
+        config(**change)
+    assert words in str(caught.value) and "config.yaml" in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(UserError, match="config.yaml.*'seeds' is a required property"):
+        Config(CONFIG, {k: v for k, v in MAIN.items() if k != "seeds"})
+
+
+def change_method(project, change, name="cam"):
+    rewrite(project / f"methods/{name}.yaml", change)
+    return config(project)
+
+
+@pytest.mark.parametrize(
+    "stage, key, value, words",
+    [
+        ("classifier", "learning_rate", 0.1, "unknown key learning_rate in classifier; allowed: augmentation"),
+        ("classifier", "lr", "fast", "classifier.lr: 'fast' is not of type 'number'"),
+        ("classifier", "lr", -0.1, "classifier.lr: -0.1"),
+        ("classifier", "batch_size", 2.5, "classifier.batch_size: 2.5"),
+        ("classifier", "optimiser", "lamb", "classifier.optimiser: 'lamb' is not allowed; allowed: sgd, adam, adamw"),
+        ("seeds", "confident", {"kind": "const", "value": 1.2}, "seeds.confident.value: 1.2"),
+        ("seeds", "unsure", {"kind": "const", "value": -0.1}, "seeds.unsure.value: -0.1"),
+        ("seeds", "confident", {"kind": "const", "value": True}, "seeds.confident.value: True"),
+        ("seeds", "confident", 0.3, "seeds.confident: 0.3 is not of type 'object'"),
+        ("evaluation", "bg", {"kind": "konst", "value": 0.3}, "evaluation.bg.kind: 'konst'"),
+        ("evaluation", "policy", "best", "evaluation.policy: 'best'"),
+        ("cam", "scales", [], "cam.scales"),
+        ("segmentation", "options", {"outputstride": 8}, "unknown key outputstride in segmentation.options"),
+    ],
+)
+def test_wrong_recipe_names_file_key_and_value(project, stage, key, value, words):
+    broken = change_method(project, lambda recipe: recipe[stage].update({key: value}))
+    with pytest.raises(UserError) as caught:
+        broken.recipe("cam", "demo")
+    assert words in str(caught.value) and "cam.yaml" in str(caught.value)
+
+
+def test_power_backgrounds_may_exceed_one(project):
+    change = lambda recipe: recipe["seeds"].update(confident={"kind": "power", "value": 4})  # noqa: E731
+    assert change_method(project, change).recipe("cam", "voc12")["seeds"]["confident"]["value"] == 4
+
+
+def test_all_problems_at_once(project):
+    broken = change_method(project, lambda r: (r["classifier"].update(lr=0, epochs=0), r.update(nets="x")))
+    with pytest.raises(UserError) as caught:
+        broken.recipe("cam", "demo")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_unknown_key_in_a_stage_that_has_a_from(project):
+    broken = change_method(project, lambda recipe: recipe["seeds"].update(frm="cam"), "irn")
+    with pytest.raises(UserError, match="irn.yaml: unknown key frm in seeds; allowed: from"):
+        broken.recipe("irn", "demo")
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"momentum": None}, "classifier: optimiser sgd needs momentum"),
+        ({"power": None}, "classifier: schedule poly needs power"),
+        ({"epochs": None}, "classifier: give steps or epochs"),
+    ],
+)
+def test_what_a_choice_needs_is_asked_for(project, values, words):
+    def change(recipe):
+        for key in values:
+            del recipe["classifier"][key]
+
+    with pytest.raises(UserError, match=words):
+        change_method(project, change).recipe("cam", "voc12")
+
+
+@pytest.mark.parametrize(
+    "layer", [{"common": {"classifier": {"lr": "x"}}}, {"methods": {"cam": {"classifier": {"lr": "x"}}}}]
+)
+def test_a_wrong_preset_is_named(project, layer):
+    rewrite(project / "presets/tiny.yaml", lambda content: (content.clear(), content.update(layer)))
+    with pytest.raises(UserError, match=r"presets/tiny.yaml \(laid on method cam\): classifier.lr: 'x'"):
+        config(project).recipe("cam", "demo_tiny")
+
+
+def test_overrides_of_a_dataset(project):
+    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"seeds": {"confident": {"value": 0.4}}}}))
+    resolved = config(project)
+    assert resolved.recipe("cam", "demo")["seeds"]["confident"] == {"kind": "const", "value": 0.4}
+    assert resolved.recipe("cam", "demo1")["seeds"]["confident"]["value"] == 0.3
+    assert resolved.recipe("irn", "demo")["seeds"] == {"from": "cam"}
+    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"sedes": {}}}))
+    with pytest.raises(UserError, match="datasets/demo.yaml .*unknown key sedes"):
+        config(project).recipe("cam", "demo")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("a: 1\nb: {c: 1, c: 2}\n", r"key given twice: \['c'\]"),
+        ("a: 1\na: 1\n", "key given twice"),
+        ("a: [1\n", "not valid YAML"),
+        ("- a\n", "must be a mapping"),
+        ("", "must be a mapping"),
+    ],
+)
+def test_bad_yaml_is_one_line_with_the_file(tmp_path, text, words):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"x.yaml: .*{words}") as caught:
+        read_yaml(tmp_path / "x.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_binary_yaml(tmp_path):
+    with pytest.raises(UserError, match="x.yaml: no such config file"):
+        read_yaml(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="x.yaml: not valid YAML"):
+        read_yaml(tmp_path / "x.yaml")
+
+
+def test_exponents_without_a_point_are_numbers(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: 1e-4\nb: 5E3\nc: 1.0e-2\nd: 12\ne: e5\nf: -2e-3\n")
+    assert read_yaml(tmp_path / "x.yaml") == {"a": 1e-4, "b": 5000.0, "c": 0.01, "d": 12, "e": "e5", "f": -0.002}
+
+
+def test_circular_extends(project):
+    broken = change_method(project, lambda recipe: recipe.update(extends="amn"))
+    with pytest.raises(UserError, match="extends goes round in a circle"):
+        broken.recipe("amn", "demo")
+
+
+def test_circular_from(project):
+    broken = change_method(project, lambda recipe: recipe.update(seeds={"from": "irn"}))
+    with pytest.raises(UserError, match="seeds goes round in a circle: irn -> cam -> irn"):
+        broken.owner("irn", "demo", "seeds")
+
+
+@pytest.mark.parametrize("name", ["unknown", "../cam", "CAM"])
+def test_unknown_recipe_lists_the_known(name):
+    with pytest.raises(UserError, match="known methods: amn, cam, full, irn"):
+        config().recipe(name, "demo")
+
+
+def test_unknown_dataset_and_preset(project):
+    with pytest.raises(UserError, match="known datasets: demo, demo1"):
+        config().dataset("vok12")
+    rewrite(project / "datasets/demo.yaml", lambda c: c.update(preset="huge"))
+    with pytest.raises(UserError, match="huge.yaml.*known presets: cpu_small, demo, tiny"):
+        config(project).recipe("cam", "demo")
+
+
+def test_recipe_without_its_first_things(project):
+    (project / "methods/new.yaml").write_text("backbone: resnet50\n")
+    with pytest.raises(UserError, match="methods/new.yaml"):
+        config(project).recipe("new", "demo")
+
+
+def test_unset_variable_is_named(monkeypatch):
+    monkeypatch.delenv("WSSS_TEST_DATA")
+    with pytest.raises(UserError, match="voc_mini.yaml: environment variable WSSS_TEST_DATA is not set"):
+        config().dataset("voc_mini")
+
+
+def test_variables_are_expanded_everywhere(monkeypatch):
+    monkeypatch.setenv("A", "x")
+    assert expand_env({"a": ["${A}/${A}", 3], "b": "$A"}, "f") == {"a": ["x/x", 3], "b": "$A"}
+
+
+@pytest.mark.parametrize(
+    "base, over, result",
+    [
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+        ({"resize": {"long_side": [1, 2]}}, {"resize": {"scale": [0.5, 1]}}, {"resize": {"scale": [0.5, 1]}}),
+        ({"resize": {"long_side": [1, 2]}}, {"resize": {}}, {"resize": {}}),
+        ({"seeds": {"from": "cam"}}, {"seeds": {"x": 1}}, {"seeds": {"x": 1}}),
+        ({"seeds": {"x": 1}}, {"seeds": {"from": "cam"}}, {"seeds": {"from": "cam"}}),
+        ({"net_options": {"a": 1}}, {"net_options": {}}, {"net_options": {"a": 1}}),
+        ({"net_options": {"a": 1}}, {"net_options": {"b": 2}}, {"net_options": {"a": 1, "b": 2}}),
+    ],
+)
+def test_merge(base, over, result):
+    before = repr(base), repr(over)
+    assert merge(base, over) == result
+    assert (repr(base), repr(over)) == before
+
+
+def test_folder_stamp_sees_content_names_and_losses(tmp_path):
+    (tmp_path / "images").mkdir()
+    path = tmp_path / "images" / "a.png"
+    path.write_bytes(b"one")
+    first = folder_stamp([str(tmp_path / "images")])
+    assert folder_stamp([str(tmp_path / "images")]) == first
+    path.write_bytes(b"three")
+    second = folder_stamp([str(tmp_path / "images")])
+    path.rename(path.with_name("b.png"))
+    third = folder_stamp([str(tmp_path / "images")])
+    Path(tmp_path / "images" / "b.png").unlink()
+    assert len({first, second, third, folder_stamp([str(tmp_path / "images")])}) == 4

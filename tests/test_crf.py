@@ -1,0 +1,160 @@
+"""The CRF helpers against plain pydensecrf."""
+
+import builtins
+
+import numpy as np
+import pydensecrf.densecrf as densecrf
+import pytest
+from pydensecrf.utils import unary_from_labels, unary_from_softmax
+from wsss.errors import UserError
+from wsss.refine import crf
+from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, label_crf_pair, label_energy, softmax_crf
+
+
+def scene(height=40, width=56, seed=0):
+    """A noisy image of two flat areas and a label map that misses the border between them."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 60, np.uint8)
+    image[:, width // 2 :] = 180
+    image = (image + rng.integers(0, 12, image.shape)).astype(np.uint8)
+    labels = np.zeros((height, width), np.int64)
+    labels[5:-5, width // 2 + 5 :] = 1
+    return image, labels
+
+
+def plain_crf(image, unary, params):
+    n_labels, size_hw = len(unary), image.shape[:2]
+    net = densecrf.DenseCRF2D(size_hw[1], size_hw[0], n_labels)
+    net.setUnaryEnergy(np.ascontiguousarray(unary))
+    net.addPairwiseGaussian(sxy=params.sxy_gaussian, compat=params.compat_gaussian)
+    net.addPairwiseBilateral(
+        sxy=params.sxy_bilateral, srgb=params.srgb, rgbim=image.copy(), compat=params.compat_bilateral
+    )
+    return np.asarray(net.inference(params.iterations)).argmax(0).reshape(size_hw)
+
+
+def two_plain_crfs(image, labels_a, labels_b, n_labels, params=IRN_LABEL):
+    found = []
+    for labels in (labels_a, labels_b):
+        unary = unary_from_labels(labels, n_labels, params.gt_prob, zero_unsure=False)
+        found.append(plain_crf(image, unary, params))
+    return found
+
+
+@pytest.mark.parametrize("n, other", [(2, 1.203973), (3, 1.897120), (4, 2.302585)])
+def test_label_energies(n, other):
+    energy = label_energy(np.array([[0, 1]]), n, 0.7)
+    assert energy[0, 0] == pytest.approx(0.356675, abs=1e-6) == energy[1, 1]
+    assert energy[1, 0] == pytest.approx(other, abs=1e-6)
+    np.testing.assert_array_equal(energy, unary_from_labels(np.array([[0, 1]]), n, 0.7, zero_unsure=False))
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_pair_is_identical_to_two_crfs(n_labels):
+    image, labels_a = scene()
+    labels_b = np.roll(labels_a, 6, axis=1)
+    labels_b[:8, :8] = n_labels - 1
+    ours = label_crf_pair(image, labels_a, labels_b, n_labels)
+    for got, wanted in zip(ours, two_plain_crfs(image, labels_a, labels_b, n_labels), strict=True):
+        assert got.dtype == np.uint8
+        np.testing.assert_array_equal(got, wanted)
+    assert (ours[0] != labels_a).any()
+
+
+@pytest.mark.parametrize("label, n_labels", [(0, 2), (1, 2), (2, 4)])
+def test_constant_labels_are_a_fixed_point_of_the_plain_crf(label, n_labels):
+    image, labels = scene()
+    constant = np.full_like(labels, label)
+    ours = label_crf_pair(image, constant, labels, n_labels)
+    for got, wanted in zip(ours, two_plain_crfs(image, constant, labels, n_labels), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_only_background_needs_no_crf(monkeypatch):
+    monkeypatch.setattr(crf, "_densecrf", lambda: pytest.fail("no CRF needed"))
+    image, labels = scene()
+    for out in label_crf_pair(image, labels * 0, labels * 0, 1):
+        assert out.dtype == np.uint8 and not out.any()
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (33, 2000), (1, 7), (5, 1)])
+def test_odd_sizes(size_hw):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 255, (*size_hw, 3), dtype=np.uint8)
+    labels = rng.integers(0, 2, size_hw)
+    assert [out.shape for out in label_crf_pair(image, labels, 1 - labels, 2)] == [size_hw] * 2
+    probs = rng.dirichlet((1, 1, 1), size_hw).transpose(2, 0, 1).astype(np.float32)
+    assert softmax_crf(image, probs).shape == size_hw
+
+
+def test_read_only_and_strided_images_are_accepted():
+    image, labels = scene()
+    wanted = label_crf_pair(image, labels, labels, 2)[0]
+    frozen = image.copy()
+    frozen.flags.writeable = False
+    np.testing.assert_array_equal(label_crf_pair(frozen, labels, labels, 2)[0], wanted)
+    strided = np.repeat(image, 2, axis=1)[:, ::2]
+    np.testing.assert_array_equal(label_crf_pair(strided, labels, labels, 2)[0], wanted)
+
+
+def smooth_probs(image, classes, seed, sharpness):
+    """Softmax of smooth random logits in which few classes are strong, as a segmentation net gives."""
+    rng = np.random.default_rng(seed)
+    height, width = image.shape[:2]
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    waves = rng.normal(size=(classes, 4, 1, 1))
+    logits = waves[:, 0] * np.sin(6 * x + waves[:, 1]) + np.cos(5 * y + waves[:, 2]) * waves[:, 3]
+    logits[4:] -= 7.0
+    weights = np.exp(sharpness * logits)
+    return (weights / weights.sum(0)).astype(np.float32)
+
+
+def test_softmax_without_pruning_is_the_plain_crf():
+    image, _ = scene()
+    probs = smooth_probs(image, 6, 0, 1.0)
+    np.testing.assert_array_equal(
+        softmax_crf(image, probs, prune=0.0), plain_crf(image, unary_from_softmax(probs), DEEPLAB_TEST)
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pruned_labels_never_win_and_hardly_matter(seed):
+    image, _ = scene(seed=seed)
+    probs = smooth_probs(image, 21, seed, 1.5)
+    kept = probs.max(axis=(1, 2)) >= 5e-3
+    assert 1 < kept.sum() < 21
+    full, pruned = softmax_crf(image, probs, prune=0.0), softmax_crf(image, probs)
+    assert set(np.unique(full)) <= set(np.flatnonzero(kept))
+    assert (full == pruned).mean() >= 0.999
+
+
+def test_marginal_of_a_weak_label_stays_below_the_bound():
+    image, _ = scene()
+    rng = np.random.default_rng(0)
+    weak = np.full((1, *image.shape[:2]), 5e-3)
+    rest = rng.dirichlet((0.3,) * 4, image.shape[:2]).transpose(2, 0, 1) * (1 - weak)
+    probs = np.concatenate([rest, weak]).astype(np.float32)
+    net = crf._lattice(image, 5, DEEPLAB_TEST)
+    net.setUnaryEnergy(np.ascontiguousarray(unary_from_softmax(probs)))
+    assert np.asarray(net.inference(10))[4].max() < 5.3e-3
+
+
+def test_one_strong_label_needs_no_crf():
+    image, _ = scene()
+    probs = np.full((5, *image.shape[:2]), 1e-3, np.float32)
+    probs[3] = 0.996
+    assert (softmax_crf(image, probs) == 3).all()
+
+
+def test_missing_pydensecrf_says_how_to_install_it(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("pydensecrf"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    image, labels = scene()
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match="pip install pydensecrf2"):
+        label_crf_pair(image, labels, labels, 2)

@@ -1,0 +1,141 @@
+"""README and docs say what is true: links, commands, function names, examples, the config reference."""
+
+import importlib
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from wsss.config import Config, read_yaml
+from wsss.data import folder
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+NAME = re.compile(r"`(wsss(?:\.\w+)+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PROJECT = ("Snakefile", "rules", "config", "workflow", "profiles", "envs")
+
+
+def blocks(page, language):
+    """Contents of the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(page):
+    """Command lines of Snakemake in a page, fenced or inline; those that only pack a report are left out."""
+    fenced = [line.split("  #")[0] for block in blocks(page, "bash") for line in block.splitlines()]
+    parts = [part.strip() for line in fenced if not line.startswith("#") for part in line.split("&&")]
+    parts += re.findall(r"`(snakemake [^`]+)`", page.read_text("utf-8"))
+    found = [part for part in parts if re.match(r"snakemake( |$)", part) and "--report" not in part]
+    return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with README's own-images example in place."""
+    root = tmp_path_factory.mktemp("project")
+    for name in PROJECT:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / name)
+    (root / "config/datasets/photos.yaml").write_text(own_dataset(), "utf-8")
+    (root / "photos/images").mkdir(parents=True)
+    (root / "photos/labels.csv").write_text(blocks(README, "csv")[0], "utf-8")
+    for line in blocks(README, "csv")[0].splitlines()[1:]:
+        Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(root / "photos/images" / line.split(",")[0])
+    return root
+
+
+def own_dataset():
+    """README's dataset file."""
+    return next(block for block in blocks(README, "yaml") if block.startswith("# config/datasets/photos.yaml"))
+
+
+def test_config_reference_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/make_config_reference.py")
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    assert reference.main(["--check"]) == 0, "run: python docs/make_config_reference.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_exist(page):
+    links = [link.split("#")[0] for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
+    missing = [link for link in links if link and not (page.parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_names_of_functions_exist(page):
+    assert not [name for name in NAME.findall(page.read_text("utf-8")) if not can_resolve(name)]
+
+
+def can_resolve(name):
+    """Whether a dotted name is a module, or an attribute of the longest module it begins with."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[end:]:
+            found = getattr(found, part, None)
+        return found is not None
+    return False
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name == "methods"], ids=lambda p: p.stem)
+def test_method_page_names_functions(page):
+    table = page.read_text("utf-8").split("## Equations and functions")[1].split("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert rows and all(NAME.search(row) for row in rows)
+
+
+def test_benchmarks_named_exist():
+    named = set(re.findall(r"`(benchmarks/\w+\.py)`", (ROOT / "docs/performance.md").read_text("utf-8")))
+    assert not [path for path in sorted(named) if not (ROOT / path).is_file()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_no_placeholder_is_left(page):
+    assert not re.findall(r"@@\w+@@", page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("command", commands(README))
+def test_readme_command_has_a_plan(command, project):
+    if "slurm" in command:
+        pytest.importorskip("snakemake_executor_plugin_slurm", reason="the SLURM plugin is not installed")
+    words = [sys.executable, "-m", *shlex.split(command)]
+    words += [] if "-n" in words else ["-n"]
+    done = subprocess.run([*words, "--quiet"], cwd=project, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_readme_own_images_become_a_dataset(project, monkeypatch, tmp_path):
+    monkeypatch.chdir(project)
+    spec = yaml.safe_load(own_dataset())
+    dataset = folder.build(spec["params"], tmp_path)
+    assert dataset.classes == ("cat", "dog", "sofa")
+    assert len(dataset.split("trainaug")) == 2 and len(dataset.split("val")) == 1
+
+
+def test_recipes_of_the_newcomers_page_resolve(project, tmp_path):
+    shutil.copytree(project / "config", tmp_path / "config")
+    mine, other = blocks(ROOT / "docs/add_a_method.md", "yaml")
+    (tmp_path / "config/methods/mine.yaml").write_text(mine, "utf-8")
+    (tmp_path / "config/methods/amn_r101.yaml").write_text(other, "utf-8")
+    config = Config(tmp_path / "config", read_yaml(tmp_path / "config/config.yaml"))
+    for dataset in ("voc12", "demo_tiny"):
+        assert config.recipe("mine", dataset)["net_options"]["strength"] == 0.5
+        assert config.owner("mine", dataset, "ir_labels") == "mine"
+    assert config.recipe("amn_r101", "voc12")["backbone"] == "resnet101"

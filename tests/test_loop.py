@@ -1,0 +1,293 @@
+import logging
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from wsss.errors import UserError
+from wsss.train import signals
+from wsss.train.device import autocast_dtype, pick_device
+from wsss.train.loop import Job, fit, total_steps
+from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
+
+POLY = {"optimiser": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "schedule": "poly", "power": 0.9}
+SETTINGS = {**POLY, "batch_size": 4, "steps": 12}
+RUNTIME = {"precision": "fp32", "workers": 0, "checkpoint_seconds": 1e9, "log_every": 3}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_no_signal(monkeypatch):
+    monkeypatch.setattr(signals, "_stop", False)
+    before = signal.signal(signal.SIGTERM, signals._on_sigterm)
+    torch.set_num_threads(1)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+class Samples(torch.utils.data.Dataset):
+    """Ten noisy images; like real samples a pure function of (index, seed)."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, key):
+        index, seed = key
+        image = np.random.default_rng([index, seed]).normal(index % 2, 1, (3, 8, 8)).astype(np.float32)
+        return {"id": f"image{index}", "image": torch.from_numpy(image), "y": torch.tensor([float(index % 2)])}
+
+
+def network():
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(8 * 36, 1)
+    )
+
+
+def job(folder, net=None, *, settings=(), runtime=(), fingerprint="f", hook=None, **facts):
+    net = net or network()
+
+    def step_loss(batch, step):
+        loss = nn.functional.binary_cross_entropy_with_logits(net(batch["image"]), batch["y"])
+        if hook:
+            loss = hook(loss, step) if hook(loss, step) is not None else loss
+        return {"total": loss, "twice": 2 * loss}
+
+    groups = [{"params": list(net.parameters()), "lr_scale": 1.0, "weight_decay": None}]
+    return Job(
+        network=net,
+        step_loss=step_loss,
+        groups=groups,
+        dataset=Samples(),
+        settings={**SETTINGS, **dict(settings)},
+        runtime={**RUNTIME, **dict(runtime)},
+        seed=1,
+        device=torch.device("cpu"),
+        state_path=folder / "train_state.pt",
+        fingerprint=fingerprint,
+        **facts,
+    )
+
+
+def trained(folder, **changes):
+    work = job(folder, **changes)
+    history = fit(work)
+    return {k: v.clone() for k, v in work.network.state_dict().items()}, history
+
+
+def sigterm_at(at):
+    def hook(loss, step):
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return hook
+
+
+def same(one, two):
+    return one[0].keys() == two[0].keys() and all(torch.equal(one[0][k], two[0][k]) for k in one[0]) and one[1] == two[1]
+
+
+# --- schedule and optimiser ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lr, steps, step, expected",
+    [
+        (0.1, 3305, 0, 0.1),
+        (0.1, 3305, 1, 0.0999728),
+        (0.1, 3305, 100, 0.0972727),
+        (0.01, 20000, 1, 0.00999954999887),
+        (0.01, 20000, 10000, 0.0053588673),
+        (0.01, 20000, 19999, 1.34609e-6),
+    ],
+)
+def test_poly_schedule(lr, steps, step, expected):
+    assert learning_rate(step, steps, {"lr": lr, "schedule": "poly", "power": 0.9}) == pytest.approx(expected, rel=4e-6)  # as printed
+
+
+def test_constant_schedule():
+    assert {learning_rate(s, 10, {"lr": 0.3, "schedule": "constant"}) for s in range(10)} == {0.3}
+
+
+@pytest.mark.parametrize("settings, steps", [({"steps": 7, "epochs": 3}, 7), ({"steps": None, "epochs": 3}, 6), ({"epochs": 2}, 4)])
+def test_total_steps(settings, steps):
+    assert total_steps(11, {"batch_size": 5, **settings}) == steps
+
+
+def slope(value, **settings):
+    """A weight after three steps down a slope of 1, from 0."""
+    weight = nn.Parameter(torch.tensor([float(value)]))
+    settings = {"optimiser": "sgd", "lr": 0.1, "momentum": 0, "weight_decay": 0.0, **settings}
+    optimiser = build_optimiser([{"params": [weight], "lr_scale": 2.0, "weight_decay": None}], settings)
+    for _ in range(3):
+        optimiser.zero_grad()
+        weight.sum().backward()
+        optimiser.step()
+    return weight.item()
+
+
+def test_momentum_weight_decay_and_scale_are_what_the_settings_say():
+    assert slope(0) == pytest.approx(-0.6)
+    assert slope(0, momentum=0.9) == pytest.approx(-0.2 * (1 + 1.9 + 2.71))
+    assert slope(10, weight_decay=0.5) == pytest.approx(((10 * 0.9 - 0.2) * 0.9 - 0.2) * 0.9 - 0.2)
+
+
+def test_groups_keep_their_own_decay_and_share_of_the_rate():
+    one, two = (nn.Parameter(torch.zeros(1)) for _ in range(2))
+    groups = [
+        {"params": [one], "lr_scale": 1.0, "weight_decay": None},
+        {"params": [two], "lr_scale": 20.0, "weight_decay": 0.0},
+    ]
+    optimiser = build_optimiser(groups, {"optimiser": "adamw", "lr": 0.1, "weight_decay": 0.3})
+    set_learning_rate(optimiser, 0.01)
+    assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([0.01, 0.2])
+    assert [g["weight_decay"] for g in optimiser.param_groups] == [0.3, 0.0]
+
+
+def test_momentum_reaches_the_training(tmp_path):
+    assert not same(trained(tmp_path), trained(tmp_path, settings={"momentum": 0}))
+
+
+# --- training and resume -------------------------------------------------------------------------------
+
+
+def test_training_learns_and_records_every_step(tmp_path):
+    history = trained(tmp_path, settings={"steps": 60})[1]
+    assert [row["step"] for row in history] == list(range(60))
+    assert history[0]["lr"] == 0.05 and history[59]["lr"] == pytest.approx(0.05 * (1 / 60) ** 0.9)
+    losses = [row["total"] for row in history]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) and all(r["twice"] == pytest.approx(2 * r["total"]) for r in history)
+
+
+def test_training_repeats(tmp_path):
+    assert same(trained(tmp_path), trained(tmp_path))
+
+
+def test_the_network_ends_in_eval(tmp_path):
+    work = job(tmp_path)
+    fit(work)
+    assert not work.network.training
+
+
+@pytest.mark.parametrize("at", [0, 4, 11])
+def test_stopped_and_resumed_is_the_undisturbed_run(tmp_path, at):
+    """Bit for bit, with dropout, batch norm and momentum; stopped by a real SIGTERM."""
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(SystemExit) as caught:
+        trained(tmp_path / "cut", hook=sigterm_at(at))
+    assert caught.value.code == 143
+    signals._stop = False
+    assert torch.load(tmp_path / "cut/train_state.pt", weights_only=True)["step"] == at + 1
+    torch.manual_seed(99)  # nothing may depend on what torch's generator went through before
+    assert same(whole, trained(tmp_path / "cut"))
+
+
+def test_killed_between_checkpoints_and_resumed(tmp_path):
+    """What is in memory at a SIGKILL is lost; the last checkpoint gives the same run."""
+    whole = trained(tmp_path / "whole")
+
+    def die(loss, step):
+        if step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", hook=die, runtime={"checkpoint_seconds": 0})
+    assert torch.load(tmp_path / "cut/train_state.pt", weights_only=True)["step"] == 7
+    assert same(whole, trained(tmp_path / "cut"))
+
+
+def test_workers_and_logging_change_nothing(tmp_path):
+    plain = trained(tmp_path / "a")
+    assert same(plain, trained(tmp_path / "b", runtime={"workers": 2, "log_every": 100}))
+    with pytest.raises(SystemExit):
+        trained(tmp_path / "c", hook=sigterm_at(5), runtime={"workers": 2})
+    signals._stop = False
+    assert same(plain, trained(tmp_path / "c", runtime={"workers": 0}))
+
+
+def test_another_fingerprint_starts_over(tmp_path):
+    with pytest.raises(SystemExit):
+        trained(tmp_path, hook=sigterm_at(5), settings={"lr": 0.5}, fingerprint="other")
+    signals._stop = False
+    assert same(trained(tmp_path), trained(tmp_path / "whole"))
+
+
+def foreign_state(path):
+    torch.save({"something": "else"}, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda p: p.write_bytes(p.read_bytes()[:-200]),
+        lambda p: p.write_bytes(b""),
+        lambda p: p.write_bytes(b"garbage" * 100),
+        foreign_state,
+    ],
+)
+def test_a_damaged_state_costs_time_only(tmp_path, caplog, damage):
+    with pytest.raises(SystemExit):
+        trained(tmp_path, hook=sigterm_at(5))
+    signals._stop = False
+    damage(tmp_path / "train_state.pt")
+    with caplog.at_level(logging.INFO):
+        assert same(trained(tmp_path), trained(tmp_path / "whole"))
+    assert "train_state.pt" in caplog.text and "starts over" in caplog.text
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system to stand for a full disk")
+def test_a_full_disk_at_a_checkpoint_is_named(tmp_path):
+    (tmp_path / f".train_state.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="train_state.pt.*disk is full"):
+        trained(tmp_path, runtime={"checkpoint_seconds": 0})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("checkpoint_seconds", [0, 1e9])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path, bad, checkpoint_seconds):
+    with pytest.raises(SystemExit):
+        trained(tmp_path, hook=sigterm_at(3))
+    signals._stop = False
+    before = (tmp_path / "train_state.pt").read_bytes()
+    hook = lambda loss, step: loss * bad if step == 5 else loss  # noqa: E731
+    with pytest.raises(UserError, match=r"not finite at step 5 \(lr .*image\d, image\d, image\d, image\d") as caught:
+        trained(tmp_path, hook=hook, runtime={"checkpoint_seconds": checkpoint_seconds, "log_every": 100})
+    assert "last checkpoint" in str(caught.value)
+    if checkpoint_seconds:
+        assert (tmp_path / "train_state.pt").read_bytes() == before
+    else:
+        assert torch.load(tmp_path / "train_state.pt", weights_only=True)["step"] == 5
+    assert same(trained(tmp_path), trained(tmp_path / "whole"))
+
+
+def test_after_step_sees_every_step_once(tmp_path):
+    seen = []
+    with pytest.raises(SystemExit):
+        trained(tmp_path, hook=sigterm_at(4), after_step=seen.append)
+    signals._stop = False
+    trained(tmp_path, after_step=seen.append)
+    assert seen == list(range(12))
+
+
+def test_a_finished_state_is_not_trained_further(tmp_path):
+    first = trained(tmp_path, runtime={"checkpoint_seconds": 0})
+    assert same(first, trained(tmp_path))
+
+
+# --- device --------------------------------------------------------------------------------------------
+
+
+def test_device_and_threads(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto", 1).type == "cpu" and torch.get_num_threads() == 1
+    with pytest.raises(UserError, match="device: cuda is asked for"):
+        pick_device("cuda", 1)
+
+
+def test_precision_on_the_cpu():
+    cpu = torch.device("cpu")
+    assert autocast_dtype(cpu, "auto") is None and autocast_dtype(cpu, "bf16") is torch.bfloat16
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        autocast_dtype(cpu, "fp16")

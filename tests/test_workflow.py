@@ -1,0 +1,394 @@
+"""The workflow itself, in a copy of the repository: what is planned, what reruns, what a kill leaves."""
+
+import os
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+import yaml
+from helpers import artefacts, copy_project, kill_when, photo, planned, snakemake
+from PIL import Image
+
+TARGET = "results/demo_tiny/amn/miou.txt"
+STAGES = ("classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation")
+AFTER_CAM = {f"amn/{stage}" for stage in STAGES}
+ALL = {"dataset", *(f"cam/{stage}" for stage in STAGES[:4])} | AFTER_CAM
+
+
+def edit(path, change):
+    """Change a YAML file in place."""
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def shorten(project):
+    """Four steps a network, six images, one thread: the path and nothing else."""
+
+    def fewer_steps(preset):
+        for stage in ("classifier", "affinity", "segmentation"):
+            preset["common"][stage]["steps"] = 4
+        preset["common"]["segmentation"]["options"]["msc"] = False
+        preset["common"]["predictions"]["scales"] = [0.5]
+
+    edit(project / "config/presets/tiny.yaml", fewer_steps)
+    edit(project / "config/datasets/demo_tiny.yaml", lambda c: c["params"].update(train=6, val=2))
+    edit(project / "config/config.yaml", lambda c: (c["compute"].update(cpu_threads=1), c["runtime"].update(workers=0)))
+    return project
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory):
+    return copy_project(tmp_path_factory.mktemp("fresh") / "clone")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """demo_tiny by AMN, run once from nothing to miou.txt."""
+    project = shorten(copy_project(tmp_path_factory.mktemp("finished") / "clone"))
+    done = snakemake(project, "--cores", "2", TARGET)
+    assert done.returncode == 0 and (project / TARGET).exists(), done.stdout[-5000:]
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of the finished run to change; times and Snakemake's memory are kept."""
+    shutil.copytree(finished, tmp_path / "clone", symlinks=True)
+    return tmp_path / "clone"
+
+
+# --- what would be run ---------------------------------------------------------------------------------
+
+
+def rules_of(text):
+    """rule -> number of jobs, from the table that ends a dry run."""
+    table = text[text.rindex("Job stats:") :]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def test_a_fresh_clone_plans_everything_offline(fresh):
+    done = snakemake(fresh, "-n")
+    assert done.returncode == 0, done.stdout
+    jobs = rules_of(done.stdout)
+    methods = yaml.safe_load((fresh / "config/config.yaml").read_text())["methods"]
+    assert jobs["evaluation"] == jobs["predictions"] == jobs["panels"] == len(methods)
+    assert jobs["dataset"] == jobs["report"] == 1 and "weights" not in jobs and "download" not in jobs
+    assert not (fresh / "results").exists()
+
+
+def test_voc12_with_all_methods_is_planned(fresh):
+    done = snakemake(fresh, "-n", "--config", "datasets=[voc12]", "methods=[cam,irn,amn,full]")
+    assert done.returncode == 0, done.stdout
+    jobs = rules_of(done.stdout)
+    assert jobs["download"] == 2 and jobs["weights"] == 2  # resnet50 and resnet101
+    assert jobs["classifier"] == 2 and jobs["affinity"] == 2 and jobs["segmentation"] == 4
+
+
+def test_a_seed_of_its_own_folder(fresh):
+    jobs = planned(fresh, "results/demo_tiny/amn.seed2/miou.txt")
+    assert {"cam.seed2/classifier", "amn.seed2/evaluation", "dataset"} <= jobs
+    assert not [job for job in jobs if job.startswith(("cam/", "amn/"))]
+
+
+# --- what a change reruns ------------------------------------------------------------------------------
+
+
+def write_more(path, text):
+    path.write_text(path.read_text() + text)
+
+
+def library(project, name):
+    return project / "workflow/scripts/wsss" / name
+
+
+def touched_scripts(project):
+    """As after `git checkout` of everything: all files are new, none has changed."""
+    for folder in ("workflow", "rules", "config", "envs"):
+        for path in (project / folder).rglob("*"):
+            path.touch()
+    (project / "Snakefile").touch()
+
+
+def commented(project):
+    for name in ("refine/crf.py", "train/loop.py", "methods/cam.py", "stages/task.py", "io/cams.py"):
+        write_more(library(project, name), '\n\n# a remark\n"""And a string that is no code."""\n')
+
+
+def new_method(project):
+    library(project, "methods/new.py").write_text("class New:\n    pass\n")
+    registry = library(project, "methods/__init__.py")
+    text = registry.read_text()
+    assert '    "cam":' in text
+    registry.write_text(text.replace('    "cam":', '    "new": "wsss.methods.new:New",\n    "cam":'))
+    (project / "config/methods/new.yaml").write_text("extends: cam\nnet: new\n")
+
+
+def in_config(**changes):
+    def change(project):
+        for section, values in changes.items():
+            edit(project / "config/config.yaml", lambda content: content[section].update(values))
+
+    return change
+
+
+def in_recipe(name, stage, **values):
+    return lambda project: edit(project / f"config/methods/{name}.yaml", lambda content: content[stage].update(values))
+
+
+def code(name):
+    return lambda project: write_more(library(project, name), "\n\ndef one_thing_more():\n    return 1\n")
+
+
+def from_stage(stage, method="amn"):
+    return {f"{method}/{later}" for later in STAGES[STAGES.index(stage) :]}
+
+
+CHANGES = {
+    "nothing": (lambda project: None, set()),
+    "times of all scripts": (touched_scripts, set()),
+    "comments and docstrings": (commented, set()),
+    "a new method": (new_method, set()),
+    "runtime": (in_config(runtime={"workers": 1, "checkpoint_seconds": 5, "log_every": 1, "device": "cpu"}), set()),
+    "another recipe": (in_recipe("full", "segmentation", lr=0.5), set()),
+    "the builder of another dataset": (lambda p: edit(p / "config/datasets/demo1.yaml", lambda c: c["params"].update(seed=9)), set()),
+    "CRF code": (code("refine/crf.py"), (ALL - {"dataset", "cam/classifier", "cam/cam"})),
+    "AMN's code": (code("methods/amn.py"), AFTER_CAM),
+    "CAM's code": (code("methods/cam.py"), ALL - {"dataset"}),
+    "the walk's code": (code("refine/random_walk.py"), from_stage("pseudo_masks")),
+    "seeds of AMN": (
+        in_recipe("amn", "seeds", confident={"kind": "const", "value": 0.4}),
+        AFTER_CAM - {"amn/classifier", "amn/cam"},
+    ),
+    "a published threshold": (in_recipe("amn", "evaluation", bg={"kind": "const", "value": 0.3}), {"amn/evaluation"}),
+    "beta of the walk": (in_recipe("irn", "pseudo_masks", beta=8), from_stage("pseudo_masks")),
+    "precision": (in_config(compute={"precision": "bf16"}), ALL - {"dataset"}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_reruns_what_it_concerns(finished, tmp_path, name):
+    project = tmp_path / "clone"
+    shutil.copytree(finished, project, symlinks=True)
+    change, expected = CHANGES[name]
+    change(project)
+    assert planned(project, TARGET) == expected
+
+
+def own_photos(project):
+    """A folder dataset of three photos in the project; returns the path of one."""
+    folder = project / "own" / "images"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = ["image,labels"]
+    for number in range(3):
+        Image.fromarray(photo(rng, (64, 64), number % 2)[0]).save(folder / f"p{number}.png")
+        lines.append(f"p{number}.png,{['red', 'green'][number % 2]}")
+    (project / "own/labels.csv").write_text("\n".join(lines) + "\n")
+    (project / "config/datasets/own.yaml").write_text(
+        "kind: folder\npreset: tiny\nparams: {images: own/images, labels: own/labels.csv}\n"
+    )
+    return folder / "p0.png"
+
+
+def test_a_changed_photo_rebuilds_all_and_nothing_else_does(project):
+    image = own_photos(project)
+    target = "results/own/cam/classifier/model.safetensors"
+    done = snakemake(project, "--cores", "1", target)
+    assert done.returncode == 0, done.stdout
+    assert planned(project, target) == set()
+    Image.fromarray(photo(np.random.default_rng(9), (64, 64))[0]).save(image)
+    assert planned(project, target) == {"dataset", "cam/classifier"}
+
+
+# --- a lost file, a kill -------------------------------------------------------------------------------
+
+
+def test_the_command_in_the_error_mends_a_lost_file(project):
+    """An index stays when a file beside it goes; Snakemake sees nothing to do, so the error has to say how."""
+    lost = sorted((project / "results/demo_tiny/amn/cam").glob("*.npy"))[2]
+    kept = sorted((project / "results/demo_tiny/amn/cam").glob("*.npy"))[0]
+    content, before = lost.read_bytes(), kept.stat().st_mtime_ns
+    lost.unlink()
+    broken = snakemake(project, "--cores", "2", "--forcerun", "seeds", "--", "results/demo_tiny/amn/seeds/index.json")
+    assert broken.returncode != 0 and lost.stem in broken.stdout and "Traceback" not in broken.stdout
+    command = re.search(r"run: snakemake (.*)", broken.stdout).group(1).split()
+    mended = snakemake(project, "--cores", "2", *command)
+    assert mended.returncode == 0, mended.stdout
+    assert lost.read_bytes() == content and kept.stat().st_mtime_ns == before
+
+
+def checkpointed(folder, steps):
+    """Whether a training has saved `steps` checkpoints (each is a new file under the same name)."""
+    seen = set()
+
+    def ready():
+        path = folder / "train_state.pt"
+        if path.exists():
+            seen.add(path.stat().st_mtime_ns)
+        return len(seen) >= steps
+
+    return ready
+
+
+def written(folder, files):
+    return lambda: len(list(folder.glob("*.npy"))) >= files
+
+
+def go_on(project, target):
+    """What a user does after a kill: the same command again (Snakemake's own lock first, as it says itself)."""
+    done = snakemake(project, "--cores", "2", target)
+    if "--unlock" in done.stdout:
+        assert snakemake(project, "--unlock").returncode == 0
+        done = snakemake(project, "--cores", "2", target)
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def gone(project):
+    """Wait until no process works in `project` any more."""
+    for _ in range(100):
+        inside = []
+        for entry in os.listdir("/proc"):
+            try:
+                if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd").startswith(str(project)):
+                    inside.append(entry)
+            except OSError:
+                continue
+        if not inside:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to see that all processes are gone")
+def test_killed_while_training_and_while_writing_cams(finished, project):
+    """SIGKILL to everything, twice; then the same bytes as the run nobody disturbed."""
+    edit(project / "config/config.yaml", lambda content: content["runtime"].update(checkpoint_seconds=0))
+    whole = artefacts(project / "results/demo_tiny/cam")
+    shutil.rmtree(project / "results/demo_tiny/cam")
+    out, target = project / "results/demo_tiny/cam", "results/demo_tiny/cam/ir_labels/index.json"
+
+    assert kill_when(project, target, checkpointed(out / "classifier", 2)), "training ended before the kill"
+    assert gone(project)
+    assert (out / "classifier/train_state.pt").exists() and not (out / "classifier/model.safetensors").exists()
+    snakemake(project, "--unlock")
+
+    assert kill_when(project, target, written(out / "cam", 2)), "all CAMs were written before the kill"
+    assert gone(project)
+    log = (project / "logs/demo_tiny/cam/classifier.log").read_text()
+    assert re.search(r"from step [1-3] on", log), "the training did not go on from its checkpoint"
+    assert not (out / "cam/index.json").exists()
+
+    go_on(project, target)
+    log = (project / "logs/demo_tiny/cam/cam.log").read_text()
+    assert re.search(r"6 images, [1-6] already done", log)
+    again = artefacts(out)
+    assert not [name for name in again if name.endswith((".tmp", "train_state.pt"))]
+    for name in {n for n in whole if n.split("/")[0] in STAGES[:4]} - {"cam/journal.jsonl"}:
+        assert again[name] == whole[name], name
+
+
+# --- errors --------------------------------------------------------------------------------------------
+
+
+def complaint(project, *arguments):
+    """The output of a run that has to end in an error without a Python traceback."""
+    done = snakemake(project, *arguments)
+    assert done.returncode != 0
+    assert "Traceback (most recent call last)" not in done.stdout, done.stdout
+    return [line.strip() for line in done.stdout.splitlines()]
+
+
+def has_line(lines, *words):
+    return any(all(word in line for word in words) for line in lines)
+
+
+@pytest.fixture
+def clone(fresh, tmp_path):
+    shutil.copytree(fresh, tmp_path / "clone", ignore=shutil.ignore_patterns(".snakemake"))
+    return tmp_path / "clone"
+
+
+def test_unknown_keys_end_in_one_line(clone):
+    lines = complaint(clone, "-n", "--config", "sedes=[1]")
+    assert has_line(lines, "config.yaml: unknown key sedes", "allowed: compute")
+    edit(clone / "config/methods/cam.yaml", lambda c: c["classifier"].update(lrr=1))
+    lines = complaint(clone, "-n", TARGET)
+    assert has_line(lines, "methods/cam.yaml: unknown key lrr in classifier")
+
+
+@pytest.mark.parametrize(
+    "target, words",
+    [
+        ("results/demo_tiny/irn/seeds/index.json", ["irn takes its seeds from recipe cam", "ask for that recipe's file"]),
+        ("results/demo_tiny/cam/affinity/model.safetensors", ["cam takes its affinity from nowhere"]),
+        ("results/demo_tiny/foo/miou.txt", ["methods/foo.yaml: no such file", "known methods: amn, cam"]),
+        ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: demo"]),
+    ],
+)
+def test_targets_that_cannot_be(fresh, target, words):
+    assert has_line(complaint(fresh, "-n", target), *words)
+
+
+def test_a_folder_without_masks_has_no_miou(clone):
+    own_photos(clone)
+    lines = complaint(clone, "-n", "results/own/cam/miou.txt")
+    hint = "own has no ground-truth masks, so there is no mIoU; ask for results/own/cam/predictions/index.json"
+    assert lines.count(hint) == 1
+    assert "cam/predictions" in planned(clone, "results/own/cam/predictions/index.json")
+    jobs = rules_of(snakemake(clone, "-n", "--config", "datasets=[own]", "methods=[cam]").stdout)
+    assert jobs["predictions"] == 1 and "evaluation" not in jobs
+
+
+def test_a_missing_label_file_is_named(clone):
+    own_photos(clone)
+    (clone / "own/labels.csv").unlink()
+    assert has_line(complaint(clone, "-n", "--config", "datasets=[own]"), "own/labels.csv: not a readable CSV", "labels")
+
+
+def test_an_error_of_a_stage_is_one_line(clone):
+    image = own_photos(clone)
+    image.write_bytes(image.read_bytes()[:100])
+    lines = complaint(clone, "--cores", "1", "results/own/manifest.csv")
+    assert has_line(lines, "p0.png") and not (clone / "results/own/manifest.csv").exists()
+
+
+# --- rules ---------------------------------------------------------------------------------------------
+
+
+def declared_rules(project):
+    """name -> text of every rule that runs something."""
+    texts = "\n".join(path.read_text() for path in sorted((project / "rules").glob("*.smk")))
+    blocks = re.split(r"^rule (\w+):\n", texts, flags=re.M)[1:]
+    bodies = {}
+    for name, text in zip(blocks[::2], blocks[1::2], strict=True):
+        bodies[name] = "\n".join(re.match(r"((?:    .*\n|\s*\n)*)", text).group(1).splitlines())
+    return bodies
+
+
+GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions"}
+
+
+def test_every_rule_declares_what_a_cluster_and_a_person_need(fresh):
+    rules = declared_rules(fresh)
+    assert GPU_RULES | {"dataset", "weights", "seeds", "ir_labels", "evaluation", "report"} <= set(rules)
+    for name, body in rules.items():
+        for directive in ("output", "log", "benchmark", "params", "conda", "threads", "resources", "script"):
+            assert re.search(rf"^    {directive}:", body, re.M), f"rule {name} has no {directive}"
+        for resource in ("mem_mb", "runtime"):
+            assert re.search(rf"^        {resource}=", body, re.M), f"rule {name} has no {resource}"
+        assert (re.search(r"^        gpu=1,", body, re.M) is not None) == (name in GPU_RULES), name
+        assert "retries" not in body, "retries belong in the profile"
+        environment = re.search(r'conda:\n\s+"\.\./(.*?)"', body).group(1)
+        script = re.search(r'script:\n\s+"\.\./(.*?)"', body).group(1)
+        assert (fresh / environment).is_file() and (fresh / script).is_file(), name
+        assert script == f"workflow/scripts/{name}.py", "a script has its rule's name"
+
+
+def test_rerun_triggers_leave_out_code_and_its_times(fresh):
+    for profile in ("default", "slurm"):
+        settings = yaml.safe_load((fresh / f"profiles/{profile}/config.yaml").read_text())
+        assert settings["rerun-triggers"] == ["mtime", "params", "input", "software-env"]
+        assert settings["rerun-incomplete"] is True
