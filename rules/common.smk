@@ -83,10 +83,11 @@ def settings_of(stage):
     @plainly
     def settings(w):
         section = recipe_of(w).get(stage)
-        if section is None or "from" in section:
-            source = f"from recipe {section['from']}" if section else "nowhere (its recipe has no such stage)"
+        if section is None:
+            raise UserError(f"method {w.method} has no stage {stage} in its recipe; ask for another method's file")
+        if "from" in section:
             raise UserError(
-                f"method {w.method} takes its {stage} {source}; ask for that recipe's file instead"
+                f"method {w.method} takes its {stage} from recipe {section['from']}; ask for that recipe's file instead"
             )
         return section
 

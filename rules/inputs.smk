@@ -91,11 +91,12 @@ def ir_labels_inputs(w):
 
 
 def affinity_inputs(w):
+    settings = settings_of("affinity")(w)
     inputs = {**manifest(w), "ir_labels": artefact(w, "ir_labels", "index.json")}
-    if recipe_of(w)["affinity"]["trunk"] == "classifier":
+    if settings["trunk"] == "classifier":
         inputs["classifier"] = artefact(w, "classifier", "model.safetensors")
         return inputs
-    return {**inputs, **weights_input(w, recipe_of(w)["affinity"]["backbone"])}
+    return {**inputs, **weights_input(w, settings["backbone"])}
 
 
 def irn_network(w):
@@ -191,7 +192,7 @@ def segmentation_weights(w):
 
 def test_scales(w):
     settings = recipe_of(w)["predictions"]
-    flip = " + flip" if settings["flip"] else ""
+    flip = ", flipped too" if settings["flip"] else ""
     return f"{settings['scales']}{flip}"
 
 

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from wsss.errors import UserError
 from wsss.nets import weights
+from wsss.nets.fetch import fetch
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 
@@ -34,7 +35,7 @@ def test_registry_agrees_with_torchvision():
 def test_local_float16_file_becomes_float32(tmp_path, state):
     half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     source = saved(tmp_path / "r18.pth", half)
-    target = weights.fetch("resnet18", tmp_path / "out/resnet18.safetensors", local=source)
+    target = fetch("resnet18", tmp_path / "out/resnet18.safetensors", local=source)
     loaded = weights.load(target, "resnet18")
     assert set(loaded) == set(state)
     assert all(value.dtype == torch.float32 for value in loaded.values() if value.is_floating_point())
@@ -50,7 +51,7 @@ def test_local_float16_file_becomes_float32(tmp_path, state):
 
 def test_same_input_same_bytes(tmp_path, state):
     source = saved(tmp_path / "r18.pth", state)
-    files = [weights.fetch("resnet18", tmp_path / f"{n}.safetensors", local=source) for n in range(4)]
+    files = [fetch("resnet18", tmp_path / f"{n}.safetensors", local=source) for n in range(4)]
     assert len({path.read_bytes() for path in files}) == 1
 
 
@@ -58,17 +59,17 @@ def test_download_is_checked_by_the_prefix_and_cleaned_up(tmp_path, state):
     source = saved(tmp_path / "r18.pth", state)
     prefix = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
     target = tmp_path / "out/resnet18.safetensors"
-    weights.fetch("resnet18", target, urls=[source.as_uri()], sha256_prefix=prefix, progress=False)
+    fetch("resnet18", target, urls=[source.as_uri()], sha256_prefix=prefix, progress=False)
     assert os.listdir(target.parent) == ["resnet18.safetensors"]
     assert weights.read_metadata(target)["source"] == source.as_uri()
     with pytest.raises(UserError, match="should begin with f37072fd"):
-        weights.fetch("resnet18", tmp_path / "b/x.safetensors", urls=[source.as_uri()], retries=0)
+        fetch("resnet18", tmp_path / "b/x.safetensors", urls=[source.as_uri()], retries=0)
     assert os.listdir(tmp_path / "b") == []
 
 
 def test_a_safetensors_file_may_be_the_source(tmp_path, state):
-    first = weights.fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", state))
-    second = weights.fetch("resnet18", tmp_path / "b.safetensors", local=first)
+    first = fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", state))
+    second = fetch("resnet18", tmp_path / "b.safetensors", local=first)
     assert torch.equal(weights.load(second, "resnet18")["fc.bias"], state["fc.bias"])
 
 
@@ -76,13 +77,13 @@ def test_old_files_without_counters_and_without_classifier(tmp_path, state):
     small = {
         k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith("fc.")
     }
-    target = weights.fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", small))
+    target = fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", small))
     assert len(weights.load(target, "resnet18")) == len(small)
 
 
 def fails(tmp_path, state, words, name="resnet18"):
     with pytest.raises(UserError, match=words) as caught:
-        weights.fetch(name, tmp_path / "out.safetensors", local=saved(tmp_path / "w.pth", state))
+        fetch(name, tmp_path / "out.safetensors", local=saved(tmp_path / "w.pth", state))
     assert "w.pth" in str(caught.value)
     assert not (tmp_path / "out.safetensors").exists()
 
@@ -107,20 +108,20 @@ def test_wrong_tensors_are_named(tmp_path, state):
 def test_damaged_hostile_missing_and_unknown(tmp_path):
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 nothing more")
     with pytest.raises(UserError, match="damaged"):
-        weights.fetch("resnet18", tmp_path / "o", local=tmp_path / "cut.pth")
+        fetch("resnet18", tmp_path / "o", local=tmp_path / "cut.pth")
     torch.save(os.system, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="damaged, or not weights"):
-        weights.fetch("resnet18", tmp_path / "o", local=tmp_path / "evil.pth")
+        fetch("resnet18", tmp_path / "o", local=tmp_path / "evil.pth")
     with pytest.raises(UserError, match="missing weights"):
-        weights.fetch("resnet18", tmp_path / "o", local=tmp_path / "none.pth")
+        fetch("resnet18", tmp_path / "o", local=tmp_path / "none.pth")
     with pytest.raises(UserError, match="choose resnet18, resnet50, resnet101"):
-        weights.fetch("vgg16", tmp_path / "o")
+        fetch("vgg16", tmp_path / "o")
     with pytest.raises(UserError, match="missing weights"):
         weights.load(tmp_path / "none.safetensors", "resnet18")
 
 
 def test_load_refuses_another_architecture_and_a_cut_file(tmp_path, state):
-    target = weights.fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", state))
+    target = fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", state))
     with pytest.raises(UserError, match="holds weights of resnet18, not resnet50"):
         weights.load(target, "resnet50")
     target.write_bytes(target.read_bytes()[:5000])
@@ -132,8 +133,8 @@ def test_load_refuses_another_architecture_and_a_cut_file(tmp_path, state):
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_real_weights(tmp_path, name):
     local = Path(DATA) / f"weights/{name}_imagenet_fp16.pth"
-    loaded = weights.load(weights.fetch(name, tmp_path / "w.safetensors", local=local), name)
+    loaded = weights.load(fetch(name, tmp_path / "w.safetensors", local=local), name)
     net = getattr(torchvision.models, name)(weights=None)
     net.load_state_dict(loaded, strict=True)
     with pytest.raises(UserError, match="not ImageNet weights of"):
-        weights.fetch("resnet101", tmp_path / "x.safetensors", local=local)
+        fetch("resnet101", tmp_path / "x.safetensors", local=local)

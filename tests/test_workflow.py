@@ -212,7 +212,7 @@ def test_the_command_in_the_error_mends_a_lost_file(project):
     kept = sorted((project / "results/demo_tiny/amn/cam").glob("*.npy"))[0]
     content, before = lost.read_bytes(), kept.stat().st_mtime_ns
     lost.unlink()
-    broken = snakemake(project, "--cores", "2", "--forcerun", "seeds", "--", "results/demo_tiny/amn/seeds/index.json")
+    broken = snakemake(project, "--cores", "2", "--force", "results/demo_tiny/amn/seeds/index.json")
     assert broken.returncode != 0 and lost.stem in broken.stdout and "Traceback" not in broken.stdout
     command = re.search(r"run: snakemake (.*)", broken.stdout).group(1).split()
     mended = snakemake(project, "--cores", "2", *command)
@@ -323,7 +323,7 @@ def test_unknown_keys_end_in_one_line(clone):
     "target, words",
     [
         ("results/demo_tiny/irn/seeds/index.json", ["irn takes its seeds from recipe cam", "ask for that recipe's file"]),
-        ("results/demo_tiny/cam/affinity/model.safetensors", ["cam takes its affinity from nowhere"]),
+        ("results/demo_tiny/cam/affinity/model.safetensors", ["method cam has no stage affinity in its recipe"]),
         ("results/demo_tiny/foo/miou.txt", ["methods/foo.yaml: no such file", "known methods: amn, cam"]),
         ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: demo"]),
     ],

@@ -1,4 +1,4 @@
-"""ImageNet weights: fetched or taken from a local file, checked tensor by tensor, kept as safetensors."""
+"""ImageNet weights: checked tensor by tensor, converted, kept as safetensors (`wsss.nets.fetch` gets them)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import Tensor
 from wsss.errors import UserError
 from wsss.io.atomic import write_bytes
 from wsss.io.digest import sha256_file
-from wsss.io.download import download
 
 # torchvision's IMAGENET1K_V1 weights; the file names carry the first 8 hex digits of the sha256.
 WEIGHTS = {
@@ -32,34 +31,6 @@ WEIGHTS = {
         "sha256_prefix": "63fe2227",
     },
 }
-
-
-def fetch(
-    name: str,
-    target: Path,
-    local: Path | None = None,
-    urls: Sequence[str] | None = None,
-    sha256_prefix: str | None = None,
-    **options: object,
-) -> Path:
-    """Write the ImageNet weights of ``name`` to the safetensors file ``target``; return it.
-
-    ``local`` (a torchvision state dict, .pth or .safetensors, float16 welcome) goes before the download;
-    ``urls`` and ``sha256_prefix`` replace the registry's; ``options`` go to ``download``. Same input, same
-    bytes.
-
-    Raises:
-        UserError: unknown name, no source, wrong checksum, damaged file, or weights of another architecture.
-    """
-    entry, target = _entry(name), Path(target)
-    if local is not None:
-        return _convert(Path(local), target, name, source=Path(local).name)
-    urls = [entry["url"]] if urls is None else list(urls)
-    raw = target.with_name(Path(entry["url"]).name)
-    download(urls, raw, sha256_prefix=sha256_prefix or entry["sha256_prefix"], **options)
-    _convert(raw, target, name, source=urls[0])
-    raw.unlink()
-    return target
 
 
 def load(path: Path, name: str) -> dict[str, Tensor]:
@@ -87,7 +58,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise _unreadable(Path(path), error) from error
 
 
-def _entry(name: str) -> dict[str, str]:
+def entry(name: str) -> dict[str, str]:
+    """`url` and `sha256_prefix` of a backbone's weights. UserError for a name without any."""
     if name not in WEIGHTS:
         raise UserError(
             f"weights: there are none for {name!r}; choose {', '.join(WEIGHTS)}, or set `weights: none`"
@@ -95,7 +67,8 @@ def _entry(name: str) -> dict[str, str]:
     return WEIGHTS[name]
 
 
-def _convert(raw: Path, target: Path, name: str, source: str) -> Path:
+def convert(raw: Path, target: Path, name: str, source: str) -> Path:
+    """Check a state dict against the architecture and write it to `target` as float32 safetensors."""
     state = {key: value.float() if value.is_floating_point() else value for key, value in _read(raw).items()}
     _check(state, name, raw)
     facts = {"source": source, "sha256": sha256_file(raw), "architecture": name}
@@ -128,7 +101,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 def expected_shapes(name: str) -> dict[str, torch.Size]:
     """Key -> shape of torchvision's model, without allocating it."""
-    _entry(name)
+    entry(name)
     with torch.device("meta"):
         model = getattr(torchvision.models, name)(weights=None)
     return {key: value.shape for key, value in model.state_dict().items()}

@@ -4,12 +4,12 @@ Everything a page shows lies beside it under relative links, so the folder can b
 disk.
 """
 
-import csv
+import io
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
+import pandas as pd
 
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_bytes, write_text
@@ -170,10 +170,10 @@ def _stages_table(method):
 
 
 def _read_csv(path, names):
-    rows = list(csv.DictReader(_read(path).decode("utf-8").splitlines()))
-    if rows and not set(names) <= set(rows[0]):
+    table = pd.read_csv(io.BytesIO(_read(path)))
+    if not set(names) <= set(table):
         raise UserError(f"{path}: needs the columns {', '.join(names)}; run the stage that writes it again")
-    return {n: np.array([float(r[n]) if r[n] else np.nan for r in rows]) for n in names}
+    return {name: table[name].to_numpy(dtype=float) for name in names}
 
 
 def _read(path):

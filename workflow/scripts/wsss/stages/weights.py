@@ -1,12 +1,12 @@
 """Stage `weights`: ImageNet weights of a backbone, downloaded or local, checked and converted."""
 
-from wsss.nets import weights
+from wsss.nets.fetch import fetch
 from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:
     """Fetch the weights of `backbone` into a safetensors file."""
-    weights.fetch(
+    fetch(
         task.params["backbone"],
         task.outputs["weights"],
         local=task.params["local"],
