@@ -110,7 +110,12 @@ class Chain:
         recipe = self.recipe
         facts = {
             "settings": recipe.get(stage, {}),
-            "recipe": {"net": recipe["net"], "backbone": recipe["backbone"], "weights": "none", "method": "own"},
+            "recipe": {
+                "net": recipe["net"],
+                "backbone": recipe["backbone"],
+                "weights": "none",
+                "method": "own",
+            },
             "seed": 0,
             "compute": {"precision": "fp32", "cpu_threads": 1},
             "net_options": recipe["net_options"],
@@ -122,7 +127,9 @@ class Chain:
         if stage in ("segmentation", "predictions"):
             facts["network"] = {k: recipe["segmentation"][k] for k in ("backbone", "options")}
         if stage == "evaluation":
-            facts |= dict.fromkeys(("supervision", "segmentation_weights", "test_scales", "chain_code"), "test")
+            facts |= dict.fromkeys(
+                ("supervision", "segmentation_weights", "test_scales", "chain_code"), "test"
+            )
         return facts
 
 
@@ -200,6 +207,13 @@ def kill_when(project, target, ready, timeout=120):
 
 
 def artefacts(folder_path):
-    """Relative path -> bytes of everything below a results folder but what records how it was run."""
+    """Relative path -> bytes of everything below a results folder but what records how it was run.
+
+    A journal lists ids as its processes finished them, so its order is the run's, not the result's.
+    """
     files = sorted(p for p in Path(folder_path).rglob("*") if p.is_file())
-    return {str(p.relative_to(folder_path)): p.read_bytes() for p in files if p.name != "run.json"}
+    return {
+        str(p.relative_to(folder_path)): p.read_bytes()
+        for p in files
+        if p.name not in ("run.json", "journal.jsonl")
+    }

@@ -176,7 +176,10 @@ def test_options_of_one_net_never_reach_another():
 def test_a_preset_lays_its_own_augmentation_on():
     """`resize: {}` means no resize; it must not leave the recipe's long_side standing."""
     tiny = config().recipe("cam", "demo_tiny")["classifier"]["augmentation"]
-    assert tiny == yaml.safe_load((CONFIG / "presets/tiny.yaml").read_text())["common"]["classifier"]["augmentation"]
+    assert (
+        tiny
+        == yaml.safe_load((CONFIG / "presets/tiny.yaml").read_text())["common"]["classifier"]["augmentation"]
+    )
     demo = config().recipe("cam", "demo")["classifier"]["augmentation"]
     assert list(demo["resize"]) == ["scale"]
 
@@ -202,7 +205,10 @@ def test_a_stage_taken_from_another_recipe_stays_so_under_a_preset():
         ({"seeds": [-1]}, "seeds.0: -1"),
         ({"compute": {"precision": "fp8", "cpu_threads": 2}}, "compute.precision: 'fp8' is not allowed"),
         ({"compute": {"precision": "auto", "cpu_threads": 0}}, "compute.cpu_threads: 0"),
-        ({"runtime": {**MAIN["runtime"], "worker": 1}}, "unknown key worker in runtime; allowed: checkpoint_seconds"),
+        (
+            {"runtime": {**MAIN["runtime"], "worker": 1}},
+            "unknown key worker in runtime; allowed: checkpoint_seconds",
+        ),
     ],
 )
 def test_wrong_config_names_file_and_key(change, words):
@@ -224,11 +230,21 @@ def change_method(project, change, name="cam"):
 @pytest.mark.parametrize(
     "stage, key, value, words",
     [
-        ("classifier", "learning_rate", 0.1, "unknown key learning_rate in classifier; allowed: augmentation"),
+        (
+            "classifier",
+            "learning_rate",
+            0.1,
+            "unknown key learning_rate in classifier; allowed: augmentation",
+        ),
         ("classifier", "lr", "fast", "classifier.lr: 'fast' is not of type 'number'"),
         ("classifier", "lr", -0.1, "classifier.lr: -0.1"),
         ("classifier", "batch_size", 2.5, "classifier.batch_size: 2.5"),
-        ("classifier", "optimiser", "lamb", "classifier.optimiser: 'lamb' is not allowed; allowed: sgd, adam, adamw"),
+        (
+            "classifier",
+            "optimiser",
+            "lamb",
+            "classifier.optimiser: 'lamb' is not allowed; allowed: sgd, adam, adamw",
+        ),
         ("seeds", "confident", {"kind": "const", "value": 1.2}, "seeds.confident.value: 1.2"),
         ("seeds", "unsure", {"kind": "const", "value": -0.1}, "seeds.unsure.value: -0.1"),
         ("seeds", "confident", {"kind": "const", "value": True}, "seeds.confident.value: True"),
@@ -291,7 +307,10 @@ def test_a_wrong_preset_is_named(project, layer):
 
 
 def test_overrides_of_a_dataset(project):
-    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"seeds": {"confident": {"value": 0.4}}}}))
+    rewrite(
+        project / "datasets/demo.yaml",
+        lambda c: c.update(overrides={"cam": {"seeds": {"confident": {"value": 0.4}}}}),
+    )
     resolved = config(project)
     assert resolved.recipe("cam", "demo")["seeds"]["confident"] == {"kind": "const", "value": 0.4}
     assert resolved.recipe("cam", "demo1")["seeds"]["confident"]["value"] == 0.3
@@ -328,7 +347,14 @@ def test_missing_and_binary_yaml(tmp_path):
 
 def test_exponents_without_a_point_are_numbers(tmp_path):
     (tmp_path / "x.yaml").write_text("a: 1e-4\nb: 5E3\nc: 1.0e-2\nd: 12\ne: e5\nf: -2e-3\n")
-    assert read_yaml(tmp_path / "x.yaml") == {"a": 1e-4, "b": 5000.0, "c": 0.01, "d": 12, "e": "e5", "f": -0.002}
+    assert read_yaml(tmp_path / "x.yaml") == {
+        "a": 1e-4,
+        "b": 5000.0,
+        "c": 0.01,
+        "d": 12,
+        "e": "e5",
+        "f": -0.002,
+    }
 
 
 def test_circular_extends(project):

@@ -68,7 +68,9 @@ def full_disk_writes():
     }
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system to stand for a full disk")
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="no /dev/full on this system to stand for a full disk"
+)
 @pytest.mark.parametrize("kind", full_disk_writes())
 def test_full_disk_is_named_and_nothing_stays(tmp_path, kind):
     target = tmp_path / ("index.json" if kind == "index" else "file")
@@ -143,7 +145,14 @@ def test_missing_json_is_named(tmp_path):
 
 
 def test_voc_palette_is_the_published_one():
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    known = {
+        0: (0, 0, 0),
+        1: (128, 0, 0),
+        2: (0, 128, 0),
+        15: (192, 128, 128),
+        20: (0, 64, 128),
+        255: (224, 224, 192),
+    }
     assert {i: tuple(map(int, masks.VOC_PALETTE[i])) for i in known} == known
     assert len(np.unique(masks.VOC_PALETTE, axis=0)) == 256
 
@@ -332,7 +341,9 @@ def test_cam_on_grid(geometry):
     cam = np.random.default_rng(2).random((3, *cams.grid_size(size_hw, geometry)), np.float32)
     result = cams.cam_on_grid(cam, size_hw, geometry)
     assert result.shape == (3, 10, 13)
-    plain = F.interpolate(torch.from_numpy(cam)[None], size=(10, 13), mode="bilinear", align_corners=False)[0].numpy()
+    plain = F.interpolate(torch.from_numpy(cam)[None], size=(10, 13), mode="bilinear", align_corners=False)[
+        0
+    ].numpy()
     np.testing.assert_allclose(result, plain / (plain.max((1, 2), keepdims=True) + 1e-5), atol=1e-6)
 
 
@@ -490,7 +501,9 @@ def test_model_round_trip_with_facts(tmp_path):
 
 
 def test_channels_last_and_shared_tensors_are_stored(tmp_path):
-    net = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.Conv2d(2, 2, 3)).to(memory_format=torch.channels_last)
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.Conv2d(2, 2, 3)).to(
+        memory_format=torch.channels_last
+    )
     net[1].weight = net[0].weight
     models.save_model(tmp_path / "m.safetensors", net)
     other = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.Conv2d(2, 2, 3))
@@ -505,7 +518,9 @@ def test_model_bytes_repeat(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-@pytest.mark.parametrize("other", [torch.nn.Linear(3, 4), torch.nn.Linear(3, 2, bias=False), torch.nn.Conv2d(1, 1, 1)])
+@pytest.mark.parametrize(
+    "other", [torch.nn.Linear(3, 4), torch.nn.Linear(3, 2, bias=False), torch.nn.Conv2d(1, 1, 1)]
+)
 def test_another_network_is_refused(tmp_path, other):
     models.save_model(tmp_path / "m.safetensors", torch.nn.Linear(3, 2))
     with pytest.raises(UserError, match="m.safetensors: holds another network"):
@@ -525,5 +540,7 @@ def test_damaged_and_missing_models(tmp_path):
 
 
 def test_history_columns_and_numbers(tmp_path):
-    models.write_history(tmp_path / "h.csv", [{"step": 0, "lr": 0.1, "total": 2.0}, {"step": 1, "lr": 0.05, "total": 1 / 3}])
+    models.write_history(
+        tmp_path / "h.csv", [{"step": 0, "lr": 0.1, "total": 2.0}, {"step": 1, "lr": 0.05, "total": 1 / 3}]
+    )
     assert (tmp_path / "h.csv").read_text() == "step,lr,total\n0,0.1,2\n1,0.05,0.33333333\n"

@@ -12,7 +12,14 @@ from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, fit, total_steps
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 
-POLY = {"optimiser": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "schedule": "poly", "power": 0.9}
+POLY = {
+    "optimiser": "sgd",
+    "lr": 0.05,
+    "momentum": 0.9,
+    "weight_decay": 1e-3,
+    "schedule": "poly",
+    "power": 0.9,
+}
 SETTINGS = {**POLY, "batch_size": 4, "steps": 12}
 RUNTIME = {"precision": "fp32", "workers": 0, "checkpoint_seconds": 1e9, "log_every": 3}
 
@@ -35,7 +42,11 @@ class Samples(torch.utils.data.Dataset):
     def __getitem__(self, key):
         index, seed = key
         image = np.random.default_rng([index, seed]).normal(index % 2, 1, (3, 8, 8)).astype(np.float32)
-        return {"id": f"image{index}", "image": torch.from_numpy(image), "y": torch.tensor([float(index % 2)])}
+        return {
+            "id": f"image{index}",
+            "image": torch.from_numpy(image),
+            "y": torch.tensor([float(index % 2)]),
+        }
 
 
 def network():
@@ -85,7 +96,11 @@ def sigterm_at(at):
 
 
 def same(one, two):
-    return one[0].keys() == two[0].keys() and all(torch.equal(one[0][k], two[0][k]) for k in one[0]) and one[1] == two[1]
+    return (
+        one[0].keys() == two[0].keys()
+        and all(torch.equal(one[0][k], two[0][k]) for k in one[0])
+        and one[1] == two[1]
+    )
 
 
 # --- schedule and optimiser ----------------------------------------------------------------------------
@@ -103,14 +118,18 @@ def same(one, two):
     ],
 )
 def test_poly_schedule(lr, steps, step, expected):
-    assert learning_rate(step, steps, {"lr": lr, "schedule": "poly", "power": 0.9}) == pytest.approx(expected, rel=4e-6)  # as printed
+    assert learning_rate(step, steps, {"lr": lr, "schedule": "poly", "power": 0.9}) == pytest.approx(
+        expected, rel=4e-6
+    )  # as printed
 
 
 def test_constant_schedule():
     assert {learning_rate(s, 10, {"lr": 0.3, "schedule": "constant"}) for s in range(10)} == {0.3}
 
 
-@pytest.mark.parametrize("settings, steps", [({"steps": 7, "epochs": 3}, 7), ({"steps": None, "epochs": 3}, 6), ({"epochs": 2}, 4)])
+@pytest.mark.parametrize(
+    "settings, steps", [({"steps": 7, "epochs": 3}, 7), ({"steps": None, "epochs": 3}, 6), ({"epochs": 2}, 4)]
+)
 def test_total_steps(settings, steps):
     assert total_steps(11, {"batch_size": 5, **settings}) == steps
 
@@ -157,7 +176,9 @@ def test_training_learns_and_records_every_step(tmp_path):
     assert [row["step"] for row in history] == list(range(60))
     assert history[0]["lr"] == 0.05 and history[59]["lr"] == pytest.approx(0.05 * (1 / 60) ** 0.9)
     losses = [row["total"] for row in history]
-    assert np.mean(losses[-10:]) < np.mean(losses[:10]) and all(r["twice"] == pytest.approx(2 * r["total"]) for r in history)
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) and all(
+        r["twice"] == pytest.approx(2 * r["total"]) for r in history
+    )
 
 
 def test_training_repeats(tmp_path):
@@ -236,7 +257,9 @@ def test_a_damaged_state_costs_time_only(tmp_path, caplog, damage):
     assert "train_state.pt" in caplog.text and "starts over" in caplog.text
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system to stand for a full disk")
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="no /dev/full on this system to stand for a full disk"
+)
 def test_a_full_disk_at_a_checkpoint_is_named(tmp_path):
     (tmp_path / f".train_state.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
     with pytest.raises(UserError, match="train_state.pt.*disk is full"):
@@ -252,7 +275,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path, bad,
     signals._stop = False
     before = (tmp_path / "train_state.pt").read_bytes()
     hook = lambda loss, step: loss * bad if step == 5 else loss  # noqa: E731
-    with pytest.raises(UserError, match=r"not finite at step 5 \(lr .*image\d, image\d, image\d, image\d") as caught:
+    with pytest.raises(
+        UserError, match=r"not finite at step 5 \(lr .*image\d, image\d, image\d, image\d"
+    ) as caught:
         trained(tmp_path, hook=hook, runtime={"checkpoint_seconds": checkpoint_seconds, "log_every": 100})
     assert "last checkpoint" in str(caught.value)
     if checkpoint_seconds:

@@ -38,7 +38,9 @@ def test_an_epoch_takes_no_image_twice_and_drops_the_rest(length, size):
 def test_epochs_differ_and_leave_out_different_images():
     seen = {tuple(indices(b)) for b in batches(0, 4) + batches(4, 8)}
     assert len(seen) == 8
-    left_out = [set(range(23)) - {i for b in batches(e * 4, e * 4 + 4) for i in indices(b)} for e in range(10)]
+    left_out = [
+        set(range(23)) - {i for b in batches(e * 4, e * 4 + 4) for i in indices(b)} for e in range(10)
+    ]
     assert len(set(map(frozenset, left_out))) > 5
 
 

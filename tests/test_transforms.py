@@ -60,7 +60,11 @@ def test_image_label_and_maps_share_one_geometry(settings, seed):
     seen, cut = denormalised(geometry.image(image)), geometry.label(label, fill=251)
     saliency, valid = geometry.soft_map(label), geometry.valid()
     side = settings["crop"]
-    assert seen.shape == (3, side, side) and cut.shape == (side, side) and valid.shape == saliency.shape == (1, side, side)
+    assert (
+        seen.shape == (3, side, side)
+        and cut.shape == (side, side)
+        and valid.shape == saliency.shape == (1, side, side)
+    )
     inside = cut != 251
     assert np.array_equal(valid[0] == 1, inside) and set(np.unique(valid)) <= {0, 1}
     assert np.array_equal(seen[0][inside], cut[inside])
@@ -114,10 +118,14 @@ def test_long_side_and_scale():
     sides, factors = [], []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        size = draw_geometry((300, 400), {"resize": {"long_side": [320, 330]}, "flip": 0, "crop": 512}, rng).size_hw
+        size = draw_geometry(
+            (300, 400), {"resize": {"long_side": [320, 330]}, "flip": 0, "crop": 512}, rng
+        ).size_hw
         assert size[0] == round(300 * size[1] / 400)
         sides.append(size[1])
-        size = draw_geometry((300, 400), {"resize": {"scale": [0.5, 1.5]}, "flip": 0, "crop": 512}, rng).size_hw
+        size = draw_geometry(
+            (300, 400), {"resize": {"scale": [0.5, 1.5]}, "flip": 0, "crop": 512}, rng
+        ).size_hw
         factors.append(size[1] / 400)
     assert set(sides) == set(range(320, 331)), "both ends belong to the range"
     assert 0.5 <= min(factors) < 0.55 and 1.45 < max(factors) <= 1.5
@@ -126,7 +134,9 @@ def test_long_side_and_scale():
 @pytest.mark.parametrize("size_hw", [(1, 1), (33, 2000), (2000, 1)])
 def test_odd_images_become_samples(size_hw):
     for resize in ({}, {"scale": [0.25, 0.25]}, {"long_side": [64, 64]}):
-        geometry = draw_geometry(size_hw, {"resize": resize, "flip": 1.0, "crop": 32}, np.random.default_rng(0))
+        geometry = draw_geometry(
+            size_hw, {"resize": resize, "flip": 1.0, "crop": 32}, np.random.default_rng(0)
+        )
         assert min(geometry.size_hw) >= 1
         assert np.isfinite(geometry.image(pixels(size_hw))).all()
         assert geometry.label(np.zeros(size_hw, np.uint8)).shape == (32, 32)
