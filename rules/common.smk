@@ -62,6 +62,12 @@ def artefact_of(w, recipe, stage, name):
     return f"results/{w.dataset}/{with_seed(owner, method_seed(w.method))}/{stage}/{name}"
 
 
+@plainly
+def section(w, stage):
+    """The settings a stage of this method runs with, in whichever recipe they stand."""
+    return CONFIG.recipe(CONFIG.owner(method_base(w.method), w.dataset, stage), w.dataset)[stage]
+
+
 def manifest(w):
     """The two files every stage reads: the table, and the facts with the digest over all files."""
     return {

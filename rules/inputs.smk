@@ -101,9 +101,7 @@ def affinity_inputs(w):
 
 def irn_network(w):
     """What build_network needs, for training and for inference alike."""
-    recipe = recipe_of(w)
-    facts = {k: recipe["affinity"][k] for k in ("backbone", "radius", "displacement")}
-    return {**facts, "pad_to": recipe["pseudo_masks"]["pad_to"]}
+    return {k: section(w, "affinity")[k] for k in ("backbone", "radius", "displacement")}
 
 
 # --- pseudo_masks
@@ -122,7 +120,7 @@ def pseudo_masks_inputs(w):
 def pseudo_masks_settings(w):
     recipe = recipe_of(w)
     if recipe["refine"] == "none" and "pseudo_masks" not in recipe:
-        return {"bg": recipe["evaluation"]["bg"]}
+        return {"bg": section(w, "evaluation")["bg"]}
     return {} if recipe["refine"] == "crf" else settings_of("pseudo_masks")(w)
 
 
@@ -139,14 +137,14 @@ def walk_network(w):
 
 def segmentation_inputs(w):
     recipe = recipe_of(w)
-    inputs = {**manifest(w), **weights_input(w, recipe["segmentation"]["backbone"])}
-    if recipe["segmentation"]["labels"] == "pseudo_masks":
+    inputs = {**manifest(w), **weights_input(w, section(w, "segmentation")["backbone"])}
+    if section(w, "segmentation")["labels"] == "pseudo_masks":
         inputs["pseudo_masks"] = artefact(w, "pseudo_masks", "index.json")
     return inputs
 
 
 def segmentation_network(w):
-    return {k: recipe_of(w)["segmentation"][k] for k in ("backbone", "options")}
+    return {k: section(w, "segmentation")[k] for k in ("backbone", "options")}
 
 
 # --- predictions
@@ -162,7 +160,7 @@ def predictions_inputs(w):
 def masks_made(w):
     """Indexes of what a method makes of images, by name."""
     recipe = recipe_of(w)
-    if recipe["segmentation"]["labels"] == "ground_truth":
+    if section(w, "segmentation")["labels"] == "ground_truth":
         names = ["predictions"]
     elif recipe["refine"] == "none":
         names = ["cam", "pseudo_masks", "predictions"]
@@ -181,7 +179,7 @@ def evaluation_inputs(w):
 
 
 def supervision(w):
-    labels = recipe_of(w)["segmentation"]["labels"]
+    labels = section(w, "segmentation")["labels"]
     return "image labels" if labels == "pseudo_masks" else "ground-truth masks (full supervision)"
 
 
@@ -191,7 +189,7 @@ def segmentation_weights(w):
 
 
 def test_scales(w):
-    settings = recipe_of(w)["predictions"]
+    settings = section(w, "predictions")
     flip = ", flipped too" if settings["flip"] else ""
     return f"{settings['scales']}{flip}"
 
@@ -213,14 +211,14 @@ def panels_inputs(w):
 
 
 def seed_bg(w):
-    return recipe_of(w)["evaluation"]["bg"]
+    return section(w, "evaluation")["bg"]
 
 
 def histories(w):
     """Training histories of a method, its own and those it takes from other recipes."""
     recipe = recipe_of(w)
     names = ["segmentation"]
-    if recipe["segmentation"]["labels"] == "pseudo_masks":
+    if section(w, "segmentation")["labels"] == "pseudo_masks":
         names = ["classifier", *(["affinity"] if recipe["refine"] == "irn" else []), "segmentation"]
     return {name: artefact(w, name, "history.csv") for name in names}
 

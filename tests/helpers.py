@@ -123,7 +123,6 @@ class Chain:
         }
         if stage in ("affinity", "pseudo_masks"):
             facts["network"] = {k: recipe["affinity"][k] for k in ("backbone", "radius", "displacement")}
-            facts["network"]["pad_to"] = recipe["pseudo_masks"]["pad_to"]
         if stage in ("segmentation", "predictions"):
             facts["network"] = {k: recipe["segmentation"][k] for k in ("backbone", "options")}
         if stage == "evaluation":

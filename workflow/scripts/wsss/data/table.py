@@ -53,6 +53,9 @@ def split_list(cell: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in cell.split(";") if item.strip())
 
 
+RESERVED = (".unsure", ".nocrf")  # suffixes of second masks: a.unsure.png belongs to id a
+
+
 def bad_id(image_id: str) -> str | None:
     """Why an id cannot serve as a file name, or None. Spaces and unicode are fine."""
     if not image_id.strip():
@@ -61,6 +64,8 @@ def bad_id(image_id: str) -> str | None:
         return "contains a slash"
     if image_id.startswith("."):
         return "begins with a dot"
+    if image_id.endswith(RESERVED):
+        return f"ends in {' or '.join(RESERVED)}, which name other files of an id"
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in image_id):
         return "contains a NUL or another control character"
     if len(image_id.encode("utf-8")) > MAX_ID_BYTES:

@@ -34,10 +34,10 @@ def run(task: Task) -> None:
     train(task, network, samples, network.param_groups(), network.loss, device, finish=finish)
 
 
-def build_network(task: Task) -> IrnNet:
-    """The recipe's IRN with random weights."""
+def build_network(task: Task, pad_to: int | None = None) -> IrnNet:
+    """The recipe's IRN with random weights; `pad_to` matters to inference only."""
     settings = task.params["network"]
-    return IrnNet(settings["backbone"], settings["radius"], settings["displacement"], settings["pad_to"])
+    return IrnNet(settings["backbone"], settings["radius"], settings["displacement"], pad_to)
 
 
 def classifier_trunk(path: str) -> dict[str, torch.Tensor]:

@@ -2,20 +2,19 @@
 
 import logging
 import multiprocessing
-import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from wsss.io.index import write_index
 from wsss.io.journal import Journal
 from wsss.stages.task import Task
-from wsss.train.signals import die_with_parent, reset, stop_requested
+from wsss.train.signals import quiet_worker, stop_requested
 
 log = logging.getLogger(__name__)
 
@@ -52,31 +51,28 @@ def run_images(
 
 
 def in_processes(function: Callable[..., str], jobs: Iterable[tuple], processes: int) -> Iterator[str]:
-    """Call `function(*job)` for all jobs, one process a core, yielding results as they come.
+    """Call `function(*job)` for all jobs, one process a core, yielding results in the order of the jobs.
 
     The pool is forked, so the caller must not have started CUDA. With one process all runs here.
     """
     if processes <= 1:
         yield from (function(*job) for job in jobs)
         return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=quiet_worker) as pool:
+    with worker_pool(processes) as pool:
         jobs = iter(jobs)
-        running: set[Future] = {pool.submit(function, *job) for job in islice(jobs, 4 * processes)}
+        running = deque(pool.submit(function, *job) for job in islice(jobs, 4 * processes))
         try:
             while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(function, *job) for job in islice(jobs, len(finished))}
-                yield from (future.result() for future in finished)
+                yield running.popleft().result()
+                running += [pool.submit(function, *job) for job in islice(jobs, 1)]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def quiet_worker() -> None:
-    """Initialise a worker process: default signals, one thread, no life without its stage (a pool's workers wait on)."""
-    reset()
-    die_with_parent(signal.SIGKILL)
-    torch.set_num_threads(1)
+def worker_pool(processes: int) -> ProcessPoolExecutor:
+    """Forked processes of one thread each; the caller must not have started CUDA before the first call."""
+    context = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=quiet_worker)
 
 
 def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.nets.deeplab import DeepLabV2
 from wsss.refine.crf import CrfParams, softmax_crf
-from wsss.stages.cam import inference_loader
-from wsss.stages.images import quiet_worker, run_images
+from wsss.stages.images import run_images, worker_pool
+from wsss.stages.loader import inference_loader
 from wsss.stages.segmentation import build_network
 from wsss.stages.task import Task
 from wsss.stages.training import start_device
@@ -50,7 +49,7 @@ def prediction_records(dataset: Dataset) -> tuple[Record, ...]:
 def _crf_pool(task: Task) -> ProcessPoolExecutor | None:
     if not task.settings["crf"]:
         return None
-    pool = ProcessPoolExecutor(max(1, task.threads), mp_context=get_context("fork"), initializer=quiet_worker)
+    pool = worker_pool(max(1, task.threads))
     pool.submit(int).result()
     return pool
 

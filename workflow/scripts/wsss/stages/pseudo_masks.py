@@ -112,7 +112,7 @@ class Walker:
         wanted = self.task.runtime["device"]
         # One thread a process whatever --cores says, so that the result does not depend on it.
         self._device = pick_device(wanted, 1)
-        network = build_network(self.task)
+        network = build_network(self.task, self.task.settings["pad_to"])
         load_model(self.task.inputs["affinity"], network)
         self._network = network.to(self._device, memory_format=torch.channels_last).eval()
         return self._network

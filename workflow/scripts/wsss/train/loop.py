@@ -21,7 +21,7 @@ from wsss.io.atomic import write_bytes
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 from wsss.train.sampler import StepSampler, steps_per_epoch
-from wsss.train.signals import reset, stop_requested
+from wsss.train.signals import quiet_worker, stop_requested
 
 log = logging.getLogger(__name__)
 StepLoss = Callable[[dict[str, Any], int], dict[str, torch.Tensor]]
@@ -137,14 +137,9 @@ def _loader(job: Job, start: int, stop: int) -> DataLoader:
         num_workers=workers,
         multiprocessing_context="fork" if workers else None,
         pin_memory=job.device.type == "cuda",
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=quiet_worker,
         generator=torch.Generator().manual_seed(job.seed),
     )
-
-
-def _quiet_worker(worker: int) -> None:
-    reset()
-    torch.set_num_threads(1)
 
 
 def _flush(pending: list) -> list[dict[str, float]]:

@@ -5,6 +5,8 @@ import signal
 import sys
 from typing import Any
 
+import torch
+
 _stop = False
 
 
@@ -30,6 +32,8 @@ def _on_sigterm(signum: int, frame: Any) -> None:
     _stop = True
 
 
-def reset() -> None:
-    """Default handling again, for forked workers: their parent ends them with SIGTERM."""
+def quiet_worker(worker: int = 0) -> None:
+    """Initialise a forked worker process: default signals, one thread, no life without the stage it works for."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(signal.SIGKILL)
+    torch.set_num_threads(1)
