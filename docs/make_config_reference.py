@@ -30,7 +30,7 @@ What a user edits. Single values can be changed for one run: `snakemake TARGET -
 """
 DATASETS = """## config/datasets/NAME.yaml
 
-Where data comes from. `${NAME}` in a string is an environment variable. [datasets.md](datasets.md) tells more.
+Where data comes from. `${NAME}` in a string is an environment variable, `~` at its beginning your home. [datasets.md](datasets.md) tells more.
 """
 METHODS = """## config/methods/NAME.yaml
 
@@ -47,6 +47,7 @@ PRESETS = """## config/presets/NAME.yaml
 
 What a dataset's `preset:` lays on every recipe (`common`), on the options of a net (`net_options`), or on single
 recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
+A single recipe's stage that it takes `from:` another one is refused there: change it in the one that runs it.
 """
 
 
@@ -166,7 +167,8 @@ def methods_tables(config: Config) -> str:
     recipes = {name: config.recipe(name, DATASET) for name in RECIPES}
     top = {k: resolve(v, schema) for k, v in schema["properties"].items() if "anyOf" not in v and k != "evaluation"}
     parts = [METHODS.format(recipes=", ".join(RECIPES)), table(rows({"properties": top}, without_nets(recipes)))]
-    parts.append("### net_options\n\n" + table(net_options(recipes), ("net", "option", "shipped")))
+    head = ("net", "option", "type", "shipped", "meaning")
+    parts.append("### net_options\n\n" + table(net_options(config.schemas["net_options"], recipes), head))
     for stage, section in schema["properties"].items():
         if "anyOf" in section or stage == "evaluation":
             parts.append(stage_table(stage, section, schema, recipes))
@@ -178,10 +180,10 @@ def without_nets(recipes: dict) -> dict:
     return {name: {k: v for k, v in recipe.items() if k != "net_options"} for name, recipe in recipes.items()}
 
 
-def net_options(recipes: dict) -> list[tuple[str, ...]]:
+def net_options(schemas: dict, recipes: dict) -> list[tuple[str, ...]]:
     """A row per option of each net."""
     by_net = {recipe["net"]: recipe["net_options"] for recipe in recipes.values()}
-    return [(net, f"`{k}`", f"`{plain(v)}`") for net, options in by_net.items() for k, v in options.items()]
+    return [(net, *row) for net, options in by_net.items() for row in rows(schemas[net], {net: options})]
 
 
 def stage_table(stage: str, section: dict, schema: dict, recipes: dict) -> str:

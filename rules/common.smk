@@ -1,6 +1,7 @@
 # Paths, recipe look-up, code versions: everything the rules ask before anything runs.
 
 import functools
+import os
 import sys
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
@@ -9,8 +10,9 @@ from snakemake.exceptions import WorkflowError
 
 from wsss import methods
 from wsss.codeversion import code_version
-from wsss.config import STAGES, Config, folder_stamp
+from wsss.config import STAGES, Config
 from wsss.errors import UserError
+from wsss.userdata import folder_stamp, label_table, own_data
 
 
 def plainly(function):
@@ -48,11 +50,24 @@ def recipe_of(w):
     return CONFIG.recipe(method_base(w.method), w.dataset)
 
 
+class Row:
+    """Wildcards of one method on one dataset."""
+
+    def __init__(self, dataset, method):
+        self.dataset, self.method = dataset, method
+
+
+@plainly
+def maker(w, stage):
+    """Wildcards of the method that runs `stage` for this one."""
+    owner = CONFIG.owner(method_base(w.method), w.dataset, stage)
+    return Row(w.dataset, with_seed(owner, method_seed(w.method)))
+
+
 @plainly
 def artefact(w, stage, name):
     """Path of a file of `stage` as the method sees it: its own, or that of the recipe it takes the stage from."""
-    owner = CONFIG.owner(method_base(w.method), w.dataset, stage)
-    return f"results/{w.dataset}/{with_seed(owner, method_seed(w.method))}/{stage}/{name}"
+    return f"results/{w.dataset}/{maker(w, stage).method}/{stage}/{name}"
 
 
 @plainly
@@ -65,7 +80,7 @@ def artefact_of(w, recipe, stage, name):
 @plainly
 def section(w, stage):
     """The settings a stage of this method runs with, in whichever recipe they stand."""
-    return CONFIG.recipe(CONFIG.owner(method_base(w.method), w.dataset, stage), w.dataset)[stage]
+    return recipe_of(maker(w, stage))[stage]
 
 
 def manifest(w):
@@ -90,7 +105,9 @@ def settings_of(stage):
     def settings(w):
         section = recipe_of(w).get(stage)
         if section is None:
-            raise UserError(f"method {w.method} has no stage {stage} in its recipe; ask for another method's file")
+            raise UserError(
+                f"method {w.method} has no stage {stage} in its recipe; ask for another method's file"
+            )
         if "from" in section:
             raise UserError(
                 f"method {w.method} takes its {stage} from recipe {section['from']}; ask for that recipe's file instead"
@@ -132,17 +149,14 @@ def code_of(stage, with_net=False):
 
 
 @plainly
-def has_ground_truth(dataset):
+def has_ground_truth(dataset, split="train"):
+    """Whether a split of a dataset has masks to score with, as far as can be known before it is built."""
     spec = CONFIG.dataset(dataset)
-    if spec["kind"] != "folder" or spec["params"].get("masks"):
+    if spec["kind"] != "folder":
         return True
-    try:
-        with open(spec["params"]["labels"], encoding="utf-8-sig") as handle:
-            return "mask" in [name.strip(' "\n') for name in handle.readline().split(",")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{spec['params']['labels']}: not a readable CSV ({error}); mend `labels` of dataset {dataset}"
-        ) from None
+    names, rows = label_table(spec["params"]["labels"])
+    has_split = split != "val" or any((row.get("split") or "").strip() == "val" for row in rows)
+    return has_split and bool(spec["params"].get("masks") or "mask" in names)
 
 
 def configured_methods():

@@ -66,6 +66,8 @@ rule aug_masks:
         runtime=60,
     params:
         folders=own_folders,
+        expected_counts=expected_counts,
+        stamp=dataset_stamp,
         code=code_version("wsss.stages.aug_masks"),
     script:
         "../workflow/scripts/aug_masks.py"

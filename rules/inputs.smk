@@ -35,20 +35,33 @@ def own_folders(w):
     return {k: v for k, v in dataset_spec(w)["params"].items() if k in ("path", "sbd", "trainaug") and v}
 
 
+@functools.cache
+def stamp_of(dataset):
+    paths = own_data(plainly(CONFIG.dataset)(dataset))
+    return plainly(folder_stamp)(paths) if paths else None
+
+
 def dataset_stamp(w):
-    """Changes when a file of a user's folder does (names, sizes, times); generated and official data need none."""
-    spec = dataset_spec(w)
-    if spec["kind"] != "folder":
-        return None
-    folders = [spec["params"].get(k) for k in ("images", "masks", "saliency", "labels")]
-    return plainly(folder_stamp)([f for f in folders if f])
+    """Changes when a file of the user's does (names, sizes, times); generated and downloaded data need none."""
+    return stamp_of(w.dataset)
+
+
+def expected_counts(w):
+    return dataset_spec(w)["params"].get("expected_counts")
 
 
 # --- weights
 
 
+@plainly
 def local_weights(w):
-    return CONFIG.main["weights"].get(w.backbone)
+    """The user's own copy, watched like any input."""
+    path = CONFIG.main["weights"].get(w.backbone)
+    if path and not os.path.isfile(path):
+        raise UserError(
+            f"{path}: no such file; mend `weights: {w.backbone}` in config/config.yaml (null downloads)"
+        )
+    return {"local": path} if path else {}
 
 
 # --- classifier
@@ -128,6 +141,11 @@ def refine_of(w):
     return recipe_of(w)["refine"]
 
 
+def walk_gpu(w):
+    """GPUs of the pseudo_masks rule: only the walk uses one."""
+    return int(refine_of(w) == "irn")
+
+
 def walk_network(w):
     return irn_network(w) if refine_of(w) == "irn" else None
 
@@ -136,7 +154,6 @@ def walk_network(w):
 
 
 def segmentation_inputs(w):
-    recipe = recipe_of(w)
     inputs = {**manifest(w), **weights_input(w, section(w, "segmentation")["backbone"])}
     if section(w, "segmentation")["labels"] == "pseudo_masks":
         inputs["pseudo_masks"] = artefact(w, "pseudo_masks", "index.json")
@@ -169,13 +186,29 @@ def masks_made(w):
     return {name: artefact(w, name, "index.json") for name in names}
 
 
+def makers(w):
+    """Network behind the scores -> wildcards of the method that trains it."""
+    if section(w, "segmentation")["labels"] == "ground_truth":
+        return {"segmentation": maker(w, "segmentation")}
+    walker = maker(w, "pseudo_masks")
+    walk = {"affinity": maker(walker, "affinity")} if refine_of(walker) == "irn" else {}
+    return {"classifier": maker(w, "classifier"), **walk, "segmentation": maker(w, "segmentation")}
+
+
 def evaluation_inputs(w):
     if not has_ground_truth(w.dataset):
         raise WorkflowError(
             f"{w.dataset} has no ground-truth masks, so there is no mIoU; "
             f"ask for results/{w.dataset}/{w.method}/predictions/index.json"
         )
-    return {**manifest(w), **masks_made(w)}
+    masks = masks_made(w)
+    if "cam" not in masks and not has_ground_truth(w.dataset, "val"):
+        raise WorkflowError(
+            f"{w.dataset} has no val images with masks, and {w.method} makes nothing else that could be scored; "
+            f"ask for results/{w.dataset}/{w.method}/predictions/index.json, or leave {w.method} out of `methods`"
+        )
+    models = {name: artefact(row, name, "model.safetensors") for name, row in makers(w).items()}
+    return {**manifest(w), **masks, **models}
 
 
 def supervision(w):
@@ -183,9 +216,30 @@ def supervision(w):
     return "image labels" if labels == "pseudo_masks" else "ground-truth masks (full supervision)"
 
 
-def segmentation_weights(w):
-    recipe = recipe_of(w)
-    return f"{recipe['segmentation']['backbone']}, {recipe['weights']}"
+def backbones(w):
+    """Trunk of each network behind the scores."""
+    return {
+        name: recipe_of(row).get(name, {}).get("backbone", recipe_of(row)["backbone"])
+        for name, row in makers(w).items()
+    }
+
+
+def made_refine(w):
+    return refine_of(maker(w, "pseudo_masks"))
+
+
+def thresholds(w):
+    """The recipe's background of each kind of mask that is scored on training images."""
+    masks, found = masks_made(w), {}
+    if "seeds" in masks:
+        found["seeds"] = section(w, "seeds")["confident"]
+    if "pseudo_masks" in masks:
+        row = maker(w, "pseudo_masks")
+        is_seed = refine_of(row) == "crf"
+        found["pseudo_masks"] = (
+            section(row, "seeds")["confident"] if is_seed else pseudo_masks_settings(row)["bg"]
+        )
+    return found
 
 
 def test_scales(w):
@@ -196,8 +250,9 @@ def test_scales(w):
 
 def chain_code(w):
     """One digest for the code of the whole chain, for the record."""
-    modules = [f"wsss.stages.{stage}" for stage in STAGES]
-    return code_version(*modules, methods.module_path(recipe_of(w)["net"]))
+    recipes = CONFIG.sources(method_base(w.method), w.dataset)
+    nets = {methods.module_path(CONFIG.recipe(name, w.dataset)["net"]) for name in recipes}
+    return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *nets)
 
 
 # --- report
@@ -216,18 +271,7 @@ def seed_bg(w):
 
 def histories(w):
     """Training histories of a method, its own and those it takes from other recipes."""
-    recipe = recipe_of(w)
-    names = ["segmentation"]
-    if section(w, "segmentation")["labels"] == "pseudo_masks":
-        names = ["classifier", *(["affinity"] if recipe["refine"] == "irn" else []), "segmentation"]
-    return {name: artefact(w, name, "history.csv") for name in names}
-
-
-class Row:
-    """Wildcards of one method of a report."""
-
-    def __init__(self, dataset, method):
-        self.dataset, self.method = dataset, method
+    return {name: artefact(row, name, "history.csv") for name, row in makers(w).items()}
 
 
 def report_rows(w):

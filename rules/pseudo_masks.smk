@@ -14,7 +14,7 @@ rule pseudo_masks:
         "../envs/pseudo_masks.yaml"
     threads: 16
     resources:
-        gpu=1,
+        gpu=walk_gpu,
         mem_mb=8000,
         runtime=480,
     params:

@@ -2,6 +2,8 @@
 
 
 rule weights:
+    input:
+        unpack(local_weights),
     output:
         weights="resources/weights/{backbone}.safetensors",
     log:
@@ -17,7 +19,7 @@ rule weights:
         runtime=60,
     params:
         backbone="{backbone}",
-        local=local_weights,
         lock_file=f"{workflow.basedir}/config/checksums.json",
+        code=code_version("wsss.nets.weights"),
     script:
         "../workflow/scripts/weights.py"

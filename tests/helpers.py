@@ -126,9 +126,12 @@ class Chain:
         if stage in ("segmentation", "predictions"):
             facts["network"] = {k: recipe["segmentation"][k] for k in ("backbone", "options")}
         if stage == "evaluation":
-            facts |= dict.fromkeys(
-                ("supervision", "segmentation_weights", "test_scales", "chain_code"), "test"
-            )
+            facts |= dict.fromkeys(("supervision", "test_scales", "chain_code"), "test")
+            facts["thresholds"] = {
+                "seeds": recipe["seeds"]["confident"],
+                "pseudo_masks": recipe["pseudo_masks"]["bg"],
+            }
+            facts["backbones"] = {stage: recipe[stage].get("backbone", recipe["backbone"]) for stage in MODELS}
         return facts
 
 

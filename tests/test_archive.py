@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -65,9 +67,22 @@ def test_existing_target_is_whole_and_left_alone(tmp_path):
 
 def test_leftover_of_a_killed_run_is_replaced(tmp_path):
     make_tar(tmp_path / "x.tar", FILES)
-    (tmp_path / ".out.partial").mkdir()
-    (tmp_path / ".out.partial/stale").write_text("x")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for pid in (ended.pid, os.getpid()):
+        (tmp_path / f".out.{pid}.partial").mkdir()
+        (tmp_path / f".out.{pid}.partial/stale").write_text("x")
     assert tree(extract(tmp_path / "x.tar", tmp_path / "out")) == FILES
+    assert sorted(os.listdir(tmp_path)) == ["out", "x.tar"]
+
+
+def test_another_process_at_work_is_left_alone(tmp_path):
+    """Two runs may unpack the same archive at once; neither removes what the other writes."""
+    make_tar(tmp_path / "x.tar", FILES)
+    other = tmp_path / f".out.{os.getppid()}.partial"
+    other.mkdir()
+    assert tree(extract(tmp_path / "x.tar", tmp_path / "out")) == FILES
+    assert other.is_dir()
 
 
 def refused(tmp_path, archive, words, **options):

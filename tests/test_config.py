@@ -6,8 +6,9 @@ import pytest
 import yaml
 from helpers import REPOSITORY
 from wsss import methods
-from wsss.config import Config, expand_env, folder_stamp, merge, read_yaml
+from wsss.config import Config, expand_env, merge, read_yaml
 from wsss.errors import UserError
+from wsss.userdata import folder_stamp, label_table, own_data
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
@@ -431,3 +432,152 @@ def test_folder_stamp_sees_content_names_and_losses(tmp_path):
     third = folder_stamp([str(tmp_path / "images")])
     Path(tmp_path / "images" / "b.png").unlink()
     assert len({first, second, third, folder_stamp([str(tmp_path / "images")])}) == 4
+
+
+@pytest.mark.parametrize("net", read_yaml(CONFIG / "schemas/net_options.yaml"))
+def test_a_nets_schema_has_its_options_and_no_other(net):
+    schema = read_yaml(CONFIG / "schemas/net_options.yaml")[net]
+    assert set(schema["properties"]) == set(methods.get(net).defaults)
+
+
+@pytest.mark.parametrize(
+    "method, option, value, words",
+    [
+        ("cam", "detach", "layer3", "net_options.detach: 'layer3' is not allowed; allowed: layer2, none"),
+        ("cam", "output_stride", 4, "net_options.output_stride: 4 is not allowed"),
+        ("cam", "detatch", "none", "unknown key detatch in net_options; allowed: bn, detach"),
+        ("amn", "dropout", 1.0, "net_options.dropout: 1.0"),
+        ("amn", "aspp_dilations", 6, "net_options.aspp_dilations: 6 is not of type 'array'"),
+        ("amn", "mask_trick", "yes", "net_options.mask_trick: 'yes'"),
+    ],
+)
+def test_wrong_net_options_are_named_before_anything_runs(project, method, option, value, words):
+    broken = change_method(project, lambda recipe: recipe["net_options"].update({option: value}), method)
+    with pytest.raises(UserError) as caught:
+        broken.recipe(method, "voc12")
+    assert words in str(caught.value) and f"{method}.yaml" in str(caught.value)
+
+
+def test_wrong_net_options_of_a_preset_name_the_preset(project):
+    rewrite(project / "presets/tiny.yaml", lambda content: content["net_options"]["cam"].update(bn="no"))
+    with pytest.raises(UserError, match=r"presets/tiny.yaml \(laid on method cam\): net_options.bn: 'no'"):
+        config(project).recipe("cam", "demo_tiny")
+
+
+def test_a_net_without_a_schema_is_not_refused(project):
+    rewrite(project / "schemas/net_options.yaml", lambda content: content.pop("cam"))
+    change = lambda recipe: recipe["net_options"].update(anything=1)  # noqa: E731
+    assert change_method(project, change).recipe("cam", "voc12")["net_options"]["anything"] == 1
+
+
+@pytest.mark.parametrize(
+    "file, change, words",
+    [
+        ("datasets/demo_tiny", {"overrides": {"cma": {}}}, "overrides: unknown name cma; known: amn, cam"),
+        ("presets/tiny", {"methods": {"cma": {}}}, "tiny.yaml: methods: unknown name cma; known: amn, cam"),
+        ("presets/tiny", {"net_options": {"cma": {}}}, "net_options: unknown name cma; known: amn, cam"),
+    ],
+)
+def test_unknown_names_in_layers(project, file, change, words):
+    rewrite(project / f"{file}.yaml", lambda content: content.update(change))
+    with pytest.raises(UserError, match=words):
+        config(project).recipe("cam", "demo_tiny")
+
+
+@pytest.mark.parametrize("file, key", [("datasets/demo_tiny", "overrides"), ("presets/tiny", "methods")])
+def test_values_for_a_stage_taken_from_another_recipe_are_refused(project, file, key):
+    rewrite(
+        project / f"{file}.yaml", lambda c: c.update({key: {"irn": {"seeds": {"confident": {"value": 0.4}}}}})
+    )
+    with pytest.raises(UserError, match=rf"{file}.yaml .*irn\): seeds is taken from recipe cam; change it there"):
+        config(project).recipe("irn", "demo_tiny")
+    assert config(project).recipe("amn", "demo_tiny")["seeds"]["confident"]["value"] == 0.4  # its own stage
+
+
+@pytest.mark.parametrize(
+    "method, change, words",
+    [
+        ("irn", lambda r: r.update(weights="none"), "affinity: trunk imagenet with weights none.*set trunk: classifier"),
+        ("irn", lambda r: r["pseudo_masks"].pop("beta"), "pseudo_masks: refine irn needs beta"),
+        ("irn", lambda r: r["pseudo_masks"].pop("pad_to"), "pseudo_masks: refine irn needs pad_to"),
+        ("irn", lambda r: r.pop("pseudo_masks"), "pseudo_masks: refine irn needs bg, power"),
+        ("irn", lambda r: r.pop("affinity"), "refine irn needs a section affinity"),
+        ("full", lambda r: r.update(pseudo_masks={"power": 1}), "pseudo_masks: refine none needs bg"),
+        ("cam", lambda r: r["seeds"]["crf_params"].pop("gt_prob"), "seeds.crf_params: 'gt_prob' is a required"),
+        (
+            "cam",
+            lambda r: r["predictions"]["crf_params"].update(gt_prob=0.7),
+            "unknown key gt_prob in predictions.crf_params",
+        ),
+        ("cam", lambda r: r["predictions"].pop("crf_params"), "predictions: crf needs crf_params"),
+        (
+            "cam",
+            lambda r: r["segmentation"]["augmentation"].update(resize={"scale": [1.5, 0.5]}),
+            r"segmentation: augmentation.resize.scale: \[1.5, 0.5\] must be \[low, high\]",
+        ),
+        (
+            "cam",
+            lambda r: r["classifier"]["augmentation"].update(resize={"long_side": [640, 320]}),
+            r"classifier: augmentation.resize.long_side: \[640, 320\]",
+        ),
+    ],
+)
+def test_recipes_that_could_not_run_are_refused(project, method, change, words):
+    with pytest.raises(UserError, match=words):
+        change_method(project, change, method).recipe(method, "voc12")
+
+
+def test_predictions_without_crf_need_no_parameters(project):
+    def change(recipe):
+        recipe["predictions"].update(crf=False)
+        del recipe["predictions"]["crf_params"]
+
+    assert change_method(project, change).recipe("cam", "voc12")["predictions"]["crf"] is False
+
+
+@pytest.mark.parametrize(
+    "method, expected", [("cam", {"cam"}), ("irn", {"cam", "irn"}), ("amn", {"cam", "amn"}), ("full", {"full"})]
+)
+def test_sources_of_a_recipe(method, expected):
+    assert config().sources(method, "voc12") == expected
+
+
+def test_home_is_expanded_at_the_start_of_a_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_env({"a": "~/x", "b": ["~", "x~/y"]}, "f") == {"a": "/home/me/x", "b": ["/home/me", "x~/y"]}
+
+
+# --- a user's own data -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", [".", "VOC2012", "VOCdevkit/VOC2012"])
+@pytest.mark.parametrize(
+    "changed", ["JPEGImages/a.jpg", "Annotations/a.xml", "SegmentationClass/a.png", "ImageSets/Segmentation/val.txt"]
+)
+def test_a_changed_file_of_a_users_voc_tree_is_seen(tmp_path, below, changed):
+    for name in ("ImageSets/Segmentation/train.txt", "list.txt", "sbd/train.txt", f"{below}/other/huge"):
+        (tmp_path / below / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / below / "ImageSets/Segmentation/train.txt").touch()
+    params = {"path": str(tmp_path), "trainaug": str(tmp_path / "list.txt"), "sbd": str(tmp_path / "sbd")}
+    spec = {"kind": "voc", "params": params}
+    before = folder_stamp(own_data(spec))
+    for name in ("other/huge", changed):
+        (tmp_path / below / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / below / name).write_bytes(b"x")
+        assert (folder_stamp(own_data(spec)) != before) == (name == changed)
+    before = folder_stamp(own_data(spec))
+    (tmp_path / "list.txt").write_text("a\n")
+    assert folder_stamp(own_data(spec)) != before
+
+
+def test_made_and_downloaded_data_are_not_watched():
+    assert own_data({"kind": "demo", "params": {"seed": 0}}) == []
+    assert own_data({"kind": "voc", "params": {"path": None, "sbd": None}}) == []
+
+
+def test_label_table(tmp_path):
+    (tmp_path / "a.csv").write_bytes("\ufeffimage, split ,mask\na.png,val,\nb.png\n".encode())
+    columns, rows = label_table(tmp_path / "a.csv")
+    assert columns == ["image", "split", "mask"] and [row["split"] for row in rows] == ["val", ""]
+    with pytest.raises(UserError, match="none.csv: not a readable CSV"):
+        label_table(tmp_path / "none.csv")

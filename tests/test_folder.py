@@ -44,7 +44,7 @@ def test_images_and_labels(own):
     assert dataset.classes == ("cat", "cow", "dog") and dataset.name == "out"
     assert [record.id for record in dataset.records] == ["a", "b c", "sub__ü", "sub__deep__d"]
     assert dataset.records[0].labels == (0, 2) and dataset.records[0].splits == ("train", "trainaug")
-    assert len(dataset.split("trainaug")) == 4 and not dataset.has_split("val")
+    assert len(dataset.split("trainaug")) == 4 and not dataset.split("val")
     assert dataset.records[0].mask is None
 
 

@@ -180,11 +180,11 @@ def test_masks_that_hold_no_class_ids_are_refused(tmp_path, mode):
 
 
 def test_missing_and_truncated_mask(tmp_path):
-    with pytest.raises(UserError, match="m.png: missing"):
+    with pytest.raises(UserError, match="m.png: missing mask; restore it, or run the stage"):
         masks.read_mask(tmp_path / "m.png")
     masks.write_mask(tmp_path / "m.png", np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
     (tmp_path / "m.png").write_bytes((tmp_path / "m.png").read_bytes()[:1500])
-    with pytest.raises(UserError, match="m.png.*not a readable mask"):
+    with pytest.raises(UserError, match="m.png.*not a readable mask.*; restore it, or run the stage"):
         masks.read_mask(tmp_path / "m.png")
 
 

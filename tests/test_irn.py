@@ -13,7 +13,6 @@ from wsss.refine.irn import (
     EdgeBranch,
     IrnNet,
     IrnOut,
-    edge_map,
     irn_losses,
     label_grid,
     pair_types,
@@ -256,7 +255,7 @@ def test_loss_does_not_depend_on_the_batch_layout_and_checks_the_crop():
     net.loss(tiny_batch(28), 0)
 
 
-def test_edge_map_averages_mirrored_logits_and_pads_to_16():
+def test_edge_maps_average_mirrored_logits_and_pads_to_16():
     net = tiny_net().eval()
     image = uniform(3, 37, 50) * 2 - 1
     views = torch.stack([image, image.flip(-1)])
@@ -265,7 +264,7 @@ def test_edge_map_averages_mirrored_logits_and_pads_to_16():
     with torch.no_grad():
         logits = net(canvas).edge[:, :10, :13]
     wanted = ((logits[0] + logits[1].flip(-1)) / 2).sigmoid()
-    got = edge_map(net, views)
+    got = net.edge_maps(views)[0]
     torch.testing.assert_close(got, wanted)
     assert got.shape == (10, 13) and 0 <= got.min() and got.max() <= 1
     torch.testing.assert_close(net.edge_maps(torch.cat([views[:1], views[:1], views[1:], views[1:]]))[1], got)
@@ -275,8 +274,8 @@ def test_a_fixed_canvas_changes_the_map_and_never_crops():
     small, large = uniform(2, 3, 40, 40), uniform(2, 3, 40, 80)
     fixed, plain = tiny_net(pad_to=64).eval(), tiny_net().eval()
     assert fixed._padded(small).shape[-2:] == (64, 64) and plain._padded(small).shape[-2:] == (48, 48)
-    assert not torch.equal(edge_map(fixed, small), edge_map(plain, small))
-    assert torch.equal(edge_map(fixed, large), edge_map(plain, large))
+    assert not torch.equal(fixed.edge_maps(small)[0], plain.edge_maps(small)[0])
+    assert torch.equal(fixed.edge_maps(large)[0], plain.edge_maps(large)[0])
 
 
 def test_mean_shift_is_subtracted_in_eval_only():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from wsss.errors import UserError
-from wsss.train import signals
+from wsss.train import device, signals
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, fit, total_steps
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
@@ -27,10 +27,7 @@ RUNTIME = {"precision": "fp32", "workers": 0, "checkpoint_seconds": 1e9, "log_ev
 @pytest.fixture(autouse=True)
 def _one_thread_and_no_signal(monkeypatch):
     monkeypatch.setattr(signals, "_stop", False)
-    before = signal.signal(signal.SIGTERM, signals._on_sigterm)
     torch.set_num_threads(1)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 class Samples(torch.utils.data.Dataset):
@@ -204,6 +201,21 @@ def test_stopped_and_resumed_is_the_undisturbed_run(tmp_path, at):
     assert same(whole, trained(tmp_path / "cut"))
 
 
+def test_a_signal_while_the_step_ends_saves_before_it_leaves(tmp_path, monkeypatch):
+    """SIGTERM between the question whether to save and the question whether to leave."""
+    answers = iter([False])  # asked twice in the first step, it would leave unsaved
+    monkeypatch.setattr("wsss.train.loop.stop_requested", lambda: next(answers, True))
+    with pytest.raises(SystemExit):
+        trained(tmp_path)
+    assert torch.load(tmp_path / "train_state.pt", weights_only=True)["step"] == 2
+
+
+def test_after_training_sigterm_is_what_it_was(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    trained(tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_killed_between_checkpoints_and_resumed(tmp_path):
     """What is in memory at a SIGKILL is lost; the last checkpoint gives the same run."""
     whole = trained(tmp_path / "whole")
@@ -309,6 +321,30 @@ def test_device_and_threads(monkeypatch):
     assert pick_device("auto", 1).type == "cpu" and torch.get_num_threads() == 1
     with pytest.raises(UserError, match="device: cuda is asked for"):
         pick_device("cuda", 1)
+
+
+@pytest.mark.parametrize("precision, reduced", [("fp32", False), ("bf16", True)])
+def test_a_gpu_computes_in_the_type_asked_for(monkeypatch, precision, reduced):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        assert pick_device("auto", 1, precision) == torch.device("cuda", 0)
+        assert matmul.allow_tf32 is cudnn.allow_tf32 is reduced
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def test_two_jobs_lease_two_of_the_visible_gpus(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(device, "_leases", [])
+    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert [device._lease_gpu() for _ in range(3)] == [0, 1, 0]
+    for handle in device._leases:
+        handle.close()
 
 
 def test_precision_on_the_cpu():

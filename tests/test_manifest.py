@@ -57,7 +57,7 @@ def test_round_trip(tmp_path, rows):
 def test_splits(tmp_path, rows):
     dataset = write(tmp_path, rows[:4])
     assert len(dataset.split("all")) == len(dataset.split("trainaug")) == 4
-    assert dataset.has_split("train") and not dataset.has_split("val")
+    assert dataset.split("train") and not dataset.split("val")
     with pytest.raises(UserError, match="no split 'test'"):
         dataset.split("test")
 

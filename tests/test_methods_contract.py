@@ -226,6 +226,17 @@ def test_backbone_weights_load_strictly(name):
         net.load_backbone(state)
 
 
+@pytest.mark.parametrize("wish", [{"bg_map": True}, {"needs": frozenset({"second_view", "strong_view"})}])
+def test_what_the_engine_cannot_do_yet_is_refused(wish):
+    class Newcomer(base.Method):
+        @classmethod
+        def spec_for(cls, options=None):
+            return base.Spec(stride=16, **wish)
+
+    with pytest.raises(UserError, match="Newcomer needs (bg_map|second_view, strong_view), not supported"):
+        Newcomer(4, "resnet_small")
+
+
 def test_unknown_method_lists_the_known():
     for ask in (methods.get, methods.module_path):
         with pytest.raises(UserError, match="amn, cam"):

@@ -14,8 +14,11 @@ from helpers import LIBRARY, Chain, artefacts, environment, folder_dataset
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import read_cam, write_cam
+from wsss.io.header import read_facts
 from wsss.io.masks import read_mask, write_mask
+from wsss.stages import aug_masks, evaluation
 from wsss.stages.images import in_processes
+from wsss.stages.task import Task
 from wsss.train import signals
 
 MODEL, INDEX = "model.safetensors", "index.json"
@@ -134,8 +137,7 @@ def test_all_zero_cams_go_through_seeds_walk_and_sweep(tmp_path):
     for record in records_of(chain):
         for stage in ("seeds", "ir_labels", "pseudo_masks"):
             assert not read_mask(chain.results / stage / f"{record.id}.png").any(), stage
-    scored = {name: f"{name}/{INDEX}" for name in ("cam", "seeds", "pseudo_masks")}
-    scores = json.loads((chain.run("evaluation", scored) / "scores.json").read_text())
+    scores = json.loads((chain.run("evaluation", EVALUATED) / "scores.json").read_text())
     text = json.dumps(scores)
     assert "NaN" not in text and "Infinity" not in text
     assert {"seed", "refined_seed", "pseudo_mask"} <= set(scores["stages"])
@@ -198,6 +200,88 @@ def test_full_needs_every_mask(copied):
         UserError, match="full supervision needs a mask for every training image; 6 have none"
     ):
         copied.run("segmentation", into="again")
+
+
+def test_a_net_without_the_labels_it_needs_names_the_key(copied):
+    amn = Chain(copied.results, "amn")
+    with pytest.raises(UserError, match="net amn learns from .*set `classifier: {labels_from: RECIPE}`"):
+        amn.run("classifier", into="amn/classifier")
+    amn.run("classifier", {"labels": f"ir_labels/{INDEX}"}, into="amn/classifier")
+    with pytest.raises(UserError, match="net amn reads ir_labels .*set `cam: {aux_from: RECIPE}`"):
+        amn.run("cam", {"model": f"amn/classifier/{MODEL}"}, into="amn/cam")
+
+
+# --- scores --------------------------------------------------------------------------------------------
+
+EVALUATED = {
+    **{name: f"{name}/{INDEX}" for name in ("cam", "seeds", "pseudo_masks")},
+    **{name: f"{name}/{MODEL}" for name in ("classifier", "affinity")},
+}
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    """IRN up to pseudo-masks on training images with masks; there are no others."""
+    chain = chain_to_cam(tmp_path_factory.mktemp("masked") / "own", masks=True)
+    finish(chain)
+    return chain
+
+
+def scores_of(chain, **params):
+    folder = chain.run("evaluation", EVALUATED, **params)
+    assert json.loads((folder / "run.json").read_text())["stage"] == "evaluation"
+    return {k: v["provenance"] for k, v in json.loads((folder / "scores.json").read_text())["stages"].items()}
+
+
+def test_scores_say_how_masks_were_made(masked):
+    found = scores_of(masked)
+    confident, walk = masked.recipe["seeds"]["confident"], masked.recipe["pseudo_masks"]["bg"]
+    refined, pseudo = found["refined_seed"], found["pseudo_mask"]
+    assert (refined["crf"], refined["threshold"], refined["threshold_policy"]) == (True, confident["value"], "fixed")
+    assert (pseudo["crf"], pseudo["refine"], pseudo["threshold"]) == (False, "irn", walk["value"])
+    for facts in found.values():
+        assert facts["multi_scale"] == masked.recipe["cam"]["scales"] and facts["weights"] == "none"
+    by_crf = scores_of(masked, refine="crf", thresholds={"seeds": confident, "pseudo_masks": confident})
+    assert (by_crf["pseudo_mask"]["crf"], by_crf["pseudo_mask"]["threshold"]) == (True, confident["value"])
+
+
+def test_scores_name_a_local_weights_file(masked, monkeypatch):
+    """The models say it; a recipe's `weights: imagenet` alone does not make a file ImageNet's."""
+    words = {"classifier": "local file mine.pth, sha256 ab", "affinity": "torchvision resnet18-f37072fd.pth"}
+    monkeypatch.setattr(
+        evaluation, "read_facts", lambda path: {"initial_weights": words[path.split("/")[-2]]}
+    )
+    found = scores_of(masked)
+    assert found["seed"]["weights"] == words["classifier"]
+    assert found["pseudo_mask"]["weights"] == "; ".join(words.values())
+
+
+def test_facts_of_a_model_are_read_from_its_header(made):
+    path = made.results / "classifier" / MODEL
+    facts = read_facts(path)
+    assert facts["initial_weights"] == "none" and facts["params"]["seed"] == 0
+    for content in (b"", b"\xff" * 20, path.read_bytes()[:50]):
+        (made.results / "broken").write_bytes(content)
+        with pytest.raises(UserError, match="broken: not a readable model"):
+            read_facts(made.results / "broken")
+    (made.results / "broken").unlink()
+
+
+def test_segmentation_scores_carry_the_segmentations_trunk(tmp_path):
+    chain = Chain(folder_dataset(tmp_path / "own", SIZES[:2], masks=True))
+    table = chain.results / "manifest.csv"
+    table.write_text(table.read_text().replace("train;trainaug", "trainaug;val"))
+    chain.run("segmentation")
+    chain.run("predictions", {"model": f"segmentation/{MODEL}"})
+    files = {"predictions": f"predictions/{INDEX}", "segmentation": f"segmentation/{MODEL}"}
+    out = chain.run("evaluation", files, backbones={"classifier": "a", "segmentation": "b"})
+    stages = json.loads((out / "scores.json").read_text())["stages"]
+    assert {v["provenance"]["backbone"] for v in stages.values()} == {"b"}
+
+
+def test_nothing_to_score_is_said_before_scoring(masked):
+    with pytest.raises(UserError, match="no val images with masks.*ask for results/own/own/predictions"):
+        masked.run("evaluation", {"predictions": f"predictions/{INDEX}"}, into="none")
 
 
 # --- resume and processes ------------------------------------------------------------------------------
@@ -342,3 +426,29 @@ def test_amn_on_its_first_stage(copied):
             0,
             *(k + 1 for k in record.labels),
         }
+
+
+# --- SegmentationClassAug ------------------------------------------------------------------------------
+
+
+def test_aug_masks_take_the_datasets_counts(tmp_path):
+    """VOC train + SBD of another size than the official 10,582, which expected_counts allows."""
+    for name, ids in {"voc/ImageSets/Segmentation/train": "a", "voc/ImageSets/Segmentation/val": "v"}.items():
+        (tmp_path / f"{name}.txt").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.txt").write_text(f"{ids}\n")
+    (tmp_path / "voc/Annotations").mkdir()
+    for item_id in "abv":
+        xml = "<annotation><object><name>cat</name></object></annotation>"
+        (tmp_path / f"voc/Annotations/{item_id}.xml").write_text(xml)
+    for name, ids in {"train": "b", "val": "v"}.items():
+        (tmp_path / "sbd").mkdir(exist_ok=True)
+        (tmp_path / f"sbd/{name}.txt").write_text(f"{ids}\n")
+    for item_id in "ab":
+        write_mask(tmp_path / f"sbd/{item_id}.png", np.ones((4, 6), np.uint8))
+    params = {"folders": {"path": str(tmp_path / "voc"), "sbd": str(tmp_path / "sbd")}}
+    out = {"done": str(tmp_path / "out/aug_masks.json")}
+    with pytest.raises(UserError, match="not 10582"):
+        aug_masks.run(Task("aug_masks", {}, out, params, {}))
+    aug_masks.run(Task("aug_masks", {}, out, {**params, "expected_counts": {"trainaug": 2}}, {}))
+    assert len(list((tmp_path / "out/SegmentationClassAug").iterdir())) == 2
+    assert json.loads((tmp_path / "out/run.json").read_text())["images"] == 2

@@ -1,5 +1,6 @@
 """The workflow itself, in a copy of the repository: what is planned, what reruns, what a kill leaves."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from helpers import artefacts, copy_project, kill_when, photo, planned, snakemake
 from PIL import Image
+from wsss.codeversion import code_version
 
 TARGET = "results/demo_tiny/amn/miou.txt"
 STAGES = (
@@ -98,6 +100,39 @@ def test_voc12_with_all_methods_is_planned(fresh):
     jobs = rules_of(done.stdout)
     assert jobs["download"] == 2 and jobs["weights"] == 2  # resnet50 and resnet101
     assert jobs["classifier"] == 2 and jobs["affinity"] == 2 and jobs["segmentation"] == 4
+
+
+def job_of(text, rule):
+    """The lines of one job in a dry run."""
+    return re.search(rf"^(?:local)?rule {rule}:\n((?:    .*\n)+)", text, re.M).group(1)
+
+
+@pytest.mark.parametrize("method, gpus", [("irn", 1), ("cam", 0)])
+def test_pseudo_masks_ask_for_a_gpu_only_for_the_walk(fresh, method, gpus):
+    done = snakemake(fresh, "-n", f"results/demo_tiny/{method}/pseudo_masks/index.json")
+    assert f"gpu={gpus}" in job_of(done.stdout, "pseudo_masks")
+
+
+def test_a_segmentation_taken_from_another_recipe(clone):
+    (clone / "config/methods/new.yaml").write_text("extends: cam\nsegmentation: {from: cam}\n")
+    jobs = planned(clone, "results/demo_tiny/new/miou.txt")
+    assert {"cam/segmentation", "new/predictions", "new/evaluation"} <= jobs and "new/segmentation" not in jobs
+
+
+def test_pseudo_masks_taken_from_another_recipe(clone):
+    """Their scores are described as the recipe that makes them says."""
+    (clone / "config/methods/new.yaml").write_text("extends: cam\npseudo_masks: {from: irn}\n")
+    done = snakemake(clone, "-n", "results/demo_tiny/new/miou.txt")
+    assert "results/demo_tiny/irn/affinity/model.safetensors" in job_of(done.stdout, "evaluation")
+
+
+def test_a_local_weights_file_is_an_input(clone):
+    target = "resources/weights/resnet18.safetensors"
+    edit(clone / "config/config.yaml", lambda c: c["weights"].update(resnet18="~/mine.pth"))
+    assert has_line(complaint(clone, "-n", target), "/mine.pth: no such file; mend `weights: resnet18`")
+    edit(clone / "config/config.yaml", lambda c: c["weights"].update(resnet18="mine.pth"))
+    (clone / "mine.pth").touch()
+    assert "input: mine.pth" in job_of(snakemake(clone, "-n", target).stdout, "weights")
 
 
 def test_a_seed_of_its_own_folder(fresh):
@@ -225,6 +260,45 @@ def test_a_changed_photo_rebuilds_all_and_nothing_else_does(project):
     assert planned(project, target) == set()
     Image.fromarray(photo(np.random.default_rng(9), (64, 64))[0]).save(image)
     assert planned(project, target) == {"dataset", "cam/classifier"}
+
+
+def own_voc_tree(project):
+    """A VOC tree of one training and one val photo; returns its folder."""
+    root = project / "mine/VOC2012"
+    for name in ("Annotations", "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / name).mkdir(parents=True)
+    for number, (item_id, lists) in enumerate({"a": ("train", "train_aug"), "v": ("val",)}.items()):
+        image, mask = photo(np.random.default_rng(number), (40, 50))
+        Image.fromarray(image).save(root / f"JPEGImages/{item_id}.jpg")
+        Image.fromarray(mask).save(root / f"SegmentationClass/{item_id}.png")
+        xml = "<annotation><object><name>aeroplane</name></object></annotation>"
+        (root / f"Annotations/{item_id}.xml").write_text(xml)
+        for name in lists:
+            (root / f"ImageSets/Segmentation/{name}.txt").write_text(f"{item_id}\n")
+    (project / "config/datasets/mine.yaml").write_text("kind: voc\npreset: tiny\nparams: {path: mine}\n")
+    return root
+
+
+def test_a_users_own_voc_tree_is_watched(clone):
+    root, target = own_voc_tree(clone), "results/mine/manifest.csv"
+    done = snakemake(clone, "--cores", "1", target)
+    assert done.returncode == 0, done.stdout
+    assert planned(clone, target) == set()
+    Image.new("L", (50, 40)).save(root / "SegmentationClass/v.png")
+    assert planned(clone, target) == {"dataset"}
+
+
+def test_scores_know_the_whole_chain(finished):
+    """The code of AMN's first stage too, and what each figure was made with."""
+    stages = [f"wsss.stages.{stage}" for stage in STAGES]
+    scores = json.loads((finished / TARGET).with_name("scores.json").read_text())["stages"]
+    expected = code_version(*stages, "wsss.methods.cam", "wsss.methods.amn")
+    assert {s["provenance"]["code_version"] for s in scores.values()} == {expected}
+    pseudo = scores["pseudo_mask"]["provenance"]
+    assert (pseudo["threshold"], pseudo["refine"], pseudo["crf"]) == (0.25, "irn", False)
+    assert scores["refined_seed"]["provenance"]["threshold"] == 0.45
+    for stage in scores.values():
+        assert stage["provenance"]["weights"] == "none" and stage["provenance"]["backbone"] == "resnet_small"
 
 
 # --- a lost file, a kill -------------------------------------------------------------------------------
@@ -376,6 +450,16 @@ def test_a_folder_without_masks_has_no_miou(clone):
     assert jobs["predictions"] == 1 and "evaluation" not in jobs
 
 
+def test_full_without_val_masks_is_refused_before_training(clone):
+    own_photos(clone)
+    table = clone / "own/labels.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0] + ",mask", *(f"{line},m.png" for line in lines[1:])]) + "\n")
+    words = ["own has no val images with masks", "leave full out of `methods`"]
+    assert has_line(complaint(clone, "-n", "results/own/full/miou.txt"), *words)
+    assert "cam/evaluation" in planned(clone, "results/own/cam/miou.txt")
+
+
 def test_a_missing_label_file_is_named(clone):
     own_photos(clone)
     (clone / "own/labels.csv").unlink()
@@ -415,7 +499,7 @@ def test_every_rule_declares_what_a_cluster_and_a_person_need(fresh):
             assert re.search(rf"^    {directive}:", body, re.M), f"rule {name} has no {directive}"
         for resource in ("mem_mb", "runtime"):
             assert re.search(rf"^        {resource}=", body, re.M), f"rule {name} has no {resource}"
-        assert (re.search(r"^        gpu=1,", body, re.M) is not None) == (name in GPU_RULES), name
+        assert (re.search(r"^        gpu=(1|walk_gpu),", body, re.M) is not None) == (name in GPU_RULES), name
         assert "retries" not in body, "retries belong in the profile"
         environment = re.search(r'conda:\n\s+"\.\./(.*?)"', body).group(1)
         script = re.search(r'script:\n\s+"\.\./(.*?)"', body).group(1)
@@ -428,3 +512,10 @@ def test_rerun_triggers_leave_out_code_and_its_times(fresh):
         settings = yaml.safe_load((fresh / f"profiles/{profile}/config.yaml").read_text())
         assert settings["rerun-triggers"] == ["mtime", "params", "input", "software-env"]
         assert settings["rerun-incomplete"] is True
+
+
+@pytest.mark.parametrize("profile", ["default", "slurm"])
+def test_equal_files_are_known_for_equal_up_to_the_size_of_models(fresh, profile):
+    """Snakemake's own limit, 1 MB, is less than VOC's manifest has."""
+    settings = yaml.safe_load((fresh / f"profiles/{profile}/config.yaml").read_text())
+    assert settings["max-checksum-file-size"] >= 200_000_000  # resnet101

@@ -11,89 +11,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
+from wsss import methods
 from wsss.errors import UserError
-from wsss.io.digest import fingerprint
+from wsss.schema import check, read_yaml, without_required
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
     "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
 )  # fmt: skip
-REFINEMENTS = ("irn", "crf", "none")
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and reads 1e-4 as a number."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise yaml.constructor.ConstructorError(None, None, f"key given twice: {sorted(twice)}", node.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$"), list("-+0123456789")
-)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        UserError: missing file, bad YAML, a key given twice, or no mapping.
-    """
-    try:
-        content = yaml.load(Path(path).read_text("utf-8"), Loader=_Loader)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such config file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a mapping of keys to values")
-    return content
-
-
-def check(content: Any, schema: dict, path: str | Path) -> None:
-    """Check `content` against a JSON schema.
-
-    Raises:
-        UserError: one line a problem, naming file, key, value, and what is allowed.
-    """
-    errors = [e for error in jsonschema.Draft202012Validator(schema).iter_errors(content) for e in _leaves(error)]
-    if errors:
-        raise UserError("\n".join(sorted(f"{path}: {_explain(error)}" for error in errors)))
-
-
-def without_required(schema: Any) -> Any:
-    """The schema for a part of a recipe, in which anything may be missing."""
-    if isinstance(schema, dict):
-        return {k: without_required(v) for k, v in schema.items() if k != "required" or not isinstance(v, list)}
-    return [without_required(v) for v in schema] if isinstance(schema, list) else schema
-
-
-def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationError]:
-    """Of the two forms of a stage, `from:` or settings, the errors of the one that is meant."""
-    if error.validator != "anyOf":
-        return [error]
-    meant = 0 if isinstance(error.instance, dict) and "from" in error.instance else 1
-    return [e for child in error.context if child.schema_path[0] == meant for e in _leaves(child)]
-
-
-def _explain(error: jsonschema.ValidationError) -> str:
-    key = ".".join(map(str, error.absolute_path)) or "top level"
-    if error.validator == "additionalProperties":
-        allowed = ", ".join(sorted(error.schema.get("properties", {})))
-        unknown = ", ".join(sorted(set(error.instance) - set(error.schema.get("properties", {}))))
-        return f"unknown key {unknown} in {key}; allowed: {allowed}"
-    if error.validator == "enum":
-        return f"{key}: {error.instance!r} is not allowed; allowed: {', '.join(map(str, error.validator_value))}"
-    return f"{key}: {error.message}"
+WALK = ("bg", "power", "beta", "exp_times", "radius", "normalise", "pad_to")  # what refine: irn asks of pseudo_masks
+BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe
 
 
 def merge(base: dict, over: dict) -> dict:
@@ -152,6 +79,18 @@ class Config:
             seen.append(entry["from"])
         return seen[-1]
 
+    def sources(self, name: str, dataset: str) -> set[str]:
+        """The recipes whose results those of `name` rest on, itself included."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            if (current := waiting.pop()) not in found:
+                found.add(current)
+                recipe = self.recipe(current, dataset)
+                sections = [recipe.get(stage, {}) for stage in STAGES]
+                waiting += [section[key] for section in sections for key in BORROWED if key in section]
+        return found
+
     def _existing(self, kind: str, name: str) -> Path:
         path = self.folder / kind / f"{name}.yaml"
         if not NAME.fullmatch(name) or not path.exists():
@@ -179,9 +118,13 @@ class Config:
             if content.get("net", recipe.get("net")) != recipe.get("net"):
                 recipe.pop("net_options", None)  # another net's options
             recipe = merge(recipe, content)
-        for source, layer in self._layers(chain, recipe.get("net", ""), dataset):
+        self._check_net_options(recipe, f"config/methods/{name}.yaml")
+        for source, target, layer in self._layers(chain, recipe.get("net", ""), dataset):
+            if target == name:
+                self._refuse_borrowed(recipe, layer, f"{source} (laid on method {name})")
             recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or self._own(recipe, k)})
             check(recipe, without_required(self.schemas["method"]), f"{source} (laid on method {name})")
+            self._check_net_options(recipe, f"{source} (laid on method {name})")
         recipe.pop("extends", None)
         check(recipe, self.schemas["method"], f"config/methods/{name}.yaml")
         recipe["name"] = name
@@ -192,20 +135,35 @@ class Config:
     def _own(recipe: dict, stage: str) -> bool:
         return stage in recipe and "from" not in recipe[stage]
 
-    def _layers(self, chain: list[tuple[str, dict]], net: str, dataset: str) -> list[tuple[str, dict]]:
-        """(file, values) that the dataset's preset and overrides lay on the recipe, in order."""
-        preset = self.dataset(dataset).get("preset")
+    @staticmethod
+    def _refuse_borrowed(recipe: dict, layer: dict, where: str) -> None:
+        for stage in (s for s in STAGES if s in layer and "from" in recipe.get(s, {})):
+            owner = recipe[stage]["from"]
+            raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
+
+    def _check_net_options(self, recipe: dict, where: str) -> None:
+        """A net without a schema of its own is checked when it is built."""
+        schema = self.schemas["net_options"].get(recipe.get("net", ""))
+        if schema:
+            check(recipe, {"properties": {"net_options": schema}}, where)
+
+    def _layers(self, chain: list[tuple[str, dict]], net: str, dataset: str) -> list[tuple[str, str, dict]]:
+        """(file, recipe or "", values) that the dataset's preset and overrides lay on the recipe, in order."""
+        preset, overrides = self.dataset(dataset).get("preset"), self.dataset(dataset).get("overrides", {})
         layers = []
         if preset:
             path = self._existing("presets", preset)
             content = read_yaml(path)
             check(content, self.schemas["preset"], path)
-            layers.append((str(path), content.get("common", {})))
-            layers.append((str(path), {"net_options": content.get("net_options", {}).get(net, {})}))
-            layers += [(str(path), content["methods"][n]) for n, _ in chain if n in content.get("methods", {})]
-        overrides = self.dataset(dataset).get("overrides", {})
-        layers += [(f"config/datasets/{dataset}.yaml", overrides[n]) for n, _ in chain if n in overrides]
-        return layers
+            single, options = content.get("methods", {}), content.get("net_options", {})
+            _known(single, self.names("methods"), f"{path}: methods")
+            _known(options, sorted(methods.METHODS), f"{path}: net_options")
+            layers.append((str(path), "", content.get("common", {})))
+            layers.append((str(path), "", {"net_options": options.get(net, {})}))
+            layers += [(str(path), n, single[n]) for n, _ in chain if n in single]
+        where = f"config/datasets/{dataset}.yaml"
+        _known(overrides, self.names("methods"), f"{where}: overrides")
+        return layers + [(where, n, overrides[n]) for n, _ in chain if n in overrides]
 
     def _complete(self, recipe: dict, path: str) -> None:
         for key in ("net", "backbone", "weights", "refine"):
@@ -214,6 +172,22 @@ class Config:
         for stage in ("classifier", "affinity", "segmentation"):
             if self._own(recipe, stage):
                 self._complete_training(recipe[stage], f"{path}: {stage}")
+        self._complete_refinement(recipe, path)
+        if self._own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
+            raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
+
+    def _complete_refinement(self, recipe: dict, path: str) -> None:
+        if self._own(recipe, "affinity") and recipe["weights"] == "none" and recipe["affinity"]["trunk"] == "imagenet":
+            raise UserError(f"{path}: affinity: trunk imagenet with weights none would be a random frozen trunk; set trunk: classifier")
+        settings = recipe.get("pseudo_masks", {})
+        if recipe["refine"] == "crf" or "from" in settings:
+            return
+        if recipe["refine"] == "irn" and "affinity" not in recipe:
+            raise UserError(f"{path}: refine irn needs a section affinity (or affinity: {{from: RECIPE}})")
+        needed = WALK if recipe["refine"] == "irn" else ("bg",) if settings else ()
+        missing = [key for key in needed if key not in settings]
+        if missing:
+            raise UserError(f"{path}: pseudo_masks: refine {recipe['refine']} needs {', '.join(missing)}")
 
     def _complete_training(self, settings: dict, where: str) -> None:
         """Keys that only some choices need, which a layer may have brought without them."""
@@ -223,10 +197,19 @@ class Config:
             raise UserError(f"{where}: schedule poly needs power (0.9 as published)")
         if not settings.get("steps") and not settings.get("epochs"):
             raise UserError(f"{where}: give steps or epochs")
+        for kind, (low, high) in settings["augmentation"]["resize"].items():
+            if low > high:
+                raise UserError(f"{where}: augmentation.resize.{kind}: [{low}, {high}] must be [low, high]")
+
+
+def _known(given: dict, known: list[str], where: str) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise UserError(f"{where}: unknown name {', '.join(unknown)}; known: {', '.join(known)}")
 
 
 def expand_env(value: Any, path: str | Path) -> Any:
-    """Expand ${NAME} in all strings.
+    """Expand ${NAME}, and a ~ that a string begins with, in all strings.
 
     Raises:
         UserError: the variable is not set.
@@ -241,13 +224,4 @@ def expand_env(value: Any, path: str | Path) -> Any:
         if name not in os.environ:
             raise UserError(f"{path}: environment variable {name} is not set; export it, or write the path into the file")
         value = value.replace("${" + name + "}", os.environ[name])
-    return value
-
-
-def folder_stamp(paths: list[str]) -> str:
-    """A digest over names, sizes and times of files: cheap, and different whenever a user's data is."""
-    entries = []
-    for path in map(Path, paths):
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        entries += [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
-    return fingerprint(entries)
+    return os.path.expanduser(value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import lzma
+import os
 import shutil
 import tarfile
 import zipfile
@@ -53,8 +55,8 @@ def extract(
     archive, target = Path(archive), Path(target)
     if target.is_dir():
         return target
-    temp = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(temp, ignore_errors=True)
+    _remove_leftovers(target)
+    temp = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with explain_os_errors(target):
             temp.mkdir(parents=True)
@@ -62,10 +64,29 @@ def extract(
             if not count:
                 wanted = ", ".join(prefixes) or "any file"
                 raise UserError(f"{archive}: holds nothing below {wanted}; is it the right archive?")
-            temp.replace(target)
+            if not target.is_dir():  # a second process may have been faster
+                temp.replace(target)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
     return target
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the partial folders of processes that live no more."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        pid = folder.name.split(".")[-2]
+        if not pid.isdecimal() or int(pid) == os.getpid() or not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _unpack(

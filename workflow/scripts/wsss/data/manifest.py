@@ -84,10 +84,6 @@ class Dataset:
             raise UserError(f"{self.name}: there is no split {name!r}; use all, {', '.join(SPLITS)}")
         return tuple(record for record in self.records if name in record.splits)
 
-    def has_split(self, name: str) -> bool:
-        """Whether at least one record belongs to the split."""
-        return len(self.split(name)) > 0
-
     def multi_hot(self, record: Record) -> np.ndarray:
         """Image labels as (C,) float32 of 0 and 1."""
         target = np.zeros(self.num_classes, np.float32)

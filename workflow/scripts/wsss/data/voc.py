@@ -24,7 +24,6 @@ URLS = (
 )
 MD5 = "6cd6e144f989b92b3379bac3b3de84fd"  # as checked by torchvision.datasets.VOCSegmentation
 WANTED = ("Annotations", "ImageSets/Segmentation", "JPEGImages", "SegmentationClass")
-OFFICIAL_COUNTS = {"train": 1464, "trainaug": sbd_data.TRAINAUG_IMAGES, "val": 1449}
 LISTS = Path("ImageSets/Segmentation")
 
 _COUNT_MENDS = {

@@ -1,16 +1,12 @@
-"""Lists and label files of PASCAL VOC as the field passes them around."""
+"""Lists and annotations of PASCAL VOC as the field passes them around."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
-
-import numpy as np
 
 from wsss.errors import UserError
 
@@ -90,86 +86,3 @@ def _text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text; save the list as UTF-8") from error
     except OSError as error:
         raise UserError(f"{path}: cannot read the list ({error.strerror}); check the path") from error
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Builds NumPy arrays, dicts, lists, tuples, numbers and strings; refuses to look up anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            ("multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-            ("multiarray", "scalar"): np.float32(0).__reduce__()[0],
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): _encode_latin1,
-        }
-        short = "multiarray" if module in ("numpy.core.multiarray", "numpy._core.multiarray") else module
-        if (short, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return allowed[short, name]
-
-
-def _encode_latin1(text: str, codec: str = "latin1") -> bytes:
-    """What ``_codecs.encode`` does in array pickles of protocol 2, and nothing more."""
-    if codec != "latin1":
-        raise pickle.UnpicklingError(f"it asks for codec {codec}")
-    return text.encode("latin1")
-
-
-def import_cls_labels(path: Path) -> dict[str, np.ndarray]:
-    """Read the field's ``cls_labels.npy`` (a pickled dict) without running what a pickle could carry.
-
-    Ids come as integers (IRN, AMN: ``2007000032``) or strings (SEAM, EPS). Returns id -> (C,) float32 of 0
-    and 1, foreground classes only, in the file's order.
-
-    Raises:
-        UserError: not such a file, a pickle that asks for other objects, or labels that are not multi-hot.
-    """
-    path = Path(path)
-    try:
-        with open(path, "rb") as handle:
-            shape, _, dtype = _npy_header(handle)
-            if dtype != np.dtype(object) or shape != ():
-                raise ValueError(f"it holds an array {shape} {dtype}, not a pickled dict")
-            table = _ArraysOnly(handle, encoding="latin1").load()
-        return _labels(table.item() if isinstance(table, np.ndarray) and table.shape == () else table)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: refused, {error}; only arrays and dicts belong in cls_labels.npy"
-        ) from error
-    except Exception as error:  # a hostile or broken pickle may raise anything
-        raise UserError(
-            f"{path}: not a cls_labels.npy ({error}); take the file from the method's repository"
-        ) from error
-
-
-def _npy_header(handle: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(handle)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"unknown .npy version {version}")
-    return readers[version](handle)
-
-
-def _labels(table: Any) -> dict[str, np.ndarray]:
-    if not isinstance(table, dict) or not table:
-        raise ValueError("it holds no dict of labels")
-    labels = {_voc_id(key): np.asarray(value, np.float32) for key, value in table.items()}
-    shapes = {value.shape for value in labels.values()}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        raise ValueError(f"label shapes differ or are not flat: {sorted(shapes)[:3]}")
-    wrong = [key for key, value in labels.items() if not np.isin(value, (0, 1)).all()]
-    if wrong:
-        raise ValueError(f"labels of {wrong[0]} are not 0 or 1")
-    return labels
-
-
-def _voc_id(key: Any) -> str:
-    """``2007000032`` -> ``2007_000032``; strings stay."""
-    if isinstance(key, str):
-        return key
-    if isinstance(key, (int, np.integer)) and 10**9 <= int(key) < 10**10:
-        return f"{int(key) // 10**6:04d}_{int(key) % 10**6:06d}"
-    raise ValueError(f"id {key!r} is not a VOC id")

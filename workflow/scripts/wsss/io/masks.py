@@ -47,6 +47,7 @@ def read_mask(path: str | Path) -> np.ndarray:
                 )
             return np.array(image)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing mask; run the stage that writes it again") from error
+        raise UserError(f"{path}: missing mask; restore it, or run the stage that writes it again") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable mask ({error}); delete it and make it again") from error
+        mend = "restore it, or run the stage that writes it again"
+        raise UserError(f"{path}: not a readable mask ({error}); {mend}") from error

@@ -17,15 +17,14 @@ class RunRecord:
 
     def __init__(self, stage: str, params: dict[str, Any]) -> None:
         self._start = time.monotonic()
-        self.facts: dict[str, Any] = {"stage": stage, "params": params}
+        self.facts: dict[str, Any] = {"stage": stage, "params": params, "device": "cpu"}
 
-    def write(self, path: str | Path, *, images: int = 0, device: str = "cpu", **facts: Any) -> None:
+    def write(self, path: str | Path, *, images: int = 0, **facts: Any) -> None:
         """Write the record; `images` gives images per second."""
         seconds = time.monotonic() - self._start
         usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         self.facts.update(
             facts,
-            device=device,
             wall_seconds=round(seconds, 2),
             images=images,
             images_per_second=round(images / seconds, 3) if images and seconds else None,

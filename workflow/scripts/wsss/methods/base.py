@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsss.errors import UserError
 from wsss.nets.backbones import load_pretrained
+
+NOT_YET = frozenset({"second_view", "strong_view"})  # needs of methods to come that no batch meets so far
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,6 @@ class Spec:
     aux: frozenset[str] = frozenset()  # per-image artefacts finalise needs, such as ir_labels
     geometry: str = "pad16"  # grid of the stored CAM: "pad16" | "stretch" (wsss.io.cams.grid_size)
     norm: str = "max"  # readers divide by each class's maximum after resizing, or "none"
-    size_multiple: int = 1  # seed_maps wants image sides that are multiples of this
 
 
 @dataclass
@@ -54,10 +56,22 @@ class Method(nn.Module):
     loss_want: frozenset[str] = frozenset({"logits"})  # what `loss` needs from forward
 
     def __init__(self, num_classes: int, backbone: str, options: Mapping | None = None):
-        """Build the network with random weights drawn from torch's global generator (the caller seeds it)."""
+        """Build the network with random weights drawn from torch's global generator (the caller seeds it).
+
+        Raises:
+            UserError: the Spec asks for what the engine does not do yet.
+        """
         super().__init__()
         self.num_classes = num_classes
         self.options = {**self.defaults, **(options or {})}
+        self._refuse_unsupported()
+
+    def _refuse_unsupported(self) -> None:
+        lacking = sorted(self.spec.needs & NOT_YET) + ["bg_map"] * self.spec.bg_map
+        if lacking:
+            raise UserError(
+                f"net: {type(self).__name__} needs {', '.join(lacking)}, not supported by this engine yet; choose another"
+            )
 
     @classmethod
     def spec_for(cls, options: Mapping | None = None) -> Spec:

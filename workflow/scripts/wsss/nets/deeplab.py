@@ -84,14 +84,8 @@ class DeepLabV2(nn.Module):
         pixels = F.cross_entropy(logits.float(), label, ignore_index=IGNORE, reduction="none")
         return balanced_mean(pixels, label) if self.options["balanced"] else valid_mean(pixels, label)
 
-    def predict_logits(self, image: Tensor, msc: bool = False) -> Tensor:
-        """image (B, 3, H, W) -> logits (B, C+1, h, w), background first, h = ceil(H / output stride).
-
-        msc=True gives kazuto1011's test-time output: the maximum over the training scales.
-        """
-        if msc:
-            smaller = [self.predict_logits(_rescale(image, s)) for s in self.options["msc_scales"]]
-            return _maximum(self.predict_logits(image), smaller)
+    def predict_logits(self, image: Tensor) -> Tensor:
+        """image (B, 3, H, W) -> logits (B, C+1, h, w), background first, h = ceil(H / output stride)."""
         return self.aspp(self.backbone(image)[-1])
 
 

@@ -58,6 +58,19 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise _unreadable(Path(path), error) from error
 
 
+def origin(path: Path) -> tuple[str, str]:
+    """Where the weights of a file that ``fetch`` wrote come from, in words, and the sha256 of their source.
+
+    Only a source whose digest has the registry's prefix is called torchvision's.
+    """
+    facts = read_metadata(path)
+    source, sha256 = Path(facts["source"]).name, facts["sha256"]
+    known = WEIGHTS[facts["architecture"]]
+    if sha256.startswith(known["sha256_prefix"]):
+        return f"torchvision {Path(known['url']).name}", sha256
+    return f"local file {source}, sha256 {sha256}", sha256
+
+
 def entry(name: str) -> dict[str, str]:
     """`url` and `sha256_prefix` of a backbone's weights. UserError for a name without any."""
     if name not in WEIGHTS:

@@ -39,7 +39,6 @@ IRN_LABEL = CrfParams(
 DEEPLAB_TEST = CrfParams(
     iterations=10, sxy_gaussian=1, compat_gaussian=3, sxy_bilateral=67, srgb=3, compat_bilateral=4
 )
-NAMED = {"irn_label": IRN_LABEL, "deeplab_test": DEEPLAB_TEST}
 
 
 def label_crf_pair(

@@ -161,11 +161,6 @@ class IrnNet(nn.Module):
         self.displacement.mean_shift.copy_(torch.stack(means).mean(dim=0))
 
 
-def edge_map(net: IrnNet, views: Tensor) -> Tensor:
-    """(h, w) boundary probabilities of one image from (2, 3, H, W), the image and its mirror image."""
-    return net.edge_maps(views)[0]
-
-
 def label_grid(label: Tensor, size_hw: Sequence[int]) -> Tensor:
     """(B, S, S) labels at the centres of the cells of a grid: pixel 4i + 2 at stride 4."""
     sides = zip(label.shape[1:], size_hw, strict=True)

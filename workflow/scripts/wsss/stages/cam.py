@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.errors import UserError
 from wsss.io.cams import grid_size, write_cam
 from wsss.io.index import read_index
 from wsss.io.masks import read_mask
@@ -29,6 +30,9 @@ def run(task: Task) -> None:
     load_model(task.inputs["model"], method)
     method = method.to(device, memory_format=torch.channels_last).eval()
     for name in method.spec.aux:
+        if name not in task.inputs:
+            net = task.params["recipe"]["net"]
+            raise UserError(f"inference of net {net} reads {name} of another recipe; set `cam: {{aux_from: RECIPE}}` in the recipe")
         read_index(task.inputs[name], [r.id for r in records], f"snakemake --force {task.inputs[name]}")
     maker = CamMaker(task, dataset, method, device)
     run_images(

@@ -18,6 +18,9 @@ def run(task: Task) -> None:
     load_initial(task, method, task.params["recipe"]["backbone"])
     label_path = None
     if "offline_labels" in method.spec.needs:
+        if "labels" not in task.inputs:
+            net = task.params["recipe"]["net"]
+            raise UserError(f"net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
         label_path = label_files(task, "labels", records, f"snakemake --force {task.inputs['labels']}")
     samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, method.spec.needs)
     train(

@@ -14,3 +14,4 @@ def run(task: Task) -> None:
     target = Path(task.outputs["done"])
     folder = FETCHERS[task.params["archive"]](target.parent, lock_file=Path(task.params["lock_file"]))
     write_json(target, {"archive": task.params["archive"], "folder": folder.name})
+    task.write_record()

@@ -10,11 +10,12 @@ from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_text
 from wsss.io.cams import cam_at, read_cam
+from wsss.io.header import read_facts
 from wsss.io.index import read_index
 from wsss.io.masks import read_mask
 from wsss.score.confusion import confusion, summarise
 from wsss.score.sweep import Sweep, default_values
-from wsss.score.thresholds import seed_stage
+from wsss.score.thresholds import POLICIES, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
 from wsss.stages.images import file_of
 from wsss.stages.seeds import CONFIDENT
@@ -31,6 +32,7 @@ def run(task: Task) -> None:
     name = task.params["recipe"]["method"]
     write_scores(task.outputs["scores"], dataset.name, name, stages)
     write_miou(task.outputs["miou"], dataset.name, name, stages)
+    task.write_record()
 
 
 class Scorer:
@@ -40,9 +42,11 @@ class Scorer:
         self.task, self.dataset = task, dataset
         self.train = tuple(r for r in dataset.split("train") if r.mask is not None)
         self.val = tuple(r for r in dataset.split("val") if r.mask is not None)
-        if not self.train and not self.val:
+        scored = self.val or (self.train and "cam" in task.inputs)
+        if not scored:
+            what = "no val images with masks" if self.train else "no ground-truth masks"
             raise UserError(
-                f"{dataset.name}: no ground-truth masks, so there is no mIoU; "
+                f"{dataset.name}: {what}, so there is no mIoU; "
                 f"ask for results/{dataset.name}/{task.params['recipe']['method']}/predictions/index.json"
             )
 
@@ -53,9 +57,12 @@ class Scorer:
         if self.train and "cam" in self.task.inputs:
             stages["seed"] = self._seed()
         if self.train and "seeds" in self.task.inputs:
-            stages["refined_seed"] = self._masks("seeds", self.train, CONFIDENT, crf=True)
+            stages["refined_seed"] = self._masks("seeds", self.train, CONFIDENT, crf=True, **self._cut("seeds"))
         if self.train and "pseudo_masks" in self.task.inputs:
-            stages["pseudo_mask"] = self._masks("pseudo_masks", self.train, ".png", crf=False)
+            refine = self.task.params["refine"]
+            facts = {"crf": refine == "crf", "refine": refine, **self._cut("pseudo_masks")}
+            facts["weights"] = self._weights("classifier", "affinity")
+            stages["pseudo_mask"] = self._masks("pseudo_masks", self.train, ".png", **facts)
         if self.val:
             stages |= self._segmentation()
         return stages
@@ -76,6 +83,18 @@ class Scorer:
             block["provenance"] = {**origin, **block["provenance"]}
         return stage
 
+    def _cut(self, name: str) -> dict[str, Any]:
+        """How masks made from CAMs were cut: at the recipe's threshold, on the CAMs' scales."""
+        background = self.task.params["thresholds"][name]
+        return {
+            "threshold": background["value"],
+            "threshold_kind": background["kind"],
+            "threshold_policy": "fixed",
+            "threshold_chosen_by": POLICIES["fixed"],
+            "threshold_uses_ground_truth": False,
+            "multi_scale": read_json(self.task.inputs["cam"])["scales"],
+        }
+
     def _masks(self, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:
         self._index(name, records)
         folder = self.task.inputs[name]
@@ -85,7 +104,11 @@ class Scorer:
 
     def _segmentation(self) -> dict[str, Any]:
         index = read_json(self.task.inputs["predictions"])
-        facts = {"multi_scale": self.task.params["test_scales"], "weights": self.task.params["segmentation_weights"]}
+        facts = {
+            "multi_scale": self.task.params["test_scales"],
+            "weights": self._weights("segmentation"),
+            "backbone": self.task.params["backbones"]["segmentation"],
+        }
         if ".nocrf.png" not in index["suffixes"]:
             return {"segmentation": self._masks("predictions", self.val, ".png", crf=False, **facts)}
         return {
@@ -97,15 +120,21 @@ class Scorer:
         path = self.task.inputs[name]
         return read_index(path, [r.id for r in records], f"snakemake --force {path}")
 
+    def _weights(self, *networks: str) -> str:
+        """What networks started from, as their models say; one that started from another one adds nothing."""
+        models = [self.task.inputs[name] for name in networks if name in self.task.inputs]
+        found = {read_facts(path)["initial_weights"] for path in models}
+        return "; ".join(sorted(found - {"the trained classifier"}))
+
     def _origin(self, records: tuple[Record, ...], **facts: Any) -> dict[str, Any]:
         split = "train" if records is self.train else "val"
         return {
             "split": f"{split} ({len(records)} images)",
             "ground_truth": str(records[0].mask.parent.name),
             "rule_255": "background",
-            "weights": self.task.params["recipe"]["weights"],
+            "weights": self._weights("classifier"),
             "supervision": self.task.params["supervision"],
-            "backbone": self.task.params["recipe"]["backbone"],
+            "backbone": self.task.params["backbones"].get("classifier"),
             "seed": self.task.params["seed"],
             "code_version": self.task.params["chain_code"],
             **facts,

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from wsss.io.index import write_index
 from wsss.io.journal import Journal
 from wsss.stages.task import Task
-from wsss.train.signals import quiet_worker, stop_requested
+from wsss.train.signals import graceful_stop, stop_requested
+from wsss.train.workers import quiet_worker
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +37,23 @@ def run_images(
     journal = Journal(task.folder, mark, suffixes)
     todo = set(ids) - set(journal.done)
     log.info("%s: %d images, %d already done", task.stage, len(ids), len(ids) - len(todo))
-    every = max(1, len(todo) // 10)
-    for count, item_id in enumerate(tqdm(work(todo), total=len(todo), desc=task.stage, mininterval=5, disable=None), 1):
-        journal.add(item_id)
-        if count % every == 0:
-            log.info("%s: %d of %d", task.stage, count, len(todo))
-        if stop_requested():
-            log.info("stopped by SIGTERM; the same command goes on from here")
-            raise SystemExit(143)
+    with graceful_stop():
+        _note_finished(task, journal, work(todo), len(todo))
     wanted = set(ids)
     digests = {i: d for i, d in journal.done.items() if i in wanted}
     write_index(task.folder, digests, suffixes, fingerprint=mark, **facts)
-    task.write_record(images=len(todo), device=facts.get("device", "cpu"))
+    task.write_record(images=len(todo))
+
+
+def _note_finished(task: Task, journal: Journal, finished: Iterable[str], total: int) -> None:
+    every = max(1, total // 10)
+    for count, item_id in enumerate(tqdm(finished, total=total, desc=task.stage, mininterval=5, disable=None), 1):
+        journal.add(item_id)
+        if count % every == 0:
+            log.info("%s: %d of %d", task.stage, count, total)
+        if stop_requested():
+            log.info("stopped by SIGTERM; the same command goes on from here")
+            raise SystemExit(143)
 
 
 def in_processes(function: Callable[..., str], jobs: Iterable[tuple], processes: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import InferenceSet
 from wsss.io.images import image_size
 from wsss.stages.task import Task
-from wsss.train.signals import quiet_worker
+from wsss.train.workers import quiet_worker
 
 
 def equal_size_batches(records: tuple[Record, ...], size: int) -> list[list[int]]:

@@ -21,6 +21,7 @@ from wsss.stages.affinity import build_network
 from wsss.stages.images import file_of, in_processes, run_images
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
+from wsss.stages.training import note_device
 from wsss.train.device import autocast, pick_device
 
 WALK = ("power", "beta", "exp_times", "radius", "normalise")
@@ -67,6 +68,7 @@ def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     index = _checked(task, "cam", records)
     _walkers[task.outputs["index"]] = Walker(task, index)
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
+    note_device(task, torch.device("cpu" if on_cpu else "cuda"))
     processes = task.threads if on_cpu else 1
     jobs = ((task.outputs["index"], record) for record in records)
     return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes)
@@ -111,7 +113,7 @@ class Walker:
     def _load(self) -> IrnNet:
         wanted = self.task.runtime["device"]
         # One thread a process whatever --cores says, so that the result does not depend on it.
-        self._device = pick_device(wanted, 1)
+        self._device = pick_device(wanted, 1, self.task.params["compute"]["precision"])
         network = build_network(self.task, self.task.settings["pad_to"])
         load_model(self.task.inputs["affinity"], network)
         self._network = network.to(self._device, memory_format=torch.channels_last).eval()

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -28,6 +30,7 @@ class Task:
             `seed`, `compute` (precision, cpu_threads), `code`.
         runtime: what must not shape the result: device, workers, checkpoint_seconds, log_every.
         threads: cores the rule was given.
+        arithmetic: kind of device and number type, from `start_device`; empty where a stage has no network.
     """
 
     stage: str
@@ -37,6 +40,7 @@ class Task:
     runtime: dict[str, Any]
     threads: int = 1
     record: RunRecord = field(init=False)
+    arithmetic: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.record = RunRecord(self.stage, self.params)
@@ -52,9 +56,10 @@ class Task:
         return Path(next(iter(self.outputs.values()))).parent
 
     def fingerprint(self) -> str:
-        """Of parameters, code and the content of all inputs: what may be resumed, and what may not."""
+        """Of parameters, code, arithmetic and the content of all inputs: what may be resumed, and what may not."""
         inputs = {name: sha256_file(path) for name, path in self.inputs.items()}
-        return fingerprint({"stage": self.stage, "params": self.params, "inputs": inputs})
+        facts = {"stage": self.stage, "params": self.params, "inputs": inputs, "arithmetic": self.arithmetic}
+        return fingerprint(facts)
 
     def write_record(self, **facts: Any) -> None:
         """Write `run.json` beside the outputs."""
@@ -64,7 +69,7 @@ class Task:
 def start(run: Callable[[Task], None], snakemake: Any) -> None:
     """Run a stage for a Snakemake `script:`; a UserError ends it with plain words and status 1."""
     _log_to(snakemake.log[0] if snakemake.log else None)
-    signals.install()
+    signals.die_with_parent(signal.SIGTERM)  # no orphan races its successor
     task = Task(
         stage=run.__module__.rsplit(".", 1)[-1],
         inputs={k: str(v) for k, v in snakemake.input.items()},
@@ -77,17 +82,40 @@ def start(run: Callable[[Task], None], snakemake: Any) -> None:
 
 
 def guarded(run: Callable[[Task], None], task: Task) -> None:
-    """Run a stage; UserErrors are printed as they are, other exceptions logged with their traceback."""
+    """Run a stage; errors a user can mend are printed in plain words, others logged with their traceback."""
     try:
         run(task)
-    except UserError as error:
-        log.error("%s: %s", task.stage, error)
-        _leave(1)
-    except Exception:
-        log.error("%s: unexpected error\n%s", task.stage, traceback.format_exc())
+    except Exception as error:
+        plain = plain_words(error)
+        if plain is None:
+            log.error("%s: unexpected error\n%s", task.stage, traceback.format_exc())
+        else:
+            log.error("%s: %s", task.stage, plain)
         _leave(1)
     except SystemExit as error:
         _leave(int(error.code or 0))
+
+
+_MENDS = {
+    r"OutOfMemoryError|CUDA out of memory": "the GPU's memory is used up; lower the stage's batch_size or crop, "
+    "or set runtime.device: cpu",
+    r"MemoryError|can't allocate memory": "memory is used up; lower the stage's batch_size, use fewer cores "
+    "(--cores), or give the job more memory (--set-resources)",
+    r"DataLoader worker .*(exited unexpectedly|killed by signal)": "a process that reads images was killed, mostly "
+    "for want of (shared) memory; lower runtime.workers or the stage's batch_size, or give the job more memory",
+    r"BrokenProcessPool": "a worker process was killed, mostly for want of memory; use fewer cores (--cores), "
+    "or give the job more memory (--set-resources)",
+}
+
+
+def plain_words(error: Exception) -> str | None:
+    """What is wrong and how to mend it, or None for an error that only its traceback explains."""
+    if isinstance(error, UserError):
+        # From a data loader's worker it comes with that process's traceback inside.
+        return str(error).rpartition("UserError: ")[2].strip()
+    name_and_text = f"{type(error).__name__}: {error}"
+    mends = [mend for pattern, mend in _MENDS.items() if re.search(pattern, name_and_text)]
+    return f"{mends[0]} ({name_and_text.splitlines()[0]})" if mends else None
 
 
 def _leave(status: int) -> None:

@@ -8,21 +8,29 @@ import torch
 
 from wsss.data.manifest import Dataset, Record
 from wsss.errors import UserError
-from wsss.io.digest import sha256_file
 from wsss.io.index import read_index
 from wsss.io.models import save_model, write_history
 from wsss.nets import weights
 from wsss.stages.images import file_of
 from wsss.stages.task import Task
-from wsss.train.device import pick_device
+from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, StepLoss, fit
 
 
 def start_device(task: Task) -> torch.device:
     """Pick the device and seed torch, so that random initial weights are a function of the seed."""
-    device = pick_device(task.runtime["device"], task.params["compute"]["cpu_threads"])
+    compute = task.params["compute"]
+    device = pick_device(task.runtime["device"], compute["cpu_threads"], compute["precision"])
+    note_device(task, device)
     torch.manual_seed(task.params["seed"])
     return device
+
+
+def note_device(task: Task, device: torch.device) -> None:
+    """Put the device into the run record, and what rounding depends on into the task's fingerprint."""
+    dtype = autocast_dtype(device, task.params["compute"]["precision"]) or torch.float32
+    task.record.facts["device"] = str(device)
+    task.arithmetic = {"device": device.type, "dtype": str(dtype)}
 
 
 def load_initial(task: Task, network: Any, backbone: str) -> None:
@@ -60,11 +68,19 @@ def train(
     if finish is not None:
         finish()
     write_history(task.outputs["history"], history)
-    initial = sha256_file(task.inputs["weights"]) if "weights" in task.inputs else None
-    save_model(task.outputs["model"], network, params=task.params, initial_weights_sha256=initial)
-    images = len(history) * task.settings["batch_size"]
-    task.write_record(images=images, device=str(device), initial_weights_sha256=initial)
+    initial = initial_weights(task)
+    save_model(task.outputs["model"], network, params=task.params, **initial)
+    task.write_record(images=len(history) * task.settings["batch_size"], **initial)
     state_path.unlink(missing_ok=True)
+
+
+def initial_weights(task: Task) -> dict[str, str | None]:
+    """Facts for the model: where its first weights come from, and the sha256 of the file they came in."""
+    if "weights" in task.inputs:
+        source, sha256 = weights.origin(task.inputs["weights"])
+        return {"initial_weights": source, "initial_weights_sha256": sha256}
+    source = "the trained classifier" if "classifier" in task.inputs else "none"
+    return {"initial_weights": source, "initial_weights_sha256": None}
 
 
 def label_files(task: Task, name: str, records: tuple[Record, ...], remake: str) -> Callable[[Record], Path]:

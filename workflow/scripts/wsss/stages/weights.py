@@ -1,5 +1,7 @@
 """Stage `weights`: ImageNet weights of a backbone, downloaded or local, checked and converted."""
 
+from pathlib import Path
+
 from wsss.nets.fetch import fetch
 from wsss.stages.task import Task
 
@@ -9,6 +11,7 @@ def run(task: Task) -> None:
     fetch(
         task.params["backbone"],
         task.outputs["weights"],
-        local=task.params["local"],
+        local=task.inputs.get("local"),
         lock_file=task.params["lock_file"],
     )
+    task.record.write(Path(task.outputs["weights"]).with_suffix(".run.json"), inputs=task.inputs)

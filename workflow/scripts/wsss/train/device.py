@@ -14,11 +14,12 @@ from wsss.errors import UserError
 _leases: list[Any] = []  # open lock files, held for the life of the process
 
 
-def pick_device(wanted: str, threads: int) -> torch.device:
+def pick_device(wanted: str, threads: int, precision: str = "auto") -> torch.device:
     """The device to work on; also fixes the number of CPU threads (results depend on it bit by bit).
 
     Args:
         wanted: ``auto``, ``cpu`` or ``cuda``.
+        precision: where it comes down to float32, a GPU computes in that and not in TF32.
 
     Raises:
         UserError: ``cuda`` is asked for and there is none.
@@ -29,14 +30,16 @@ def pick_device(wanted: str, threads: int) -> torch.device:
     if not torch.cuda.is_available():
         raise UserError("config: device: cuda is asked for, but PyTorch sees no GPU; set device: auto, or mend the driver")
     torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = True
-    return torch.device("cuda", _lease_gpu())
+    device = torch.device("cuda", _lease_gpu())
+    reduced = autocast_dtype(device, precision) is not None
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = reduced
+    return device
 
 
 def _lease_gpu() -> int:
-    """Index of a GPU no other job of this user holds; SLURM and CUDA_VISIBLE_DEVICES decide for themselves."""
+    """Index, among the visible GPUs, of one no other job of this user holds; SLURM decides for itself."""
     count = torch.cuda.device_count()
-    if count == 1 or "CUDA_VISIBLE_DEVICES" in os.environ or "SLURM_JOB_ID" in os.environ:
+    if count == 1 or "SLURM_JOB_ID" in os.environ:
         return 0
     folder = Path(tempfile.gettempdir()) / f"wsss-gpu-leases-{os.getuid()}"
     folder.mkdir(exist_ok=True)

@@ -21,7 +21,8 @@ from wsss.io.atomic import write_bytes
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 from wsss.train.sampler import StepSampler, steps_per_epoch
-from wsss.train.signals import quiet_worker, stop_requested
+from wsss.train.signals import graceful_stop, stop_requested
+from wsss.train.workers import quiet_worker
 
 log = logging.getLogger(__name__)
 StepLoss = Callable[[dict[str, Any], int], dict[str, torch.Tensor]]
@@ -79,6 +80,14 @@ def fit(job: Job) -> list[dict[str, float]]:
     start, history = _resume(job, optimiser, scaler)
     log.info("training %d steps of %d images, from step %d on %s", steps, job.settings["batch_size"], start, job.device)
     network.train()
+    with graceful_stop():
+        _run_steps(job, start, steps, optimiser, scaler, history)
+    network.eval()
+    return history
+
+
+def _run_steps(job: Job, start: int, steps: int, optimiser: torch.optim.Optimizer, scaler: Any, history: list) -> None:
+    """The steps from `start` on; their rows are appended to `history`."""
     saved = time.monotonic()
     pending: list[tuple[int, float, dict[str, torch.Tensor], list[str]]] = []
     progress = tqdm(total=steps, initial=start, desc="train", mininterval=5, disable=None)
@@ -88,19 +97,18 @@ def fit(job: Job) -> list[dict[str, float]]:
         losses = _step(job, batch, step, optimiser, scaler)
         pending.append((step, lr, losses, batch["id"]))
         progress.update()
-        save = stop_requested() or time.monotonic() - saved >= job.runtime["checkpoint_seconds"]
+        stop = stop_requested()  # asked once: what is true for saving must be true for leaving
+        save = stop or time.monotonic() - saved >= job.runtime["checkpoint_seconds"]
         if save or step + 1 == steps or len(pending) >= job.runtime["log_every"]:
             history += _flush(pending)
             _report(history, steps)
         if save:
             _save(job, step + 1, optimiser, scaler, history)
             saved = time.monotonic()
-        if stop_requested():
+        if stop:
             log.info("stopped by SIGTERM after step %d; the same command goes on from here", step + 1)
             raise SystemExit(143)
     progress.close()
-    network.eval()
-    return history
 
 
 def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, scaler: Any) -> dict[str, torch.Tensor]:

@@ -1,28 +1,36 @@
-"""SIGTERM (pre-emption, time limit) asks to save and stop; an orphan ends with its parent."""
+"""SIGTERM (pre-emption, time limit): work with checkpoints saves and stops; an orphan ends with its parent.
 
+Without torch, because every stage starts here.
+"""
+
+import contextlib
 import ctypes
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
-
-import torch
 
 _stop = False
 
 
 def stop_requested() -> bool:
-    """Whether SIGTERM has arrived."""
+    """Whether SIGTERM has arrived inside `graceful_stop`."""
     return _stop
 
 
-def install() -> None:
-    """Note SIGTERM, and ask the kernel for one when the parent (Snakemake) dies (Linux)."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
-    die_with_parent(signal.SIGTERM)  # no orphan races its successor
+@contextlib.contextmanager
+def graceful_stop() -> Iterator[None]:
+    """Inside, SIGTERM is noted only, for loops that ask `stop_requested`; outside it ends the process."""
+    before = signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def die_with_parent(signum: int) -> None:
-    """Ask the kernel to send this process `signum` when its parent dies (Linux)."""
+    """Give SIGTERM its default again, and ask the kernel for `signum` when the parent dies (Linux)."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signum))  # PR_SET_PDEATHSIG
 
@@ -30,10 +38,3 @@ def die_with_parent(signum: int) -> None:
 def _on_sigterm(signum: int, frame: Any) -> None:
     global _stop
     _stop = True
-
-
-def quiet_worker(worker: int = 0) -> None:
-    """Initialise a forked worker process: default signals, one thread, no life without the stage it works for."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent(signal.SIGKILL)
-    torch.set_num_threads(1)

@@ -1,0 +1,193 @@
+"""The frame every stage runs in: signals, plain words for errors, fingerprint, run record."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+import torch
+from helpers import LIBRARY, environment
+from torch.utils.data import DataLoader
+from wsss.errors import UserError
+from wsss.io.models import load_model
+from wsss.nets import weights
+from wsss.stages import download, training
+from wsss.stages.images import worker_pool
+from wsss.stages.task import Task, plain_words
+from wsss.train.device import pick_device
+
+COMPUTE = {"precision": "auto", "cpu_threads": 1}
+LIGHT = ("task", "dataset", "download", "aug_masks")
+
+
+def make_task(folder, stage="own", **inputs):
+    outputs = {"model": str(folder / "model.safetensors"), "history": str(folder / "history.csv")}
+    params = {"compute": COMPUTE, "seed": 0, "settings": {}}
+    return Task(stage, {k: str(v) for k, v in inputs.items()}, outputs, params, {"device": "cpu"})
+
+
+@pytest.mark.parametrize("stage", LIGHT)
+def test_light_stages_start_without_torch(stage):
+    code = f"import sys, wsss.stages.{stage}; sys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, env={**environment(), "PYTHONPATH": str(LIBRARY)}).returncode == 0
+
+
+# --- signals -------------------------------------------------------------------------------------------
+
+SIGNALLED = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from wsss.stages.task import start
+
+def run(task):
+    Path(sys.argv[1]).touch()
+    time.sleep(60)
+
+named = SimpleNamespace(items=dict().items)
+start(run, SimpleNamespace(log=[], input=named, output=named, params=named, config={"runtime": {}}, threads=1))
+"""
+
+
+def test_sigterm_ends_a_stage_that_never_asks(tmp_path):
+    ready = tmp_path / "ready"
+    command = [sys.executable, "-c", SIGNALLED, str(ready)]
+    process = subprocess.Popen(command, env={**environment(), "PYTHONPATH": str(LIBRARY)})
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=30) == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- errors in plain words -----------------------------------------------------------------------------
+
+
+class Broken(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        try:
+            raise OSError("cut short")
+        except OSError as error:
+            raise UserError("photos/a b.png: not a readable image; replace it") from error
+
+
+def error_of(function):
+    with pytest.raises(Exception) as caught:
+        function()
+    return caught.value
+
+
+def test_an_error_in_a_loader_worker_is_one_line():
+    loader = DataLoader(Broken(), num_workers=1, multiprocessing_context="fork")
+    error = error_of(lambda: list(loader))
+    assert "Traceback" in str(error), "torch puts the worker's traceback inside"
+    assert plain_words(error) == "photos/a b.png: not a readable image; replace it"
+    assert plain_words(UserError("b.png: bad")) == "b.png: bad"
+
+
+def test_a_killed_pool_process_has_a_mend():
+    def broken():
+        with worker_pool(2) as pool:
+            pool.submit(os._exit, 9).result()
+
+    error = error_of(broken)
+    assert isinstance(error, BrokenProcessPool)
+    assert "fewer cores (--cores)" in plain_words(error)
+
+
+@pytest.mark.parametrize(
+    "error, mend",
+    [
+        (RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly"), "runtime.workers"),
+        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), "runtime.workers"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "the GPU's memory"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "lower the stage's batch_size",
+        ),
+        (MemoryError(), "more memory"),
+    ],
+)
+def test_want_of_memory_has_a_mend(error, mend):
+    assert mend in plain_words(error) and "\n" not in plain_words(error)
+
+
+def test_other_errors_keep_their_traceback():
+    assert plain_words(ValueError("shapes differ")) is None
+    assert plain_words(RuntimeError("Caught RuntimeError in DataLoader worker process 0.")) is None
+
+
+# --- fingerprint and record ----------------------------------------------------------------------------
+
+
+def test_the_fingerprint_knows_device_and_number_type(tmp_path, monkeypatch):
+    task = make_task(tmp_path)
+    marks = {task.fingerprint()}
+    training.note_device(task, torch.device("cpu"))
+    marks.add(task.fingerprint())
+    for bf16 in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda bf16=bf16: bf16)
+        training.note_device(task, torch.device("cuda", 0))
+        marks.add(task.fingerprint())
+    training.note_device(task, torch.device("cuda", 1))
+    assert len(marks) == 4 and task.fingerprint() in marks, "which of the GPUs it was makes no difference"
+
+
+def test_the_record_names_the_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "pick_device", lambda *a: pick_device("cpu", 1) and torch.device("cuda", 1))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    task = make_task(tmp_path)
+    training.start_device(task)
+    task.write_record(images=3)
+    assert json.loads((tmp_path / "run.json").read_text())["device"] == "cuda:1"
+
+
+def test_a_download_says_how_it_was_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(download.FETCHERS, "voc12", lambda folder, lock_file: folder / "VOC2012")
+    params = {"archive": "voc12", "lock_file": str(tmp_path / "lock.json")}
+    download.run(Task("download", {}, {"done": str(tmp_path / "voc12.json")}, params, {}))
+    assert json.loads((tmp_path / "voc12.json").read_text())["folder"] == "VOC2012"
+    assert json.loads((tmp_path / "run.json").read_text())["stage"] == "download"
+
+
+# --- initial weights -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_model_says_where_its_first_weights_come_from(tmp_path, monkeypatch, known):
+    with torch.random.fork_rng():
+        state = weights.torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(state, tmp_path / "mine.pth")
+    file = weights.convert(tmp_path / "mine.pth", tmp_path / "w.safetensors", "resnet18", source="a/mine.pth")
+    sha256 = weights.read_metadata(file)["sha256"]
+    if known:
+        monkeypatch.setitem(weights.WEIGHTS["resnet18"], "sha256_prefix", sha256[:8])
+    monkeypatch.setattr(training, "fit", lambda job: [{"step": 0, "total": 1.0}])
+    task = make_task(tmp_path, weights=file)
+    task.params["settings"]["batch_size"] = 1
+    task.runtime["workers"] = 0
+    network = torch.nn.Linear(2, 2)
+    training.train(task, network, [0], [], None, torch.device("cpu"))
+    facts = load_model(task.outputs["model"], network)
+    expected = "torchvision resnet18-f37072fd.pth" if known else f"local file mine.pth, sha256 {sha256}"
+    assert facts["initial_weights"] == expected and facts["initial_weights_sha256"] == sha256
+    assert json.loads((tmp_path / "run.json").read_text())["initial_weights"] == expected
+
+
+def test_random_weights_and_a_trunk_are_called_so(tmp_path):
+    assert training.initial_weights(make_task(tmp_path))["initial_weights"] == "none"
+    trunk = make_task(tmp_path, classifier="model.safetensors")
+    assert training.initial_weights(trunk)["initial_weights"] == "the trained classifier"

@@ -1,0 +1,21 @@
+"""The facts in a model's header, read without the libraries that made it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wsss.errors import UserError
+
+
+def read_facts(path: str | Path) -> dict[str, Any]:
+    """What `wsss.io.models.save_model` stored beside the tensors.
+
+    Raises:
+        UserError: missing or damaged file.
+    """
+    try:
+        with open(path, "rb") as handle:  # safetensors: length of the header, then the header as JSON
+            header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
+        return json.loads(header.get("__metadata__", {}).get("facts", "{}"))
+    except (OSError, ValueError, OverflowError, MemoryError, AttributeError) as error:
+        raise UserError(f"{path}: not a readable model ({error}); run the stage that trains it again") from error

@@ -1,0 +1,82 @@
+"""YAML files and JSON schemas: every mistake in a file is one line that names file, key and what is allowed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from wsss.errors import UserError
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys and reads 1e-4 as a number."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise yaml.constructor.ConstructorError(None, None, f"key given twice: {sorted(twice)}", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$"), list("-+0123456789")
+)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UserError: missing file, bad YAML, a key given twice, or no mapping.
+    """
+    try:
+        content = yaml.load(Path(path).read_text("utf-8"), Loader=_Loader)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such config file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping of keys to values")
+    return content
+
+
+def check(content: Any, schema: dict, path: str | Path) -> None:
+    """Check `content` against a JSON schema.
+
+    Raises:
+        UserError: one line a problem, naming file, key, value, and what is allowed.
+    """
+    errors = [e for error in jsonschema.Draft202012Validator(schema).iter_errors(content) for e in _leaves(error)]
+    if errors:
+        raise UserError("\n".join(sorted(f"{path}: {_explain(error)}" for error in errors)))
+
+
+def without_required(schema: Any) -> Any:
+    """The schema for a part of a recipe, in which anything may be missing."""
+    if isinstance(schema, dict):
+        return {k: without_required(v) for k, v in schema.items() if k != "required" or not isinstance(v, list)}
+    return [without_required(v) for v in schema] if isinstance(schema, list) else schema
+
+
+def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationError]:
+    """Of the two forms of a stage, `from:` or settings, the errors of the one that is meant."""
+    if error.validator != "anyOf":
+        return [error]
+    meant = 0 if isinstance(error.instance, dict) and "from" in error.instance else 1
+    return [e for child in error.context if child.schema_path[0] == meant for e in _leaves(child)]
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    key = ".".join(map(str, error.absolute_path)) or "top level"
+    if error.validator == "additionalProperties":
+        allowed = ", ".join(sorted(error.schema.get("properties", {})))
+        unknown = ", ".join(sorted(set(error.instance) - set(error.schema.get("properties", {}))))
+        return f"unknown key {unknown} in {key}; allowed: {allowed}"
+    if error.validator == "enum":
+        return f"{key}: {error.instance!r} is not allowed; allowed: {', '.join(map(str, error.validator_value))}"
+    return f"{key}: {error.message}"
