@@ -80,4 +80,4 @@ def test_imagenet_weights_are_stamped(project):
     record = json.loads((project / "results/photos/amn/classifier/run.json").read_text())
     assert record["initial_weights_sha256"]
     text = (project / "results/photos/amn/miou.txt").read_text()
-    assert "initial weights imagenet" in text and "resnet18" in text
+    assert "initial weights local file resnet18_imagenet_fp16.pth, sha256 " in text
