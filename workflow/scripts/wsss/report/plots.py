@@ -112,5 +112,6 @@ def _figure(path, columns, size):
         figure = Figure((size[0] * columns, size[1]), layout="constrained")
         yield list(figure.subplots(1, columns, squeeze=False).flat)
         data = io.BytesIO()
-        figure.savefig(data, format="svg", metadata={"Date": None, "Creator": None})
+        # tight: a legend wider than its axes would be cut off
+        figure.savefig(data, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     write_bytes(Path(path), data.getvalue())
