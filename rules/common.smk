@@ -70,11 +70,9 @@ def artefact(w, stage, name):
     return f"results/{w.dataset}/{maker(w, stage).method}/{stage}/{name}"
 
 
-@plainly
 def artefact_of(w, recipe, stage, name):
     """The same for another recipe, on the same dataset and seed."""
-    owner = CONFIG.owner(recipe, w.dataset, stage)
-    return f"results/{w.dataset}/{with_seed(owner, method_seed(w.method))}/{stage}/{name}"
+    return artefact(Row(w.dataset, with_seed(recipe, method_seed(w.method))), stage, name)
 
 
 @plainly

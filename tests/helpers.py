@@ -18,6 +18,17 @@ from wsss.stages.task import Task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LIBRARY = REPOSITORY / "workflow" / "scripts"
+STAGES = (
+    "classifier",
+    "cam",
+    "seeds",
+    "ir_labels",
+    "affinity",
+    "pseudo_masks",
+    "segmentation",
+    "predictions",
+    "evaluation",
+)
 RUNTIME = {"device": "cpu", "workers": 0, "checkpoint_seconds": 1e9, "log_every": 2}
 
 

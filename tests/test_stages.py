@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import LIBRARY, Chain, artefacts, environment, folder_dataset
+from helpers import LIBRARY, STAGES, Chain, artefacts, environment, folder_dataset
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import read_cam, write_cam
@@ -103,16 +103,7 @@ def test_images_without_labels_are_background_everywhere(made):
 
 
 def test_every_stage_says_how_it_was_run(made):
-    for stage in (
-        "classifier",
-        "cam",
-        "seeds",
-        "ir_labels",
-        "affinity",
-        "pseudo_masks",
-        "segmentation",
-        "predictions",
-    ):
+    for stage in STAGES[: STAGES.index("evaluation")]:
         facts = json.loads((made.results / stage / "run.json").read_text())
         assert facts["stage"] == stage and facts["wall_seconds"] >= 0 and "torch" in facts["packages"]
     assert not list(made.results.rglob("train_state.pt")) and not list(made.results.rglob(".*.tmp"))

@@ -9,22 +9,11 @@ import time
 import numpy as np
 import pytest
 import yaml
-from helpers import artefacts, copy_project, kill_when, photo, planned, snakemake
+from helpers import STAGES, artefacts, copy_project, kill_when, photo, planned, snakemake
 from PIL import Image
 from wsss.codeversion import code_version
 
 TARGET = "results/demo_tiny/amn/miou.txt"
-STAGES = (
-    "classifier",
-    "cam",
-    "seeds",
-    "ir_labels",
-    "affinity",
-    "pseudo_masks",
-    "segmentation",
-    "predictions",
-    "evaluation",
-)
 AFTER_CAM = {f"amn/{stage}" for stage in STAGES}
 ALL = {"dataset", *(f"cam/{stage}" for stage in STAGES[:4])} | AFTER_CAM
 

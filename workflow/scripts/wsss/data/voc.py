@@ -15,6 +15,7 @@ from wsss.data.validate import validate
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list
 from wsss.errors import UserError
 from wsss.io.download import download
+from wsss.userdata import VOC_PLACES
 
 ARCHIVE_NAME = "VOCtrainval_11-May-2012.tar"
 URLS = (
@@ -52,7 +53,7 @@ def locate(path: str | Path) -> Path:
     ``~`` and environment variables are expanded. UserError where there is none.
     """
     base = _expand(path)
-    candidates = [base / place for place in ("", "VOC2012", "VOCdevkit/VOC2012")]
+    candidates = [base / place for place in VOC_PLACES]
     found = next((place for place in candidates if (place / LISTS).is_dir()), None)
     if found is None:
         tried = ", ".join(str(place / LISTS) for place in candidates)

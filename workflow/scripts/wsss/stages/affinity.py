@@ -20,7 +20,7 @@ def run(task: Task) -> None:
     device = start_device(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=True)
-    label_path = label_files(task, "ir_labels", records, f"snakemake --force {task.inputs['ir_labels']}")
+    label_path = label_files(task, "ir_labels", records)
     network = build_network(task)
     if "classifier" in task.inputs:
         network.load_backbone(classifier_trunk(task.inputs["classifier"]))

@@ -9,12 +9,11 @@ import torch
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import grid_size, write_cam
-from wsss.io.index import read_index
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
 from wsss.methods.base import Method
 from wsss.stages.classifier import build_method
-from wsss.stages.images import file_of, run_images
+from wsss.stages.images import file_of, input_index, run_images
 from wsss.stages.loader import inference_loader
 from wsss.stages.task import Task
 from wsss.stages.training import start_device
@@ -33,7 +32,7 @@ def run(task: Task) -> None:
         if name not in task.inputs:
             net = task.params["recipe"]["net"]
             raise UserError(f"inference of net {net} reads {name} of another recipe; set `cam: {{aux_from: RECIPE}}` in the recipe")
-        read_index(task.inputs[name], [r.id for r in records], f"snakemake --force {task.inputs[name]}")
+        input_index(task, name, records)
     maker = CamMaker(task, dataset, method, device)
     run_images(
         task,

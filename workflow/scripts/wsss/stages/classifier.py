@@ -21,7 +21,7 @@ def run(task: Task) -> None:
         if "labels" not in task.inputs:
             net = task.params["recipe"]["net"]
             raise UserError(f"net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
-        label_path = label_files(task, "labels", records, f"snakemake --force {task.inputs['labels']}")
+        label_path = label_files(task, "labels", records)
     samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, method.spec.needs)
     train(
         task,

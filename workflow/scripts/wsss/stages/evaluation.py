@@ -11,13 +11,12 @@ from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_text
 from wsss.io.cams import cam_at, read_cam
 from wsss.io.header import read_facts
-from wsss.io.index import read_index
 from wsss.io.masks import read_mask
 from wsss.score.confusion import confusion, summarise
 from wsss.score.sweep import Sweep, default_values
 from wsss.score.thresholds import POLICIES, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
-from wsss.stages.images import file_of
+from wsss.stages.images import file_of, input_index
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
 
@@ -69,7 +68,7 @@ class Scorer:
 
     def _seed(self) -> dict[str, Any]:
         path, rule = self.task.inputs["cam"], self.task.settings["bg"]
-        index = self._index("cam", self.train)
+        index = input_index(self.task, "cam", self.train)
         sweep = Sweep(self.dataset.num_classes, rule["kind"], default_values(rule["kind"], [rule["value"]]))
         for record in self.train:
             gt, cam_path = read_mask(record.mask), file_of(path, record.id, ".npy")
@@ -96,7 +95,7 @@ class Scorer:
         }
 
     def _masks(self, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:
-        self._index(name, records)
+        input_index(self.task, name, records)
         folder = self.task.inputs[name]
         total = total_confusion(records, lambda r: file_of(folder, r.id, suffix), self.dataset.num_classes + 1)
         origin = self._origin(records, **facts)
@@ -115,10 +114,6 @@ class Scorer:
             "segmentation": self._masks("predictions", self.val, ".nocrf.png", crf=False, **facts),
             "segmentation_crf": self._masks("predictions", self.val, ".png", crf=True, **facts),
         }
-
-    def _index(self, name: str, records: Iterable[Record]) -> dict[str, Any]:
-        path = self.task.inputs[name]
-        return read_index(path, [r.id for r in records], f"snakemake --force {path}")
 
     def _weights(self, *networks: str) -> str:
         """What networks started from, as their models say; one that started from another one adds nothing."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from wsss.io.index import write_index
+from wsss.data.manifest import Record
+from wsss.io.index import read_index, write_index
 from wsss.io.journal import Journal
 from wsss.stages.task import Task
 from wsss.train.signals import graceful_stop, stop_requested
@@ -79,6 +80,16 @@ def worker_pool(processes: int) -> ProcessPoolExecutor:
     """Forked processes of one thread each; the caller must not have started CUDA before the first call."""
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(processes, mp_context=context, initializer=quiet_worker)
+
+
+def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, Any]:
+    """The index that is input `name`, checked to hold every record.
+
+    Raises:
+        UserError: ids or files are missing; names them and the command that makes them again.
+    """
+    path = task.inputs[name]
+    return read_index(path, [r.id for r in records], f"snakemake --force {path}")
 
 
 def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:

@@ -1,19 +1,19 @@
 """Stage `ir_labels`: merge confident and unsure seeds into the labels IRN and AMN learn from; 255 = unsure."""
 
 from wsss.data.manifest import load_manifest
-from wsss.io.index import read_index
 from wsss.io.masks import read_mask, write_mask
 from wsss.refine.ir_labels import merge
-from wsss.stages.images import file_of, run_images
+from wsss.stages.images import file_of, input_index, run_images
 from wsss.stages.seeds import CONFIDENT, UNSURE
 from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug."""
-    ids = [r.id for r in load_manifest(task.inputs["manifest"]).split("trainaug")]
+    records = load_manifest(task.inputs["manifest"]).split("trainaug")
+    ids = [r.id for r in records]
     seeds = task.inputs["seeds"]
-    read_index(seeds, ids, f"snakemake --force {seeds}")
+    input_index(task, "seeds", records)
 
     def work(todo: set[str]):
         for item_id in (i for i in ids if i in todo):

@@ -1,7 +1,6 @@
 """Stage `pseudo_masks`: one mask per training image, by IRN's random walk, the CRF, or a threshold alone."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,13 @@ from wsss.data.manifest import Record, load_manifest
 from wsss.data.transforms import normalise
 from wsss.io.cams import cam_at, cam_on_grid, read_cam
 from wsss.io.images import image_size, read_image
-from wsss.io.index import read_index
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.models import load_model
 from wsss.refine.background import argmax_labels, background
 from wsss.refine.irn import IrnNet
 from wsss.refine.random_walk import irn_semantic
 from wsss.stages.affinity import build_network
-from wsss.stages.images import file_of, in_processes, run_images
+from wsss.stages.images import file_of, in_processes, input_index, run_images
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
 from wsss.stages.training import note_device
@@ -38,7 +36,7 @@ def run(task: Task) -> None:
 
 def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
     """The confident seed as it is."""
-    _checked(task, "seeds", records)
+    input_index(task, "seeds", records)
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in records if r.id in todo):
@@ -50,7 +48,7 @@ def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
     """Argmax of the CAM beside the background score."""
-    index = _checked(task, "cam", records)
+    index = input_index(task, "cam", records)
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in records if r.id in todo):
@@ -65,7 +63,7 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     """IRN: boundary map, then the walk. On the CPU one process a core; on a GPU the walk runs there."""
-    index = _checked(task, "cam", records)
+    index = input_index(task, "cam", records)
     _walkers[task.outputs["index"]] = Walker(task, index)
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
     note_device(task, torch.device("cpu" if on_cpu else "cuda"))
@@ -118,8 +116,3 @@ class Walker:
         load_model(self.task.inputs["affinity"], network)
         self._network = network.to(self._device, memory_format=torch.channels_last).eval()
         return self._network
-
-
-def _checked(task: Task, name: str, records: tuple[Record, ...]) -> dict[str, Any]:
-    path = Path(task.inputs[name])
-    return read_index(path, [r.id for r in records], f"snakemake --force {path}")

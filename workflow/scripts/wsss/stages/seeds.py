@@ -6,11 +6,10 @@ from typing import Any
 from wsss.data.manifest import Record, load_manifest
 from wsss.io.cams import cam_at, read_cam
 from wsss.io.images import read_image
-from wsss.io.index import read_index
 from wsss.io.masks import write_mask
 from wsss.refine.crf import CrfParams
 from wsss.refine.ir_labels import seeds_pair
-from wsss.stages.images import file_of, in_processes, run_images
+from wsss.stages.images import file_of, in_processes, input_index, run_images
 from wsss.stages.task import Task
 
 CONFIDENT, UNSURE = ".png", ".unsure.png"
@@ -19,7 +18,7 @@ CONFIDENT, UNSURE = ".png", ".unsure.png"
 def run(task: Task) -> None:
     """Write `{id}.png` (confident) and `{id}.unsure.png` for every image of trainaug."""
     records = load_manifest(task.inputs["manifest"]).split("trainaug")
-    index = read_index(task.inputs["cam"], [r.id for r in records], f"snakemake --force {task.inputs['cam']}")
+    index = input_index(task, "cam", records)
     facts = {"geometry": index["geometry"], "norm": index["norm"]}
 
     def work(todo: set[str]):

@@ -8,10 +8,9 @@ import torch
 
 from wsss.data.manifest import Dataset, Record
 from wsss.errors import UserError
-from wsss.io.index import read_index
 from wsss.io.models import save_model, write_history
 from wsss.nets import weights
-from wsss.stages.images import file_of
+from wsss.stages.images import file_of, input_index
 from wsss.stages.task import Task
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, StepLoss, fit
@@ -83,9 +82,9 @@ def initial_weights(task: Task) -> dict[str, str | None]:
     return {"initial_weights": source, "initial_weights_sha256": None}
 
 
-def label_files(task: Task, name: str, records: tuple[Record, ...], remake: str) -> Callable[[Record], Path]:
+def label_files(task: Task, name: str, records: tuple[Record, ...]) -> Callable[[Record], Path]:
     """Label paths from the per-image stage whose index is input `name`; checked before any training."""
-    read_index(task.inputs[name], [r.id for r in records], remake)
+    input_index(task, name, records)
     return lambda record: file_of(task.inputs[name], record.id, ".png")
 
 
