@@ -19,7 +19,9 @@ report: "workflow/report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/dataset.smk"
+include: "rules/coco_masks.smk"
 include: "rules/weights.smk"
+include: "rules/saliency.smk"
 include: "rules/classifier.smk"
 include: "rules/cam.smk"
 include: "rules/seeds.smk"
@@ -30,6 +32,11 @@ include: "rules/segmentation.smk"
 include: "rules/predictions.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+
+
+if shard_count() > 1:
+
+    include: "rules/shards.smk"
 
 
 wildcard_constraints:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from wsss.config import Config, read_yaml  # noqa: E402
 
 TARGET = ROOT / "docs" / "config.md"
-RECIPES = ("cam", "irn", "amn")
+RECIPES = ("cam", "irn", "amn", "eps_base", "eps")
 DATASET = "voc12"  # has no preset, so its recipes are the files as they stand
 HEAD = """# Config reference
 

@@ -12,7 +12,10 @@ from wsss import methods
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
 from wsss.errors import UserError
-from wsss.userdata import folder_stamp, label_table, own_data
+from wsss.saliency.command import named_files
+from wsss.io.shards import index_paths
+from wsss.nets.catalog import require_source
+from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, own_data, saliency_maker
 
 
 def plainly(function):
@@ -29,6 +32,7 @@ def plainly(function):
 
 
 CONFIG = plainly(Config)(f"{workflow.basedir}/config", config)
+config.update(CONFIG.main)
 
 
 def method_base(method):
@@ -133,6 +137,15 @@ def compute(w):
     return dict(config["compute"])
 
 
+def shard_count():
+    return config["runtime"]["shards"]
+
+
+def shards_of(folder):
+    """What the jobs of a split stage declare, of which `merge` makes folder/index.json."""
+    return [str(path) for path in index_paths(folder, shard_count())]
+
+
 def code_of(stage, with_net=False):
     """Params function: digest over the code the stage uses, its method's module included where it uses one."""
 
@@ -167,6 +180,8 @@ def final_targets():
     for dataset in config["datasets"]:
         for method in config["methods"]:
             CONFIG.recipe(method, dataset)  # a wrong recipe ends here, before anything runs
+            if learns_from_saliency(Row(dataset, method)):
+                made_saliency(dataset)  # neither maps nor a way to make them: ends here too
         if has_ground_truth(dataset):
             targets += [f"results/{dataset}/{m}/miou.txt" for m in configured_methods()]
             targets.append(f"results/{dataset}/report/index.html")

@@ -34,7 +34,7 @@ rule download:
     benchmark:
         "logs/download/{archive}.tsv"
     wildcard_constraints:
-        archive="voc12|sbd",
+        archive="voc12|sbd|coco14|coco17",
     localrule: True
     conda:
         "../envs/dataset.yaml"

@@ -31,3 +31,17 @@ rule evaluation:
         code=code_of("evaluation"),
     script:
         "../workflow/scripts/evaluation.py"
+
+
+# The same without the segmentation network: `snakemake results/voc12/eps/mask_scores/miou.txt`.
+use rule evaluation as mask_scores with:
+    input:
+        unpack(mask_scores_inputs),
+    output:
+        miou="results/{dataset}/{method}/mask_scores/miou.txt",
+        scores="results/{dataset}/{method}/mask_scores/scores.json",
+        sweep="results/{dataset}/{method}/mask_scores/sweep.csv",
+    log:
+        "logs/{dataset}/{method}/mask_scores.log",
+    benchmark:
+        "logs/{dataset}/{method}/mask_scores.tsv"

@@ -5,9 +5,13 @@
 
 
 def dataset_inputs(w):
-    """Downloads a VOC dataset needs because the user gave no folder of their own."""
+    """Downloads a dataset needs because the user gave no folder of their own, and masks made beforehand."""
     spec = plainly(CONFIG.dataset)(w.dataset)
     params = spec["params"]
+    if spec["kind"] == "coco":
+        plainly(check_coco)(params)
+        masks = {"masks": f"resources/{w.dataset}_masks/index.json"}
+        return masks if params.get("path") else {"path": coco_archive(params), **masks}
     if spec["kind"] != "voc":
         return {}
     inputs = {}
@@ -28,11 +32,13 @@ def aug_inputs(w):
 
 
 def dataset_spec(w):
-    return plainly(CONFIG.dataset)(w.dataset)
+    """What the builder reads; what else stands in the dataset's file concerns other stages."""
+    spec = plainly(CONFIG.dataset)(w.dataset)
+    return {"kind": spec["kind"], "params": spec["params"]}
 
 
 def own_folders(w):
-    return {k: v for k, v in dataset_spec(w)["params"].items() if k in ("path", "sbd", "trainaug") and v}
+    return {k: v for k, v in dataset_spec(w)["params"].items() if k in ("path", "sbd", "trainaug", "labels") and v}
 
 
 @functools.cache
@@ -50,6 +56,36 @@ def expected_counts(w):
     return dataset_spec(w)["params"].get("expected_counts")
 
 
+# --- coco_masks
+
+
+def coco_archive(params):
+    name = f"coco{params['year'] % 100}"
+    return f"resources/{name}/{name}.json"
+
+
+def coco_params(w):
+    spec = dataset_spec(w)
+    if spec["kind"] != "coco":
+        raise WorkflowError(
+            f"{w.dataset}: masks are made for datasets of kind coco only, this is of kind {spec['kind']}"
+        )
+    return spec["params"]
+
+
+def coco_masks_inputs(w):
+    """The user's annotation files, or the note of the downloaded folder they are in."""
+    params = coco_params(w)
+    if params.get("path"):
+        return plainly(coco_annotations)(params["path"], params["year"])
+    return {"path": coco_archive(params)}
+
+
+def coco_masks_settings(w):
+    params = coco_params(w)
+    return {"year": params["year"], "crowd": params.get("crowd", "class")}
+
+
 # --- weights
 
 
@@ -61,7 +97,50 @@ def local_weights(w):
         raise UserError(
             f"{path}: no such file; mend `weights: {w.backbone}` in config/config.yaml (null downloads)"
         )
+    require_source(w.backbone, path)
     return {"local": path} if path else {}
+
+
+def weights_code(w):
+    """The MXNet reader makes resnet38d's weights only: an edit of it downloads no other again."""
+    reader = ["wsss.nets.mxnet_params"] if w.backbone == "resnet38d" else []
+    return code_version("wsss.nets.weights", *reader)
+
+
+# --- saliency
+
+
+@plainly
+def made_saliency(dataset):
+    """How the maps of a dataset are made, None where its own are used; without either nothing is planned."""
+    return saliency_maker(CONFIG.dataset(dataset), f"config/datasets/{dataset}.yaml")
+
+
+def saliency_settings(w):
+    maker = made_saliency(w.dataset)
+    if maker is None:
+        raise WorkflowError(
+            f"{w.dataset} has saliency maps of its own, so none are made; "
+            f"`saliency: {{make: ...}}` without `fallback` in config/datasets/{w.dataset}.yaml makes others"
+        )
+    return maker
+
+
+def saliency_inputs(w):
+    """The dataset, and files that stand in the user's command: another script or other weights, other maps."""
+    files = named_files(saliency_settings(w).get("command", "{list} {out}"))
+    return {**manifest(w), **{f"file{number}": path for number, path in enumerate(files)}}
+
+
+def saliency_gpu(w):
+    """GPUs of the saliency rule: a user's model gets one."""
+    return int(saliency_settings(w)["make"] == "command")
+
+
+def learns_from_saliency(w):
+    """Whether any network behind a method's scores was trained with saliency maps."""
+    recipes = [CONFIG.recipe(name, w.dataset) for name in CONFIG.sources(method_base(w.method), w.dataset)]
+    return any(recipe.get("classifier", {}).get("saliency") for recipe in recipes)
 
 
 # --- classifier
@@ -72,6 +151,8 @@ def classifier_inputs(w):
     labels_from = recipe_of(w)["classifier"].get("labels_from")
     if labels_from:
         inputs["labels"] = artefact_of(w, labels_from, "ir_labels", "index.json")
+    if recipe_of(w)["classifier"].get("saliency") and made_saliency(w.dataset):
+        inputs["saliency"] = f"results/{w.dataset}/saliency/index.json"
     return inputs
 
 
@@ -211,9 +292,30 @@ def evaluation_inputs(w):
     return {**manifest(w), **masks, **models}
 
 
+def mask_scores_inputs(w):
+    """What evaluation reads, without all that stands on a segmentation network."""
+    if not has_ground_truth(w.dataset):
+        return evaluation_inputs(w)  # which says what is missing
+    masks = {k: v for k, v in masks_made(w).items() if k != "predictions"}
+    if not masks:
+        raise WorkflowError(
+            f"{w.method} makes no masks of training images; ask for results/{w.dataset}/{w.method}/miou.txt"
+        )
+    models = {
+        name: artefact(row, name, "model.safetensors")
+        for name, row in makers(w).items()
+        if name != "segmentation"
+    }
+    return {**manifest(w), **masks, **models}
+
+
 def supervision(w):
-    labels = section(w, "segmentation")["labels"]
-    return "image labels" if labels == "pseudo_masks" else "ground-truth masks (full supervision)"
+    if section(w, "segmentation")["labels"] == "ground_truth":
+        return "ground-truth masks (full supervision)"
+    if not learns_from_saliency(w):
+        return "image labels"
+    maker = made_saliency(w.dataset)
+    return f"image labels + saliency maps ({'made by ' + maker['make'] if maker else 'given'})"
 
 
 def backbones(w):
@@ -252,7 +354,8 @@ def chain_code(w):
     """One digest for the code of the whole chain, for the record."""
     recipes = CONFIG.sources(method_base(w.method), w.dataset)
     nets = {methods.module_path(CONFIG.recipe(name, w.dataset)["net"]) for name in recipes}
-    return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *nets)
+    saliency = ["wsss.stages.saliency"] if learns_from_saliency(w) and made_saliency(w.dataset) else []
+    return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *saliency, *nets)
 
 
 # --- report
@@ -305,3 +408,18 @@ def report_methods(w):
 
 def panel_count(w):
     return config["report"]["panels"]
+
+
+# --- shards
+
+
+def merge_inputs(w):
+    return shards_of(f"results/{w.dataset}/{w.method}/{w.stage}")
+
+
+def merge_saliency_inputs(w):
+    return shards_of(f"results/{w.dataset}/saliency")
+
+
+def merge_coco_masks_inputs(w):
+    return shards_of(f"resources/{w.dataset}_masks")

@@ -15,11 +15,11 @@ rule weights:
         "../envs/weights.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=2500,
         runtime=60,
     params:
         backbone="{backbone}",
         lock_file=f"{workflow.basedir}/config/checksums.json",
-        code=code_version("wsss.nets.weights"),
+        code=weights_code,
     script:
         "../workflow/scripts/weights.py"

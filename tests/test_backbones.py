@@ -46,7 +46,7 @@ def test_stride16_sizes(side, cells):
     assert meta("resnet18")(torch.empty(1, 3, side, side, device="meta"))[-1].shape[-1] == cells
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"resnet38d"}))
 @pytest.mark.parametrize("stride, strides", [(8, (2, 1, 1)), (16, (2, 2, 1)), (32, (2, 2, 2))])
 def test_output_stride(name, stride, strides):
     net = meta(name, strides=strides)

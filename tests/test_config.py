@@ -372,15 +372,15 @@ def test_circular_from(project):
 
 @pytest.mark.parametrize("name", ["unknown", "../cam", "CAM"])
 def test_unknown_recipe_lists_the_known(name):
-    with pytest.raises(UserError, match="known methods: amn, cam, full, irn"):
+    with pytest.raises(UserError, match="known methods: amn, cam, .*full, irn"):
         config().recipe(name, "demo")
 
 
 def test_unknown_dataset_and_preset(project):
-    with pytest.raises(UserError, match="known datasets: demo, demo1"):
+    with pytest.raises(UserError, match="known datasets: coco14, coco17.* demo, demo1"):
         config().dataset("vok12")
     rewrite(project / "datasets/demo.yaml", lambda c: c.update(preset="huge"))
-    with pytest.raises(UserError, match="huge.yaml.*known presets: cpu_small, demo, tiny"):
+    with pytest.raises(UserError, match="huge.yaml.*known presets: coco, cpu_small, demo, tiny"):
         config(project).recipe("cam", "demo")
 
 
@@ -503,7 +503,7 @@ def test_values_for_a_stage_taken_from_another_recipe_are_refused(project, file,
         ("irn", lambda r: r.pop("pseudo_masks"), "pseudo_masks: refine irn needs bg, power"),
         ("irn", lambda r: r.pop("affinity"), "refine irn needs a section affinity"),
         ("full", lambda r: r.update(pseudo_masks={"power": 1}), "pseudo_masks: refine none needs bg"),
-        ("cam", lambda r: r["seeds"]["crf_params"].pop("gt_prob"), "seeds.crf_params: 'gt_prob' is a required"),
+        ("cam", lambda r: r["seeds"]["crf_params"].pop("gt_prob"), "seeds: unary labels needs crf_params.gt_prob"),
         (
             "cam",
             lambda r: r["predictions"]["crf_params"].update(gt_prob=0.7),

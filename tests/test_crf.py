@@ -8,7 +8,7 @@ import pytest
 from pydensecrf.utils import unary_from_labels, unary_from_softmax
 from wsss.errors import UserError
 from wsss.refine import crf
-from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, label_crf_pair, label_energy, softmax_crf
+from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, label_crf_pair, label_energy, score_crf_pair, softmax_crf
 
 
 def scene(height=40, width=56, seed=0):
@@ -126,6 +126,58 @@ def test_pruned_labels_never_win_and_hardly_matter(seed):
     full, pruned = softmax_crf(image, probs, prune=0.0), softmax_crf(image, probs)
     assert set(np.unique(full)) <= set(np.flatnonzero(kept))
     assert (full == pruned).mean() >= 0.999
+
+
+def class_maps(image, rows):
+    """(rows, H, W) bumps in [0, 1] side by side over the right-hand area, with noise; they do not sum to 1."""
+    height, width = image.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    centres = width // 2 + 6 + 8 * np.arange(rows)[:, None, None]
+    bumps = np.exp(-((x - centres) ** 2 + (y - height // 2) ** 2) / 150)
+    noise = np.random.default_rng(4).uniform(0.7, 1.0, bumps.shape)
+    return (bumps * noise).astype(np.float32)
+
+
+def stack(value, maps):
+    return np.concatenate([np.full((1, *maps.shape[1:]), value, np.float32), maps])
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("params", [DEEPLAB_TEST, IRN_LABEL], ids=["deeplab", "irn"])
+def test_score_pair_is_identical_to_two_crfs(rows, params):
+    image, _ = scene()
+    maps = class_maps(image, rows)
+    stacks = [stack(value, maps) for value in (0.05, 0.2)]
+    found = score_crf_pair(image, *stacks, params)
+    for got, scores in zip(found, stacks, strict=True):
+        assert got.dtype == np.uint8
+        np.testing.assert_array_equal(got, plain_crf(image, unary_from_softmax(scores), params))
+    assert (found[0] != found[1]).any() and (found[0] != stacks[0].argmax(0)).any()
+
+
+def test_equal_scores_are_refined_once(monkeypatch):
+    image, _ = scene()
+    scores, passes, infer = stack(0.2, class_maps(image, 2)), [], crf._infer
+    monkeypatch.setattr(crf, "_infer", lambda *args: passes.append(1) or infer(*args))
+    first, second = score_crf_pair(image, scores, scores.copy(), DEEPLAB_TEST)
+    np.testing.assert_array_equal(first, second)
+    assert len(passes) == 1 and first is not second
+
+
+def test_scores_of_a_pixel_need_not_sum_to_one():
+    image, _ = scene()
+    scores = stack(0.2, class_maps(image, 2))
+    shares = scores / scores.sum(0)
+    found = score_crf_pair(image, scores, shares, DEEPLAB_TEST)
+    assert (found[0] == found[1]).mean() > 0.999
+
+
+def test_background_alone_needs_no_crf(monkeypatch):
+    monkeypatch.setattr(crf, "_densecrf", lambda: pytest.fail("no CRF needed"))
+    image, _ = scene()
+    scores = np.ones((1, *image.shape[:2]), np.float32)
+    for out in score_crf_pair(image, scores, scores, DEEPLAB_TEST):
+        assert out.dtype == np.uint8 and out.shape == image.shape[:2] and not out.any()
 
 
 def test_marginal_of_a_weak_label_stays_below_the_bound():

@@ -19,7 +19,7 @@ from wsss.refine.irn import (
 )
 from wsss.refine.paths import path_index
 
-RESNET50 = (64, 256, 512, 1024, 2048)
+RESNET50 = (64, 256, 512, 1024, 2048), (4, 4, 8, 16, 16)  # channels and strides of the taps
 
 
 def uniform(*shape, seed=0, dtype=torch.float32):
@@ -178,8 +178,8 @@ def test_losses_and_gradients_are_finite_without_some_pairs(value):
 
 
 def test_parameter_counts_of_resnet50():
-    assert count(EdgeBranch(RESNET50)) == 125_409
-    assert count(DisplacementBranch(RESNET50)) == 1_269_120
+    assert count(EdgeBranch(*RESNET50)) == 125_409
+    assert count(DisplacementBranch(*RESNET50)) == 1_269_120
     assert count(IrnNet("resnet50", displacement=True)) == 24_902_561
 
 

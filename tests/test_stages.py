@@ -230,6 +230,7 @@ def test_scores_say_how_masks_were_made(masked):
     refined, pseudo = found["refined_seed"], found["pseudo_mask"]
     assert (refined["crf"], refined["threshold"], refined["threshold_policy"]) == (True, confident["value"], "fixed")
     assert (pseudo["crf"], pseudo["refine"], pseudo["threshold"]) == (False, "irn", walk["value"])
+    assert refined["crf_unary"] == "labels" and "crf_unary" not in pseudo
     for facts in found.values():
         assert facts["multi_scale"] == masked.recipe["cam"]["scales"] and facts["weights"] == "none"
     by_crf = scores_of(masked, refine="crf", thresholds={"seeds": confident, "pseudo_masks": confident})

@@ -92,6 +92,13 @@ def test_paths_may_hold_environment_variables(tree, monkeypatch):
         voc.locate("${NO_SUCH_VARIABLE_HERE}/voc")
 
 
+def test_relative_folders_are_the_users_not_below_the_tree(tree, tmp_path, monkeypatch):
+    (tree / "SegmentationClassAug").rename(tmp_path / "aug")
+    monkeypatch.chdir(tmp_path)
+    dataset = voc.build({"root": str(tree), "classes": CLASSES, "mask_train": "aug"}, tmp_path / "out")
+    assert dataset.records[0].mask_train == tmp_path / "aug/b.png"
+
+
 def test_no_tree_and_no_path(tmp_path):
     with pytest.raises(UserError, match="no VOC tree"):
         voc.build({"root": str(tmp_path)}, tmp_path)

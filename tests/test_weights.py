@@ -26,7 +26,8 @@ def saved(path, state):
 
 
 def test_registry_agrees_with_torchvision():
-    for name, entry in weights.WEIGHTS.items():
+    for name in ("resnet18", "resnet50", "resnet101"):
+        entry = weights.WEIGHTS[name]
         enum = torchvision.models.get_model_weights(name)
         assert entry["url"] == enum.IMAGENET1K_V1.url
         assert entry["url"].endswith(f"-{entry['sha256_prefix']}.pth")

@@ -13,7 +13,8 @@ from typing import Any
 
 from wsss import methods
 from wsss.errors import UserError
-from wsss.schema import check, read_yaml, without_required
+from wsss.nets.catalog import require_stride
+from wsss.schema import check, read_yaml, with_numbers, without_required
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
@@ -35,8 +36,12 @@ def merge(base: dict, over: dict) -> dict:
 
 
 def _is_choice(key: str, value: dict, old: dict) -> bool:
-    """`resize` is one choice out of {long_side}, {scale} and {}; `from:` replaces a stage, and is replaced by one."""
-    return key == "resize" or "from" in value or "from" in old
+    """`resize` is one choice out of {long_side}, {scale} and {}; `from:` replaces a stage, and is replaced by one.
+
+    Another `unary` replaces seeds: its CRF has other parameters.
+    """
+    other_unary = "unary" in value and value["unary"] != old.get("unary", "labels")
+    return key == "resize" or "from" in value or "from" in old or other_unary
 
 
 class Config:
@@ -46,6 +51,7 @@ class Config:
         """Read schemas and check `main` (the content of config.yaml, command-line overrides included)."""
         self.folder = Path(folder)
         self.schemas = {p.stem: read_yaml(p) for p in sorted((self.folder / "schemas").glob("*.yaml"))}
+        main = with_numbers(main, self.schemas["config"])
         check(main, self.schemas["config"], self.folder / "config.yaml")
         self.main = expand_env(main, self.folder / "config.yaml")
         self._datasets: dict[str, dict] = {}
@@ -172,9 +178,29 @@ class Config:
         for stage in ("classifier", "affinity", "segmentation"):
             if self._own(recipe, stage):
                 self._complete_training(recipe[stage], f"{path}: {stage}")
+        if self._own(recipe, "seeds"):
+            self._complete_seeds(recipe["seeds"], f"{path}: seeds")
+        self._check_strides(recipe, path)
         self._complete_refinement(recipe, path)
         if self._own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
             raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
+
+    def _check_strides(self, recipe: dict, path: str) -> None:
+        """Some trunks exist at one output stride only; a net without the option takes it as it is."""
+        options = self.schemas["net_options"].get(recipe["net"], {}).get("properties", {})
+        if self._own(recipe, "classifier") and "output_stride" in options:
+            stride = recipe.get("net_options", {}).get("output_stride")
+            require_stride(recipe["backbone"], stride, path, "net_options")
+        if self._own(recipe, "segmentation"):
+            network = recipe["segmentation"]
+            require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
+
+    def _complete_seeds(self, settings: dict, where: str) -> None:
+        by_scores, has_prob = settings.get("unary") == "scores", "gt_prob" in settings["crf_params"]
+        if by_scores and has_prob:
+            raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
+        if not by_scores and not has_prob:
+            raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
 
     def _complete_refinement(self, recipe: dict, path: str) -> None:
         if self._own(recipe, "affinity") and recipe["weights"] == "none" and recipe["affinity"]["trunk"] == "imagenet":
@@ -195,6 +221,8 @@ class Config:
             raise UserError(f"{where}: optimiser sgd needs momentum (0 to 1)")
         if settings["schedule"] == "poly" and "power" not in settings:
             raise UserError(f"{where}: schedule poly needs power (0.9 as published)")
+        if settings["schedule"] != "poly" and settings.get("poly_steps"):
+            raise UserError(f"{where}: poly_steps goes with schedule poly; set it to null, or schedule: poly")
         if not settings.get("steps") and not settings.get("epochs"):
             raise UserError(f"{where}: give steps or epochs")
         for kind, (low, high) in settings["augmentation"]["resize"].items():

@@ -1,5 +1,6 @@
 """YAML files and JSON schemas: every mistake in a file is one line that names file, key and what is allowed."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,22 @@ def check(content: Any, schema: dict, path: str | Path) -> None:
     errors = [e for error in jsonschema.Draft202012Validator(schema).iter_errors(content) for e in _leaves(error)]
     if errors:
         raise UserError("\n".join(sorted(f"{path}: {_explain(error)}" for error in errors)))
+
+
+def with_numbers(content: Any, schema: dict) -> Any:
+    """`content` with strings turned to numbers where the schema wants those.
+
+    `snakemake --config 'runtime={shards: 8}'` gives strings only.
+    """
+    if isinstance(content, dict):
+        return {key: with_numbers(value, schema.get("properties", {}).get(key, {})) for key, value in content.items()}
+    if isinstance(content, list):
+        return [with_numbers(value, schema.get("items", {})) for value in content]
+    if isinstance(content, str) and schema.get("type") in ("integer", "number"):
+        with contextlib.suppress(yaml.YAMLError):
+            number = yaml.load(content, Loader=_Loader)
+            return number if isinstance(number, int | float) else content
+    return content
 
 
 def without_required(schema: Any) -> Any:

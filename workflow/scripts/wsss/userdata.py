@@ -6,13 +6,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from wsss.data.table import refuse_pickle
 from wsss.errors import UserError
 from wsss.io.digest import fingerprint
+from wsss.saliency.command import words
 
 VOC_PLACES = ("", "VOC2012", "VOCdevkit/VOC2012")  # where below a user's path the tree may be
 VOC_PARTS = (
     "ImageSets/Segmentation", "Annotations", "JPEGImages", "SegmentationClass", "SegmentationClassAug", "SALImages",
 )  # fmt: skip
+OWN_FILES = {  # params of each kind that name a file or a folder of the user
+    "folder": ("images", "masks", "saliency", "labels"),
+    "voc": ("trainaug", "sbd", "saliency", "labels"),
+    "coco": ("train_list", "val_list", "saliency", "labels"),
+}
 
 
 def folder_stamp(paths: Iterable[str | Path]) -> str:
@@ -35,12 +42,114 @@ def _files_below(folder: str) -> Iterator[str]:
 def own_data(spec: dict[str, Any]) -> list[Path]:
     """Files and folders of the user that a dataset reads; generated and downloaded data are not among them."""
     params = spec["params"]
-    keys = {"folder": ("images", "masks", "saliency", "labels"), "voc": ("trainaug", "sbd")}.get(spec["kind"], ())
-    paths = [Path(params[key]) for key in keys if params.get(key)]
+    paths = [Path(params[key]) for key in OWN_FILES.get(spec["kind"], ()) if params.get(key)]
     if spec["kind"] == "voc" and params.get("path"):
-        trees = [Path(params["path"], place) for place in VOC_PLACES]
-        paths += [tree / part for tree in trees if (tree / VOC_PARTS[0]).is_dir() for part in VOC_PARTS]
+        paths += [tree / part for tree in voc_trees(params["path"]) for part in VOC_PARTS]
+    if spec["kind"] == "coco" and params.get("path"):
+        year = params["year"]
+        paths += [*_annotation_files(params["path"], year).values(), *_image_folders(params["path"], year).values()]
     return paths
+
+
+def check_coco(params: dict[str, Any]) -> None:
+    """Whether all that a COCO dataset's file names is there, before anything runs.
+
+    Raises:
+        UserError: a file or folder is missing, or the labels are no CSV.
+    """
+    for key in OWN_FILES["coco"]:
+        if params.get(key) and not os.path.exists(params[key]):
+            raise UserError(f"{params[key]}: no such file or folder; mend `{key}` in the dataset's params")
+    if params.get("labels"):
+        label_table(params["labels"])
+    if params.get("path"):
+        coco_annotations(params["path"], params["year"])
+        coco_images(params["path"], params["year"])
+
+
+def coco_annotations(path: str | Path, year: int) -> dict[str, Path]:
+    """Split -> instances JSON of a COCO folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = _annotation_files(path, year)
+    missing = [str(file) for file in files.values() if not file.is_file()]
+    if missing:
+        raise UserError(
+            f"{path}: no COCO {year} here ({' and '.join(missing)} missing); give the folder that holds annotations/, "
+            f"train{year}/ and val{year}/ as the dataset's `path`, or null to download"
+        )
+    return files
+
+
+def coco_images(path: str | Path, year: int) -> dict[str, Path]:
+    """Split -> folder of images of a COCO folder (beside annotations/, or in images/).
+
+    Raises:
+        UserError: one is missing.
+    """
+    folders = _image_folders(path, year)
+    missing = [str(folder) for folder in folders.values() if not folder.is_dir()]
+    if missing:
+        raise UserError(f"{path}: no folder {' and '.join(missing)}; unpack train{year}.zip and val{year}.zip there")
+    return folders
+
+
+def _annotation_files(path: str | Path, year: int) -> dict[str, Path]:
+    return {split: Path(path, "annotations", f"instances_{split}{year}.json") for split in ("train", "val")}
+
+
+def _image_folders(path: str | Path, year: int) -> dict[str, Path]:
+    places = {split: [Path(path, where, f"{split}{year}") for where in ("", "images")] for split in ("train", "val")}
+    return {split: next((p for p in found if p.is_dir()), found[0]) for split, found in places.items()}
+
+
+def saliency_maker(spec: dict[str, Any], where: str) -> dict[str, Any] | None:
+    """How the saliency maps of a dataset are made, or None where its own are to be used.
+
+    The file's key `saliency` decides; with `fallback: true` it speaks only for a dataset without maps.
+
+    Args:
+        spec: a checked dataset file.
+        where: its path, for the message.
+
+    Raises:
+        UserError: neither made nor given, as far as can be known before the dataset is built.
+    """
+    given, maker = has_saliency(spec), spec.get("saliency")
+    if maker and not (maker.get("fallback") and given):
+        words(maker.get("command", "{list} {out}"))  # a command that cannot be run ends here
+        return {key: value for key, value in maker.items() if key != "fallback"}
+    if given:
+        return None
+    raise UserError(
+        f"{where}: the dataset has no saliency maps, and a method asked for learns from them (eps does); {_places(spec)}, "
+        "or have them made from the images: `saliency: {make: robust_background}` as a key of its own (docs/saliency.md)"
+    )
+
+
+def has_saliency(spec: dict[str, Any]) -> bool:
+    """Whether a dataset brings maps of its own: the demo's generator makes them, `params.saliency`, VOC's SALImages."""
+    params = spec["params"]
+    if folder := params.get("saliency"):
+        if not os.path.isdir(folder):
+            raise UserError(f"{folder}: no such folder; mend `saliency` in the dataset's params")
+        return True
+    if spec["kind"] == "voc" and params.get("path"):
+        trees = voc_trees(params["path"])
+        return not trees or any((tree / "SALImages").is_dir() for tree in trees)  # no tree: the builder complains
+    return spec["kind"] == "demo"
+
+
+def _places(spec: dict[str, Any]) -> str:
+    tree = " or put SALImages into the VOC tree" if spec["kind"] == "voc" and spec["params"].get("path") else ""
+    return f"give a folder of maps (params: {{saliency: FOLDER}}){tree}"
+
+
+def voc_trees(path: str | Path) -> list[Path]:
+    """The VOC trees at or below a user's path."""
+    return [tree for place in VOC_PLACES if ((tree := Path(path, place)) / VOC_PARTS[0]).is_dir()]
 
 
 def label_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -50,6 +159,8 @@ def label_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
         UserError: not readable.
     """
     try:
+        with open(path, "rb") as handle:
+            refuse_pickle(path, handle.read(8))
         with open(path, encoding="utf-8-sig", newline="") as handle:
             table = csv.DictReader(handle, restval="")
             table.fieldnames = [name.strip() for name in table.fieldnames or ()]

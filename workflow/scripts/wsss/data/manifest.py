@@ -1,28 +1,29 @@
 """The manifest: one CSV row per image, the only description of a dataset that later stages read."""
 
 import csv
+import hashlib
 import io
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wsss.data.table import bad_id, listing, read_rows, split_list
+from wsss.data.table import bad_id, iter_rows, listing, split_list
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_json, write_text
 from wsss.io.digest import sha256_bytes, sha256_file
+from wsss.io.threads import threaded
 
 COLUMNS = ("id", "split", "image", "labels", "mask", "mask_train", "saliency")
 SPLITS = ("trainaug", "train", "val")
-HASH_THREADS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One image as a builder found it: labels are still class names, nothing is checked yet.
 
@@ -43,17 +44,42 @@ class Row:
         return self.image, self.mask, self.mask_train, self.saliency
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One image of a loaded dataset. `labels`: foreground indices from 0, ascending; paths absolute."""
+    """One image of a loaded dataset. `labels`: foreground indices from 0, ascending.
+
+    Text and tuples only, since every worker process of a training holds all records: the paths are made when
+    asked for. `files`: image, mask, mask_train and saliency relative to `root`, "" where there is none.
+    """
 
     id: str
     splits: tuple[str, ...]
-    image: Path
     labels: tuple[int, ...]
-    mask: Path | None
-    mask_train: Path | None
-    saliency: Path | None
+    root: str
+    files: tuple[str, str, str, str]
+
+    @property
+    def image(self) -> Path:
+        """Absolute path of the photo."""
+        return Path(self.root, self.files[0])
+
+    @property
+    def mask(self) -> Path | None:
+        """Ground truth for scores."""
+        return self._path(1)
+
+    @property
+    def mask_train(self) -> Path | None:
+        """Ground truth that only full supervision trains on."""
+        return self._path(2)
+
+    @property
+    def saliency(self) -> Path | None:
+        """The dataset's own saliency map."""
+        return self._path(3)
+
+    def _path(self, which: int) -> Path | None:
+        return Path(self.root, self.files[which]) if self.files[which] else None
 
 
 @dataclass(frozen=True)
@@ -137,13 +163,19 @@ def load_manifest(manifest_csv: str | Path) -> Dataset:
     info = _read_info(path.parent / "dataset.json")
     root = _absolute(path.parent / info["root"])
     index = {name: k for k, name in enumerate(info["classes"])}
-    rows = read_rows(path, COLUMNS)
-    problems = _faults(rows, index)
+    first_line: dict[str, int] = {}
+    records: list[Record] = []
+    problems: list[str] = []
+    for line, cells in iter_rows(path, COLUMNS):
+        found = _faults(cells, index, first_line)
+        problems += [f"line {line} (id {cells['id']!r}): {fault}" for fault in found]
+        first_line.setdefault(cells["id"], line)
+        if not found:
+            records.append(_record(cells, str(root), index))
     if problems:
         raise UserError(listing(f"{path}: damaged; run the dataset stage again", problems))
-    records = tuple(_record(cells, root, index) for _, cells in rows)
     return Dataset(
-        info["name"], root, tuple(info["classes"]), records, info["allow_unlabelled"], info["digest"]
+        info["name"], root, tuple(info["classes"]), tuple(records), info["allow_unlabelled"], info["digest"]
     )
 
 
@@ -151,9 +183,11 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(path))  # unlike Path.resolve: symbolic links stay as the user wrote them
 
 
-def _relative(path: Path, base: Path) -> str:
-    absolute = _absolute(path)
-    return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
+def _relative(path: str | Path, base: Path) -> str:
+    absolute, inside = os.path.abspath(path), os.path.join(base, "")
+    if absolute == str(base):
+        return "."
+    return absolute.removeprefix(inside).replace(os.sep, "/")
 
 
 def _table(rows: Sequence[Row], root: Path, classes: list[str]) -> str:
@@ -163,18 +197,19 @@ def _table(rows: Sequence[Row], root: Path, classes: list[str]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
+    rank = {name: k for k, name in enumerate(classes)}
     for row in rows:
-        image, *others = (_relative(root / path, root) if path else "" for path in row.files)
-        labels = ";".join(sorted(set(row.labels), key=classes.index))
+        image, *others = (_relative(os.path.join(root, path), root) if path else "" for path in row.files)
+        labels = ";".join(sorted(set(row.labels), key=rank.__getitem__))
         writer.writerow([row.id, ";".join(row.splits), image, labels, *others])
     return out.getvalue()
 
 
 def _content_digest(table: str, rows: Sequence[Row], root: Path) -> str:
-    paths = [root / path for row in rows for path in row.files if path]
-    with ThreadPoolExecutor(HASH_THREADS) as pool:
-        parts = list(pool.map(sha256_file, paths))
-    return sha256_bytes("\n".join([sha256_bytes(table.encode()), *parts]).encode())
+    digest = hashlib.sha256(sha256_bytes(table.encode()).encode())
+    for part in threaded(sha256_file, (root / path for row in rows for path in row.files if path)):
+        digest.update(f"\n{part}".encode())
+    return digest.hexdigest()
 
 
 def _read_info(path: Path) -> dict[str, Any]:
@@ -185,21 +220,11 @@ def _read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _faults(rows: Sequence[tuple[int, dict[str, str]]], index: dict[str, int]) -> list[str]:
-    faults: list[str] = []
-    first_line: dict[str, int] = {}
-    for line, cells in rows:
-        where = f"line {line} (id {cells['id']!r})"
-        if cells["id"] in first_line:
-            faults.append(f"{where}: the id is already used in line {first_line[cells['id']]}")
-        first_line.setdefault(cells["id"], line)
-        faults += [f"{where}: {fault}" for fault in _row_faults(cells, index)]
-    return faults
-
-
-def _row_faults(cells: dict[str, str], index: dict[str, int]) -> list[str]:
-    reason = bad_id(cells["id"])
+def _faults(cells: dict[str, str], index: dict[str, int], first_line: dict[str, int]) -> list[str]:
+    """What is wrong with a row; `first_line`: the lines of the ids before it."""
+    image_id, reason = cells["id"], bad_id(cells["id"])
     return [
+        *([f"the id is already used in line {first_line[image_id]}"] if image_id in first_line else []),
         *([f"the id {reason}"] if reason else []),
         *([] if cells["image"] else ["no image"]),
         *(f"unknown split {name!r}" for name in split_list(cells["split"]) if name not in SPLITS),
@@ -207,15 +232,7 @@ def _row_faults(cells: dict[str, str], index: dict[str, int]) -> list[str]:
     ]
 
 
-def _record(cells: dict[str, str], root: Path, index: dict[str, int]) -> Record:
-    mask, mask_train, saliency = (root / cells[column] if cells[column] else None for column in COLUMNS[4:])
+def _record(cells: dict[str, str], root: str, index: dict[str, int]) -> Record:
+    splits = tuple(map(sys.intern, split_list(cells["split"])))
     labels = tuple(sorted({index[name] for name in split_list(cells["labels"])}))
-    return Record(
-        cells["id"],
-        split_list(cells["split"]),
-        root / cells["image"],
-        labels,
-        mask,
-        mask_train,
-        saliency,
-    )
+    return Record(cells["id"], splits, labels, root, tuple(cells[column] for column in COLUMNS[2:3] + COLUMNS[4:]))

@@ -4,44 +4,65 @@ import csv
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wsss.errors import UserError
 
 MAX_ID_BYTES = 200  # file systems end at 255, and temporary names and suffixes need room
-_EXTRA = "\0extra"
 
 
 def read_rows(path: str | Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """All rows of a CSV at once; see `iter_rows`."""
+    return list(iter_rows(path, required))
+
+
+def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Read a CSV as (line number, cells); cells are strings as they stand ("0012", "NA"). BOM, CRLF welcome.
 
     Raises:
-        UserError: missing file, not UTF-8, a required column missing, a row with too many or too few cells.
+        UserError: missing file, not UTF-8, a required column missing; at the end, if any row had too many or too
+            few cells.
     """
-    reader = csv.DictReader(io.StringIO(_read_utf8(Path(path)), newline=""), restkey=_EXTRA)
+    reader = csv.reader(_utf8_text(Path(path)))
+    ragged: list[str] = []
     try:
-        header = list(reader.fieldnames or [])
-        rows = [(reader.line_num, cells) for cells in reader]
+        header = next(reader, [])
+        missing = [name for name in required if name not in header]
+        if missing:
+            raise UserError(f"{path}: column {', '.join(missing)} missing (found: {', '.join(header) or 'none'})")
+        for cells in filter(None, reader):
+            if len(cells) == len(header):
+                yield reader.line_num, dict(zip(header, cells, strict=True))
+            else:
+                ragged.append(str(reader.line_num))
     except csv.Error as error:
         raise UserError(
             f"{path}: line {reader.line_num}: not a CSV ({error}); save it again as CSV"
         ) from error
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise UserError(f"{path}: column {', '.join(missing)} missing (found: {', '.join(header) or 'none'})")
-    ragged = [str(line) for line, cells in rows if _EXTRA in cells or None in cells.values()]
     if ragged:
         raise UserError(
             f"{path}: line {', '.join(ragged[:50])}: not as many cells as the header has ({len(header)}); "
             f"put cells that hold a comma in double quotes"
         )
-    return rows
 
 
-def _read_utf8(path: Path) -> str:
+def refuse_pickle(path: str | Path, head: bytes) -> None:
+    """UserError naming the import command where a CSV is expected and a NumPy array or pickle lies there."""
+    if head.startswith((b"\x93NUMPY", b"\x80")):
+        raise UserError(
+            f"{path}: is a NumPy or pickle file, not a CSV; a cls_labels.npy becomes one with: "
+            f"python workflow/scripts/import_labels.py {path} labels.csv --classes voc (or coco)"
+        )
+
+
+def _utf8_text(path: Path) -> io.TextIOWrapper:
+    """The file, read and found to be UTF-8, as text that is decoded line by line."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        refuse_pickle(path, content[:8])
+        content.decode("utf-8-sig")
+        return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
@@ -50,7 +71,7 @@ def _read_utf8(path: Path) -> str:
 
 def split_list(cell: str) -> tuple[str, ...]:
     """The items of a `;` list, stripped, empty ones dropped."""
-    return tuple(item.strip() for item in cell.split(";") if item.strip())
+    return tuple(filter(None, map(str.strip, cell.split(";"))))
 
 
 RESERVED = (".unsure", ".nocrf")  # suffixes of second masks: a.unsure.png belongs to id a
@@ -66,7 +87,7 @@ def bad_id(image_id: str) -> str | None:
         return "begins with a dot"
     if image_id.endswith(RESERVED):
         return f"ends in {' or '.join(RESERVED)}, which name other files of an id"
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in image_id):
+    if not image_id.isprintable() and any(unicodedata.category(char) in ("Cc", "Cs") for char in image_id):
         return "contains a NUL or another control character"
     if len(image_id.encode("utf-8")) > MAX_ID_BYTES:
         return f"is longer than {MAX_ID_BYTES} bytes"

@@ -13,15 +13,17 @@ from wsss.data.transforms import draw_geometry, normalise, resize_image
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
+from wsss.io.saliency import read_saliency
 
-LabelPath = Callable[[Record], Path]
+MapPath = Callable[[Record], Path]  # of the label, or the saliency map, that belongs to an image
 
 
 class TrainingSet(TorchDataset):
     """Augmented training samples; `self[(index, seed)]` is a pure function of record and seed.
 
-    Gives dict(image (3, S, S) float32, y (C,) float32, id) and, where asked for, label (S, S) uint8
-    (255 = ignore), saliency (1, S, S) float32 in [0, 1], valid (1, S, S) float32.
+    Gives dict(image (3, S, S) float32, y (C,) float32, id); with `label_path` label (S, S) uint8
+    (255 = ignore); with `saliency_path` saliency (1, S, S) float32 in [0, 1], 0 in padding; with "valid"
+    among `needs` valid (1, S, S) float32.
     """
 
     def __init__(
@@ -29,11 +31,12 @@ class TrainingSet(TorchDataset):
         dataset: Dataset,
         records: tuple[Record, ...],
         augmentation: dict[str, Any],
-        label_path: LabelPath | None = None,
+        label_path: MapPath | None = None,
         needs: frozenset[str] = frozenset(),
+        saliency_path: MapPath | None = None,
     ) -> None:
         self.dataset, self.records, self.augmentation = dataset, records, augmentation
-        self.label_path, self.needs = label_path, needs
+        self.label_path, self.needs, self.saliency_path = label_path, needs, saliency_path
 
     def __len__(self) -> int:
         return len(self.records)
@@ -51,8 +54,9 @@ class TrainingSet(TorchDataset):
         if self.label_path is not None:
             label = _same_size(read_mask(self.label_path(record)), image, self.label_path(record))
             sample["label"] = torch.from_numpy(geometry.label(label))
-        if "saliency" in self.needs:
-            saliency = _same_size(read_mask(record.saliency), image, record.saliency)
+        if self.saliency_path is not None:
+            path = self.saliency_path(record)
+            saliency = _same_size(read_saliency(path), image, path)
             sample["saliency"] = torch.from_numpy(geometry.soft_map(saliency))
         if "valid" in self.needs:
             sample["valid"] = torch.from_numpy(geometry.valid())
@@ -89,7 +93,7 @@ def scaled(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
-def _same_size(values: np.ndarray, image: np.ndarray, path: Path | None) -> np.ndarray:
+def _same_size(values: np.ndarray, image: np.ndarray, path: Path) -> np.ndarray:
     if values.shape != image.shape[:2]:
         raise UserError(
             f"{path}: size {values.shape} differs from its image's {image.shape[:2]} (height, width); make it again"

@@ -1,19 +1,17 @@
 """Every problem of a whole dataset at once, before anything is trained on it."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from wsss.data.manifest import SPLITS, Row
 from wsss.data.table import bad_classes, bad_id, listing
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
-
-THREADS = 8  # image decoding releases the GIL
+from wsss.io.saliency import read_saliency
+from wsss.io.threads import threaded
 
 
 def validate(
@@ -104,9 +102,8 @@ def file_problems(rows: Sequence[Row], num_classes: int, root: Path = Path()) ->
     A mask or saliency map must have the image's size after EXIF orientation; masks are single-channel with
     0..num_classes and 255, saliency maps 8-bit gray ("L").
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda row: _row_file_problems(row, num_classes, root), rows)
-        return [problem for problems in found for problem in problems]
+    found = threaded(lambda row: _row_file_problems(row, num_classes, root), rows)
+    return [problem for problems in found for problem in problems]
 
 
 def _row_file_problems(row: Row, num_classes: int, root: Path) -> list[str]:
@@ -147,20 +144,3 @@ def _value_problems(path: Path, mask: np.ndarray, num_classes: int) -> list[str]
         return []
     shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
     return [f"{path}: values {shown} are neither 0..{num_classes} nor 255; 0 is background, k the k-th class"]
-
-
-def read_saliency(path: str | Path) -> np.ndarray:
-    """Read a saliency map as (H, W) uint8, 255 = salient.
-
-    Raises:
-        UserError: missing, unreadable, or not 8-bit gray.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode != "L":
-                raise UserError(f"{path}: saliency map has mode {image.mode}; save it as 8-bit gray (L)")
-            return np.array(image)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing saliency map; make it again or leave the column empty") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable saliency map ({error}); make it again") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from wsss.data import sbd as sbd_data
 from wsss.data.archive import extract
+from wsss.data.label_csv import read_labels
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.table import listing
 from wsss.data.validate import validate
@@ -69,14 +70,14 @@ def _expand(path: str | Path) -> Path:
         raise UserError(
             f"{path}: an environment variable in this path is not set; export it or write the path out"
         )
-    return Path(text)
+    return Path(os.path.abspath(text))  # a relative path is the user's, not one below the tree
 
 
 def build(params: Mapping[str, Any], out_dir: Path) -> Dataset:
     """Read, validate and write the manifest of a VOC tree into ``out_dir``.
 
     ``params``: ``root`` or ``path`` (VOC2012, VOCdevkit or its parent); optional ``name``, ``classes``,
-    ``trainaug`` (list file), ``sbd``, ``mask_train`` and ``saliency`` (folders), ``expected_counts``
+    ``trainaug`` (list file), ``labels`` (CSV), ``sbd``, ``mask_train`` and ``saliency`` (folders), ``expected_counts``
     (split -> images).
 
     Raises:
@@ -89,13 +90,19 @@ def build(params: Mapping[str, Any], out_dir: Path) -> Dataset:
         )
     root, classes = locate(source), tuple(params.get("classes") or VOC_CLASSES)
     given = {
-        key: _expand(params[key]) for key in ("trainaug", "sbd", "mask_train", "saliency") if params.get(key)
+        key: _expand(params[key])
+        for key in ("trainaug", "sbd", "labels", "mask_train", "saliency")
+        if params.get(key)
     }
+    if "saliency" in given and not given["saliency"].is_dir():
+        raise UserError(f"{given['saliency']}: no such folder; mend `saliency` in the dataset's params")
     counts = params.get("expected_counts") or {}
     rows = read_voc_tree(root, classes, given.pop("trainaug", None), expected_counts=counts, **given)
     name = params.get("name") or "voc12"
     validate(rows, classes, root=root, allow_unlabelled=False, name=name)
-    facts = {"builder": "voc", "expected_counts": dict(counts)}
+    facts: dict[str, Any] = {"builder": "voc", "expected_counts": dict(counts)}
+    if "labels" in given:
+        facts["provenance"] = {"image_labels": given["labels"].name}
     return write_manifest(out_dir, name=name, root=root, classes=classes, rows=rows, builder=facts)
 
 
@@ -105,6 +112,7 @@ def read_voc_tree(
     trainaug_list: Path | None = None,
     *,
     sbd: Path | None = None,
+    labels: Path | None = None,
     mask_train: Path | None = None,
     saliency: Path | None = None,
     expected_counts: Mapping[str, int | None] | None = None,
@@ -112,8 +120,8 @@ def read_voc_tree(
     """Rows of a VOC tree, trainaug first, then val, each in list order.
 
     Image labels are the union of the object names in Annotations/ID.xml, objects marked difficult included
-    (as in the field's cls_labels.npy). ``mask`` comes from SegmentationClass, ``mask_train`` from
-    SegmentationClassAug (or the folder given), ``saliency`` from SALImages (or the folder given).
+    (as in the field's cls_labels.npy), or what the CSV ``labels`` says. ``mask`` comes from SegmentationClass,
+    ``mask_train`` from SegmentationClassAug (or the folder given), ``saliency`` from SALImages (or the folder given).
 
     Raises:
         UserError: lists missing or mixed up, counts other than expected, and every bad annotation at once.
@@ -125,12 +133,13 @@ def read_voc_tree(
     )
     _check_splits(root, train, trainaug, val)
     check_counts(root, {"train": len(train), "trainaug": len(trainaug), "val": len(val)}, expected)
-    labels = _read_labels(root, [*trainaug, *val], classes)
+    ids = [*trainaug, *val]
+    labels_of = _table_labels(labels, ids, classes) if labels else _read_labels(root, ids, classes)
     files = _Files(root, mask_train, saliency)
     in_train = set(train)
     splits = {i: ("train", "trainaug") if i in in_train else ("trainaug",) for i in trainaug}
     splits |= dict.fromkeys(val, ("val",))
-    return [files.row(i, split, labels[i]) for i, split in splits.items()]
+    return [files.row(i, split, labels_of[i]) for i, split in splits.items()]
 
 
 def _trainaug(
@@ -189,6 +198,14 @@ def _read_labels(root: Path, ids: Sequence[str], classes: Sequence[str]) -> dict
     if problems:
         raise UserError(listing(f"{root}: bad annotations, mend them all", problems))
     return labels
+
+
+def _table_labels(path: Path, ids: Sequence[str], classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found = read_labels(path, {name: name for name in classes})
+    missing = [image_id for image_id in ids if image_id not in found]
+    if missing:
+        raise UserError(listing(f"{path}: images of the lists that have no line here; add them", missing))
+    return found
 
 
 class _Files:

@@ -1,5 +1,7 @@
 """`index.json`: the declared output of a per-image stage, written last; vouches for every file beside it."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,33 @@ def write_index(folder: str | Path, digests: dict[str, Any], suffixes: list[str]
     write_json(Path(folder) / "index.json", content)
 
 
+def write_shard(path: str | Path, digests: dict[str, Any], suffixes: list[str], **facts: Any) -> None:
+    """Write what one job of a split stage made, for `merge_shards`; arguments as for `write_index`."""
+    write_json(path, {**facts, "suffixes": suffixes, "digests": digests})
+
+
+def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
+    """Write `folder/index.json`, byte by byte the one of a stage that was not split; returns the number of ids.
+
+    Raises:
+        UserError: the jobs do not belong together.
+    """
+    digests: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    for path in paths:
+        part = read_json(path)
+        digests |= part.pop("digests")
+        facts = facts or part
+        if part != facts:
+            differing = ", ".join(sorted(key for key in facts | part if facts.get(key) != part.get(key)))
+            raise UserError(
+                f"{path}: differs from {paths[0].name} in {differing}: they were made by other settings, code, inputs or "
+                f"kinds of device; delete {path.parent} and run the same command again (finished work is kept where it fits)"
+            )
+    write_index(folder, digests, **facts)
+    return len(digests)
+
+
 def read_index(path: str | Path, ids: list[str], remake: str) -> dict[str, Any]:
     """Read an index and check that it and the folder beside it hold all of `ids`.
 
@@ -38,9 +67,9 @@ def read_index(path: str | Path, ids: list[str], remake: str) -> dict[str, Any]:
     index = read_json(path)
     if not isinstance(index, dict) or not all(isinstance(index.get(key), list) for key in ("ids", "suffixes")):
         raise UserError(f"{path}: not an index of this workflow; delete it and run: {remake}")
-    absent = sorted(set(ids) - set(index["ids"]))
-    present = {entry.name for entry in path.parent.iterdir()}
-    absent += [i for i in ids if any(i + suffix not in present for suffix in index["suffixes"]) and i not in absent]
+    known, present = set(index["ids"]), set(os.listdir(path.parent))
+    absent = sorted(set(ids) - known)
+    absent += [i for i in ids if i in known and any(i + suffix not in present for suffix in index["suffixes"])]
     if absent:
         names = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
         raise UserError(f"{path.parent}: {len(absent)} of {len(ids)} ids have no file here ({names}); run: {remake}")

@@ -1,11 +1,14 @@
 """`journal.jsonl`: what a killed per-image stage has finished; not declared to Snakemake, so it survives."""
 
 import json
-import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from wsss.io.atomic import explain_os_errors, write_text
 from wsss.io.digest import sha256_file
+from wsss.io.shards import FOLDER
+from wsss.io.threads import threaded
 
 NAME = "journal.jsonl"
 
@@ -15,50 +18,61 @@ class Journal:
 
     The first line is the fingerprint, each further line an id and its files' sha256. Opening verifies
     every entry against the files; entries of another fingerprint, or whose files changed, are dropped
-    and redone.
+    and redone. What the journals of another split of the stage hold counts too: equal fingerprints mean
+    equal files, whichever job wrote them.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: str, suffixes: list[str]) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        fingerprint: str,
+        suffixes: list[str],
+        ids: Collection[str] | None = None,
+        path: str | Path | None = None,
+    ) -> None:
+        """`ids`: those to look for, None for all; `path`: of a shard's journal."""
         self.folder = Path(folder)
         self.suffixes = suffixes
-        self.path = self.folder / NAME
-        self.done: dict[str, list[str]] = self._recover(fingerprint)
+        self.path = Path(path or self.folder / NAME)
+        self.done: dict[str, list[str]] = self._recover(fingerprint, ids)
         lines = [json.dumps({"fingerprint": fingerprint})]
         lines += [json.dumps({"id": i, "sha256": d}, ensure_ascii=False) for i, d in self.done.items()]
         write_text(self.path, "\n".join(lines) + "\n")
 
     def add(self, item_id: str) -> None:
-        """Record that all files of `item_id` stand under their final names."""
+        """Record that all files of `item_id` stand under their final names.
+
+        Not synced to disk: a line that a power failure takes costs the work of one image, never a result.
+        """
         self.done[item_id] = self._digests(item_id)
         line = json.dumps({"id": item_id, "sha256": self.done[item_id]}, ensure_ascii=False) + "\n"
         with explain_os_errors(self.path), open(self.path, "ab") as handle:
             handle.write(line.encode("utf-8"))
-            handle.flush()
-            os.fsync(handle.fileno())
 
     def _digests(self, item_id: str) -> list[str]:
         return [sha256_file(self.folder / f"{item_id}{suffix}") for suffix in self.suffixes]
 
-    def _recover(self, fingerprint: str) -> dict[str, list[str]]:
-        entries = _read_lines(self.path)
-        if not entries or entries[0].get("fingerprint") != fingerprint:
-            return {}
-        return {e["id"]: e["sha256"] for e in entries[1:] if "id" in e and self._holds(e)}
+    def _recover(self, fingerprint: str, ids: Collection[str] | None) -> dict[str, list[str]]:
+        vouched: dict[str, list[list[str]]] = defaultdict(list)
+        for path in dict.fromkeys([self.path, self.folder / NAME, *sorted(self.folder.glob(f"{FOLDER}/*{NAME}"))]):
+            for entry in _entries(path, fingerprint):
+                if ids is None or entry["id"] in ids:
+                    vouched[entry["id"]].append(entry["sha256"])
+        found = threaded(self._digests_if_there, vouched)
+        return {i: digests for i, digests in zip(vouched, found, strict=True) if digests in vouched[i]}
 
-    def _holds(self, entry: dict) -> bool:
+    def _digests_if_there(self, item_id: str) -> list[str] | None:
         try:
-            return self._digests(entry["id"]) == entry["sha256"]
+            return self._digests(item_id)
         except OSError:
-            return False
+            return None
 
 
-def _read_lines(path: Path) -> list[dict]:
-    """The journal's entries up to the first broken line (a kill may cut the last one)."""
-    entries: list[dict] = []
-    if path.exists():
-        for line in path.read_bytes().decode("utf-8", "replace").splitlines():
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return entries
+def _entries(path: Path, fingerprint: str) -> Iterator[dict]:
+    """The entries of a journal of this fingerprint, up to the first broken line (a kill may cut the last one)."""
+    try:
+        with open(path, "rb") as handle:
+            if json.loads(handle.readline()).get("fingerprint") == fingerprint:
+                yield from (entry for entry in map(json.loads, handle) if {"id", "sha256"} <= entry.keys())
+    except (FileNotFoundError, ValueError, AttributeError):
+        return

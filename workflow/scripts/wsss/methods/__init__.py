@@ -8,6 +8,8 @@ from wsss.errors import UserError
 METHODS = {
     "cam": "wsss.methods.cam:CAM",
     "amn": "wsss.methods.amn:AMN",
+    "eps": "wsss.methods.eps:EPS",
+    "eps_base": "wsss.methods.eps:EPSBase",
 }
 
 

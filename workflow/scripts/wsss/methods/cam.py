@@ -21,7 +21,7 @@ from wsss.nets.backbones import STRIDES, build_backbone, freeze
 class CAM(Method):
     """ResNet, global average pooling, 1x1 classifier without bias.
 
-    Options: detach "layer2" (no gradient reaches layer2 or anything before it) | "none"; freeze_stem;
+    Options: detach "layer2" (no gradient reaches layer2, in resnet38d b3, or anything before it) | "none"; freeze_stem;
     bn "frozen" | "train"; output_stride 8 | 16 | 32; head_lr_scale (learning rate of the classifier over
     that of the backbone). Nets trained from scratch want detach none, freeze_stem false, bn train.
     """
@@ -42,7 +42,7 @@ class CAM(Method):
         # Freezing all that lies before the cut equals cutting the gradient there: SGD skips parameters
         # without gradient, weight decay included.
         if self.options["detach"] == "layer2":
-            freeze([*self.backbone.stem(), self.backbone.layer1, self.backbone.layer2])
+            freeze(self.backbone.early())
         elif self.options["freeze_stem"]:
             freeze(self.backbone.stem())
 

@@ -1,28 +1,20 @@
-"""ResNet trunks with configurable strides and dilations, in torchvision's key layout."""
+"""Trunks by name: ResNets with configurable strides and dilations in torchvision's key layout, and ResNet38d."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import accumulate
+from operator import mul
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from wsss.errors import UserError
+from wsss.nets.norm import BatchNorm, freeze_statistics
+from wsss.nets.resnet38d import ResNet38d
 
 # Strides of layer2, layer3, layer4 for each output stride.
 STRIDES = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d that uses its running statistics even in training while `frozen` is set."""
-
-    frozen = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.frozen:
-            return super().forward(x)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class ResNet(nn.Module):
@@ -44,7 +36,8 @@ class ResNet(nn.Module):
         for i, (stride, dilation) in enumerate(settings):
             stage = _stage(block, blocks[i], self.out_channels[i], width * 2**i, stride, dilation)
             self.add_module(f"layer{i + 1}", stage)
-        self.output_stride = 4 * strides[0] * strides[1] * strides[2]
+        self.tap_strides = (4, *accumulate(strides, mul, initial=4))
+        self.output_stride = self.tap_strides[-1]
         self._init_weights()
         if bn == "frozen":
             freeze_statistics(self)
@@ -59,6 +52,10 @@ class ResNet(nn.Module):
     def stem(self) -> list[nn.Module]:
         """The first convolution and its BatchNorm: what the published recipes keep frozen."""
         return [self.conv1, self.bn1]
+
+    def early(self) -> list[nn.Module]:
+        """All before the cut at which IRN's classifier stops the gradient."""
+        return [*self.stem(), self.layer1, self.layer2]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         taps = [self.maxpool(self.relu(self.bn1(self.conv1(image))))]
@@ -93,28 +90,27 @@ BACKBONES = {
     "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
     "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
     "resnet_small": partial(ResNet, BasicBlock, (2, 2, 2, 2), width=32),
+    "resnet38d": ResNet38d,
 }
 
 
-def build_backbone(name: str, strides=STRIDES[16], dilations=(1, 1, 1), bn: str = "frozen") -> ResNet:
+def build_backbone(name: str, strides=None, dilations=(1, 1, 1), bn: str = "frozen") -> ResNet | ResNet38d:
     """Build a trunk with random weights.
 
-    `strides` and `dilations` are those of layer2, layer3, layer4; the default has output stride 16
-    and no dilation (IRN). bn="frozen": running statistics are used in training too, scale and
-    offset stay trainable; bn="train": ordinary BatchNorm, for nets trained from scratch.
+    `strides` and `dilations` are those of layer2, layer3, layer4; the default is a trunk's own: output
+    stride 16 (IRN) and no dilation, for resnet38d 8 and its own dilations, which `dilations` leaves alone.
+    bn="frozen": running statistics are used in training too, scale and offset stay trainable (in
+    resnet38d, as published, they do not); bn="train": ordinary BatchNorm, for nets trained from scratch.
     `resnet_small` is a ResNet-18 of half the width, without pretrained weights.
-    Raises UserError for an unknown name.
+
+    Every trunk has `out_channels` and `tap_strides` (of its five taps), `output_stride`, `stem()` (what
+    published recipes freeze), `early()` (stem and all before CAM's gradient cut), and keys of its own.
+    Raises UserError for an unknown name, or an output stride the trunk does not have.
     """
     if name not in BACKBONES:
         raise UserError(f"backbone: {name!r} is not known; choose one of {', '.join(BACKBONES)}")
-    return BACKBONES[name](strides=tuple(strides), dilations=tuple(dilations), bn=bn)
-
-
-def freeze_statistics(module: nn.Module) -> None:
-    """Fix the running statistics of every BatchNorm inside `module`."""
-    for child in module.modules():
-        if isinstance(child, BatchNorm):
-            child.frozen = True
+    layout = {} if strides is None else {"strides": tuple(strides)}
+    return BACKBONES[name](**layout, dilations=tuple(dilations), bn=bn)
 
 
 def freeze(modules: Iterable[nn.Module]) -> None:

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.errors import UserError
-from wsss.nets.backbones import BatchNorm, build_backbone, load_pretrained
+from wsss.nets.backbones import build_backbone, load_pretrained
 from wsss.nets.heads import ASPP, ASPP_DILATIONS, IGNORE, balanced_mean, resize_label, valid_mean
+from wsss.nets.norm import BatchNorm
 
 # (strides, dilations) of layer2..layer4.
 LAYOUTS = {8: ((2, 1, 1), (1, 2, 4)), 16: ((2, 2, 1), (1, 1, 2))}

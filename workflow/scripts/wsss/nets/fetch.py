@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
+from wsss.errors import UserError
 from wsss.io.download import download
-from wsss.nets.weights import convert, entry
+from wsss.nets.catalog import entry, require_source
+from wsss.nets.mxnet_params import is_params, read_params, rename
+from wsss.nets.weights import convert, expected_shapes, read_state
 
 
 def fetch(
@@ -17,19 +22,32 @@ def fetch(
 ) -> Path:
     """Write the ImageNet weights of ``name`` to the safetensors file ``target``; return it.
 
-    ``local`` (a torchvision state dict, .pth or .safetensors, float16 welcome) goes before the download;
-    ``urls`` and ``sha256_prefix`` replace the registry's; ``options`` go to ``download``. Same input, same
-    bytes.
+    ``local`` (a state dict in the trunk's names, .pth or .safetensors, float16 welcome; for resnet38d MXNet's
+    .params too) goes before the download; ``urls`` and ``sha256_prefix`` replace the registry's; ``options``
+    go to ``download``. Same input, same bytes.
 
     Raises:
         UserError: unknown name, no source, wrong checksum, damaged file, or weights of another architecture.
     """
     known, target = entry(name), Path(target)
     if local is not None:
-        return convert(Path(local), target, name, source=Path(local).name)
+        local = Path(local)
+        return convert(_read_local(local, name), local, target, name, source=local.name)
+    require_source(name, local)
     urls = [known["url"]] if urls is None else list(urls)
     raw = target.with_name(Path(known["url"]).name)
     download(urls, raw, sha256_prefix=sha256_prefix or known["sha256_prefix"], **options)
-    convert(raw, target, name, source=urls[0])
+    convert(read_state(raw), raw, target, name, source=urls[0])
     raw.unlink()
     return target
+
+
+def _read_local(local: Path, name: str) -> dict[str, Tensor]:
+    if not local.is_file() or not (local.suffix == ".params" or is_params(local)):
+        return read_state(local)
+    if name != "resnet38d":
+        raise UserError(
+            f"{local}: MXNet files are read for resnet38d only; give torchvision's file of {name}"
+        )
+    keys = [key for key in expected_shapes(name) if not key.endswith("num_batches_tracked")]
+    return rename(read_params(local), keys, local)

@@ -8,29 +8,14 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-import torchvision
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wsss.errors import UserError
-from wsss.io.atomic import write_bytes
+from wsss.io.atomic import atomic_path
 from wsss.io.digest import sha256_file
-
-# torchvision's IMAGENET1K_V1 weights; the file names carry the first 8 hex digits of the sha256.
-WEIGHTS = {
-    "resnet18": {
-        "url": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
-        "sha256_prefix": "f37072fd",
-    },
-    "resnet50": {
-        "url": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        "sha256_prefix": "0676ba61",
-    },
-    "resnet101": {
-        "url": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
-        "sha256_prefix": "63fe2227",
-    },
-}
+from wsss.nets.catalog import WEIGHTS, entry
+from wsss.nets.resnet38d import ResNet38d
 
 
 def load(path: Path, name: str) -> dict[str, Tensor]:
@@ -44,7 +29,7 @@ def load(path: Path, name: str) -> dict[str, Tensor]:
         raise UserError(
             f"{path}: holds weights of {architecture}, not {name}; fetch {name}, or change the backbone"
         )
-    state = _read(path)
+    state = read_state(path)
     _check(state, name, path)
     return state
 
@@ -66,30 +51,13 @@ def origin(path: Path) -> tuple[str, str]:
     facts = read_metadata(path)
     source, sha256 = Path(facts["source"]).name, facts["sha256"]
     known = WEIGHTS[facts["architecture"]]
-    if sha256.startswith(known["sha256_prefix"]):
+    if "url" in known and sha256.startswith(known["sha256_prefix"]):
         return f"torchvision {Path(known['url']).name}", sha256
     return f"local file {source}, sha256 {sha256}", sha256
 
 
-def entry(name: str) -> dict[str, str]:
-    """`url` and `sha256_prefix` of a backbone's weights. UserError for a name without any."""
-    if name not in WEIGHTS:
-        raise UserError(
-            f"weights: there are none for {name!r}; choose {', '.join(WEIGHTS)}, or set `weights: none`"
-        )
-    return WEIGHTS[name]
-
-
-def convert(raw: Path, target: Path, name: str, source: str) -> Path:
-    """Check a state dict against the architecture and write it to `target` as float32 safetensors."""
-    state = {key: value.float() if value.is_floating_point() else value for key, value in _read(raw).items()}
-    _check(state, name, raw)
-    facts = {"source": source, "sha256": sha256_file(raw), "architecture": name}
-    write_bytes(target, _serialise(state, facts))
-    return target
-
-
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .safetensors or .pth file. UserError: missing, damaged, or something else."""
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -98,9 +66,18 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, error) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(
-            f"{path}: not a plain state dict (name -> tensor); save model.state_dict() in torchvision's names"
+            f"{path}: not a plain state dict (name -> tensor); save model.state_dict() in the trunk's names"
         )
     return dict(state)
+
+
+def convert(state: Mapping[str, Tensor], raw: Path, target: Path, name: str, source: str) -> Path:
+    """Check the state dict of file `raw` against the architecture and write it to `target`, float32 safetensors."""
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    _check(state, name, raw)
+    facts = {"source": source, "sha256": sha256_file(raw), "architecture": name}
+    _write(target, state, facts)
+    return target
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -113,11 +90,17 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def expected_shapes(name: str) -> dict[str, torch.Size]:
-    """Key -> shape of torchvision's model, without allocating it."""
+    """Key -> shape of torchvision's model, or of our ResNet38d, without allocating it."""
     entry(name)
     with torch.device("meta"):
-        model = getattr(torchvision.models, name)(weights=None)
+        model = ResNet38d() if name == "resnet38d" else _torchvision_model(name)
     return {key: value.shape for key, value in model.state_dict().items()}
+
+
+def _torchvision_model(name: str) -> torch.nn.Module:
+    import torchvision  # slow to import, and ResNet38d needs none of it
+
+    return getattr(torchvision.models, name)(weights=None)
 
 
 def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
@@ -137,26 +120,38 @@ def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
             for key, value in state.items()
             if key in expected and value.shape != expected[key]
         ],
+        "of integers": [key for key in state if key in needed and not state[key].is_floating_point()],
         "not finite": [key for key, value in state.items() if not torch.isfinite(value).all()],
     }
     faults = [f"{len(keys)} tensors {what}: {_some(keys)}" for what, keys in groups.items() if keys]
     if faults:
-        raise UserError(
-            f"{path}: not ImageNet weights of {name} in torchvision's layout: {'; '.join(faults)}"
-        )
+        layout = "this project's" if name == "resnet38d" else "torchvision's"
+        raise UserError(f"{path}: not ImageNet weights of {name} in {layout} layout: {'; '.join(faults)}")
 
 
 def _some(keys: Sequence[str]) -> str:
     return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
-def _serialise(state: Mapping[str, Tensor], facts: Mapping[str, str]) -> bytes:
-    """safetensors bytes with the metadata in sorted order (the library's own order is random)."""
-    own = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
-    data = safetensors.torch.save(own, metadata=dict(facts))
+def _write(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """A safetensors file with its metadata in sorted order (the library's own order is random)."""
+    data = safetensors.torch.save(_apart(state), metadata=dict(facts))
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[start:]
+    with atomic_path(path) as temp, open(temp, "wb") as handle:
+        handle.write(len(text).to_bytes(8, "little") + text)
+        handle.write(memoryview(data)[start:])
+
+
+def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, contiguous and each in memory of its own, as safetensors wants them; copied only where needed."""
+    result, seen = {}, set()
+    for key, value in state.items():
+        pointer, size = value.data_ptr(), value.untyped_storage().nbytes()
+        alone = value.is_contiguous() and size == value.nbytes and pointer not in seen
+        result[key] = value.detach() if alone else value.detach().clone(memory_format=torch.contiguous_format)
+        seen.add(pointer)
+    return result

@@ -69,6 +69,35 @@ def label_crf_pair(
     return refined[0], refined[1]
 
 
+def score_crf_pair(
+    image: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, params: CrfParams
+) -> tuple[np.ndarray, np.ndarray]:
+    """Refine two stacks of scores of one image, building the lattice once.
+
+    A score is taken for its label's probability as it is. The scores of a pixel need not sum to 1: a factor
+    that all its labels share changes no marginal (the cut at 1e-5 apart).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        scores_a, scores_b: (n, H, W) float32 in [0, 1], background first.
+
+    Returns:
+        Two (H, W) uint8 maps of row numbers, the very ones that two separate CRFs give.
+    """
+    if len(scores_a) == 1:
+        return np.zeros(scores_a.shape[1:], np.uint8), np.zeros(scores_b.shape[1:], np.uint8)
+    crf = _lattice(image, len(scores_a), params)
+    first = _infer(crf, score_energy(scores_a), params, scores_a.shape[1:])
+    if np.array_equal(scores_a, scores_b):
+        return first, first.copy()
+    return first, _infer(crf, score_energy(scores_b), params, scores_b.shape[1:])
+
+
+def score_energy(scores: np.ndarray) -> np.ndarray:
+    """(n, H, W) scores in [0, 1] -> (n, H*W) energies, -ln of the score cut at 1e-5."""
+    return -np.log(np.clip(scores, 1e-5, 1.0)).reshape(len(scores), -1)
+
+
 def _is_constant(labels: np.ndarray, n_labels: int, params: CrfParams) -> bool:
     # One label everywhere, and trusted above the others, is a fixed point: in every mean-field step each
     # pixel's unary favours it, and so does every neighbour's message.
@@ -105,9 +134,8 @@ def softmax_crf(
     kept = np.flatnonzero(probs.reshape(len(probs), -1).max(axis=1) >= prune)
     if len(kept) <= 1:
         return np.full(size_hw, kept[0] if len(kept) else probs.mean(axis=(1, 2)).argmax(), np.uint8)
-    energy = -np.log(np.clip(probs[kept], 1e-5, 1.0)).reshape(len(kept), -1)
     crf = _lattice(image, len(kept), params)
-    return kept[_infer(crf, energy, params, size_hw)].astype(np.uint8)
+    return kept[_infer(crf, score_energy(probs[kept]), params, size_hw)].astype(np.uint8)
 
 
 def _lattice(image: np.ndarray, n_labels: int, params: CrfParams) -> Any:

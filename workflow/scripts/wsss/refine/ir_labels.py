@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from wsss.refine.background import argmax_index, background, to_class_ids
-from wsss.refine.crf import IRN_LABEL, CrfParams, label_crf_pair
+from wsss.refine.crf import IRN_LABEL, CrfParams, label_crf_pair, score_crf_pair
 
 IGNORE = 255
 
@@ -18,6 +18,7 @@ def seeds_pair(
     t_bg: Mapping,
     params: CrfParams = IRN_LABEL,
     bg_map: np.ndarray | None = None,
+    unary: str = "labels",
 ) -> tuple[np.ndarray, np.ndarray]:
     """The confident and the unsure seed of an image.
 
@@ -28,12 +29,19 @@ def seeds_pair(
         t_fg, t_bg: background rules {"kind", "value"} of the confident (published: const 0.30; AMN 0.45) and
             the unsure pass (const 0.05; AMN 0.15).
         bg_map: (H, W) background map for rules of kind ``map``.
+        unary: what the CRF starts from: ``labels``, the argmax trusted by params.gt_prob (IRN), or ``scores``,
+            background and maps taken for probabilities (EPS, SEAM).
 
     Returns:
         Two (H, W) uint8 maps of class ids, 0 = background.
     """
-    rows = [argmax_index(cam, background(cam, rule["kind"], rule["value"], bg_map)) for rule in (t_fg, t_bg)]
-    confident, unsure = label_crf_pair(image, rows[0], rows[1], len(cam) + 1, params)
+    backgrounds = [background(cam, rule["kind"], rule["value"], bg_map) for rule in (t_fg, t_bg)]
+    if unary == "scores":
+        stacks = [np.concatenate([bg[None], cam]) for bg in backgrounds]
+        confident, unsure = score_crf_pair(image, *stacks, params)
+    else:
+        rows = [argmax_index(cam, bg) for bg in backgrounds]
+        confident, unsure = label_crf_pair(image, *rows, len(cam) + 1, params)
     return to_class_ids(confident, keys), to_class_ids(unsure, keys)
 
 

@@ -43,9 +43,9 @@ def _crop(x: Tensor, like: Tensor) -> Tensor:
 class EdgeBranch(nn.Module):
     """Five taps -> 32 channels each -> one boundary logit at stride 4."""
 
-    def __init__(self, channels: Sequence[int]):
+    def __init__(self, channels: Sequence[int], strides: Sequence[int]):
         super().__init__()
-        ups = (1, 1, 2, 4, 4)
+        ups = [stride // STRIDE for stride in strides]
         self.taps = nn.ModuleList(_block(c, 32, 4, up) for c, up in zip(channels, ups, strict=True))
         self.score = nn.Conv2d(5 * 32, 1, 1)
 
@@ -57,9 +57,10 @@ class EdgeBranch(nn.Module):
 class DisplacementBranch(nn.Module):
     """Five taps -> (dy, dx) to the instance centroid, in stride-4 cells."""
 
-    def __init__(self, channels: Sequence[int]):
+    def __init__(self, channels: Sequence[int], strides: Sequence[int]):
         super().__init__()
-        outputs, groups, ups = (64, 128, 256, 256, 256), (8, 16, 16, 16, 16), (1, 1, 1, 2, 2)
+        outputs, groups = (64, 128, 256, 256, 256), (8, 16, 16, 16, 16)
+        ups = [1, 1, *(stride // (2 * STRIDE) for stride in strides[2:])]
         self.taps = nn.ModuleList(map(_block, channels, outputs, groups, ups))
         self.deep = _block(3 * 256, 256, 16, 2)
         self.all = _block(64 + 128 + 256, 256, 16)
@@ -75,7 +76,7 @@ class DisplacementBranch(nn.Module):
 
 
 class IrnNet(nn.Module):
-    """Frozen backbone of output stride 16 with an edge branch and, where asked for, a displacement branch."""
+    """Frozen backbone (output stride 16; resnet38d: 8) with an edge branch and, on request, a displacement branch."""
 
     def __init__(
         self, backbone: str, radius: float = 10, displacement: bool = False, pad_to: int | None = None
@@ -91,8 +92,9 @@ class IrnNet(nn.Module):
         super().__init__()
         self.index, self.pad_to = path_index(radius), pad_to
         self.backbone = build_backbone(backbone).requires_grad_(False)
-        self.edge = EdgeBranch(self.backbone.out_channels)
-        self.displacement = DisplacementBranch(self.backbone.out_channels) if displacement else None
+        taps = self.backbone.out_channels, self.backbone.tap_strides
+        self.edge = EdgeBranch(*taps)
+        self.displacement = DisplacementBranch(*taps) if displacement else None
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "IrnNet":

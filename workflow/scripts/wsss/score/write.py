@@ -27,6 +27,7 @@ PROVENANCE = {
     "threshold": "threshold",
     "threshold_policy": "threshold policy",
     "crf": "CRF",
+    "crf_unary": "CRF starts from",
     "multi_scale": "multi-scale",
     "weights": "initial weights",
     "seed": "seed",
@@ -86,7 +87,7 @@ def _head(stages):
     if final == "segmentation_crf" and "segmentation" in stages:
         lines.append(f"without test-time CRF: {_figure(stages['segmentation']['miou'])}")
     elif not final.startswith("segmentation"):
-        lines.append(f"of the {STAGES[final]} (this method has no segmentation score)")
+        lines.append(f"of the {STAGES[final]} (no segmentation score)")
     return lines
 
 

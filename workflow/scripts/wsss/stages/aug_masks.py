@@ -16,7 +16,8 @@ def run(task: Task) -> None:
     root, source = voc.locate(folders["path"]), Path(folders["sbd"])
     trainaug = Path(folders["trainaug"]) if folders.get("trainaug") else None
     counts = task.params.get("expected_counts")
-    rows = voc.read_voc_tree(root, VOC_CLASSES, trainaug, sbd=source, expected_counts=counts)
+    labels = Path(folders["labels"]) if folders.get("labels") else None
+    rows = voc.read_voc_tree(root, VOC_CLASSES, trainaug, sbd=source, labels=labels, expected_counts=counts)
     ids = [row.id for row in rows if "trainaug" in row.splits]
     sbd.write_masks(ids, source, root, target.parent / "SegmentationClassAug")
     write_json(target, {"archive": "SegmentationClassAug", "folder": "SegmentationClassAug"})

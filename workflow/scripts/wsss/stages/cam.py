@@ -14,7 +14,7 @@ from wsss.io.models import load_model
 from wsss.methods.base import Method
 from wsss.stages.classifier import build_method
 from wsss.stages.images import file_of, input_index, run_images
-from wsss.stages.loader import inference_loader
+from wsss.stages.loader import inference_loader, shard_batches
 from wsss.stages.task import Task
 from wsss.stages.training import start_device
 from wsss.train.device import autocast
@@ -33,12 +33,13 @@ def run(task: Task) -> None:
             net = task.params["recipe"]["net"]
             raise UserError(f"inference of net {net} reads {name} of another recipe; set `cam: {{aux_from: RECIPE}}` in the recipe")
         input_index(task, name, records)
+    batches = shard_batches(task, records)
     maker = CamMaker(task, dataset, method, device)
     run_images(
         task,
-        [r.id for r in records],
+        [records[i].id for batch in batches for i in batch],
         [".npy"],
-        lambda todo: maker.make(records, todo),
+        lambda todo: maker.make(records, batches, todo),
         geometry=method.spec.geometry,
         norm=method.spec.norm,
         scales=task.settings["scales"],
@@ -51,9 +52,9 @@ class CamMaker:
     def __init__(self, task: Task, dataset: Dataset, method: Method, device: torch.device) -> None:
         self.task, self.dataset, self.method, self.device = task, dataset, method, device
 
-    def make(self, records: tuple[Record, ...], todo: set[str]) -> Iterator[str]:
+    def make(self, records: tuple[Record, ...], batches: list[list[int]], todo: set[str]) -> Iterator[str]:
         """Write the CAMs of `todo`, yielding each id when its file stands."""
-        for batch in inference_loader(self.task, self.dataset, records, todo, self.device):
+        for batch in inference_loader(self.task, self.dataset, records, batches, todo, self.device):
             sums = self.summed_maps(batch)
             for row, item_id in enumerate(batch["id"]):
                 if item_id in todo:

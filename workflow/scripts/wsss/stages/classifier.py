@@ -6,23 +6,28 @@ from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
 from wsss.methods.base import Method
 from wsss.stages.task import Task
-from wsss.stages.training import label_files, load_initial, start_device, train, training_records
+from wsss.stages.training import (
+    label_files,
+    load_initial,
+    saliency_files,
+    start_device,
+    train,
+    training_records,
+)
 
 
 def run(task: Task) -> None:
-    """Train the recipe's net on image labels (and the per-pixel labels some methods add)."""
+    """Train the recipe's net on image labels (and the per-pixel labels or saliency maps some methods add)."""
     device = start_device(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=True)
     method = build_method(task, dataset.num_classes)
     load_initial(task, method, task.params["recipe"]["backbone"])
-    label_path = None
-    if "offline_labels" in method.spec.needs:
-        if "labels" not in task.inputs:
-            net = task.params["recipe"]["net"]
-            raise UserError(f"net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
-        label_path = label_files(task, "labels", records)
-    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, method.spec.needs)
+    needs = method.spec.needs
+    check_sources(task, needs)
+    label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
+    saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
+    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, needs, saliency_path)
     train(
         task,
         method,
@@ -32,6 +37,24 @@ def run(task: Task) -> None:
         device,
         after_step=method.after_step,
     )
+
+
+def check_sources(task: Task, needs: frozenset[str]) -> None:
+    """Whether the recipe names what the net learns from beside image labels: the rules plan by the recipe alone.
+
+    Raises:
+        UserError: it does not, or names saliency for a net that does not look at it.
+    """
+    net = task.params["recipe"]["net"]
+    if "offline_labels" in needs and "labels" not in task.inputs:
+        raise UserError(
+            f"net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe"
+        )
+    says = task.settings.get("saliency", False)
+    if "saliency" in needs and not says:
+        raise UserError(f"net {net} learns from saliency maps; set `classifier: {{saliency: true}}` in the recipe")
+    if says and "saliency" not in needs:
+        raise UserError(f"net {net} learns nothing from saliency maps; take `classifier: {{saliency: true}}` out of the recipe")
 
 
 def build_method(task: Task, num_classes: int) -> Method:

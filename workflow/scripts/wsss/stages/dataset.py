@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from wsss.data import demo, folder, voc
+from wsss.data import coco, demo, folder, voc
 from wsss.errors import UserError
 from wsss.io.atomic import read_json
 from wsss.stages.task import Task
 
-BUILDERS = {"demo": demo.build, "voc": voc.build, "folder": folder.build}
+BUILDERS = {"demo": demo.build, "voc": voc.build, "folder": folder.build, "coco": coco.build}
 
 
 def run(task: Task) -> None:
@@ -21,5 +21,8 @@ def run(task: Task) -> None:
 
 
 def unpacked(task: Task) -> dict[str, str]:
-    """Folders that download stages unpacked: `path` (VOC tree), `sbd`, `mask_train`."""
-    return {name: str(Path(note).parent / read_json(note)["folder"]) for name, note in task.inputs.items()}
+    """Folders that stages before this one filled: `path` (VOC or COCO tree), `sbd`, `mask_train`, `masks`.
+
+    A download's note names the folder below it; the index of `masks` lies in the folder itself.
+    """
+    return {name: str(Path(note).absolute().parent / read_json(note).get("folder", "")) for name, note in task.inputs.items()}

@@ -1,12 +1,18 @@
 """Downloads of public datasets: archives checked, resumed, unpacked safely; a small JSON says what came."""
 
+from functools import partial
 from pathlib import Path
 
-from wsss.data import sbd, voc
+from wsss.data import coco_download, sbd, voc
 from wsss.io.atomic import write_json
 from wsss.stages.task import Task
 
-FETCHERS = {"voc12": voc.fetch, "sbd": sbd.fetch}
+FETCHERS = {
+    "voc12": voc.fetch,
+    "sbd": sbd.fetch,
+    "coco14": partial(coco_download.fetch, 2014),
+    "coco17": partial(coco_download.fetch, 2017),
+}
 
 
 def run(task: Task) -> None:

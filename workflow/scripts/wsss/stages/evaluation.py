@@ -41,9 +41,10 @@ class Scorer:
         self.task, self.dataset = task, dataset
         self.train = tuple(r for r in dataset.split("train") if r.mask is not None)
         self.val = tuple(r for r in dataset.split("val") if r.mask is not None)
-        scored = self.val or (self.train and "cam" in task.inputs)
+        scored = (self.val and "predictions" in task.inputs) or (self.train and "cam" in task.inputs)
         if not scored:
-            what = "no val images with masks" if self.train else "no ground-truth masks"
+            lacking = "val" if self.train else "training" if self.val else ""
+            what = f"no {lacking} images with masks" if lacking else "no ground-truth masks"
             raise UserError(
                 f"{dataset.name}: {what}, so there is no mIoU; "
                 f"ask for results/{dataset.name}/{task.params['recipe']['method']}/predictions/index.json"
@@ -56,13 +57,13 @@ class Scorer:
         if self.train and "cam" in self.task.inputs:
             stages["seed"] = self._seed()
         if self.train and "seeds" in self.task.inputs:
-            stages["refined_seed"] = self._masks("seeds", self.train, CONFIDENT, crf=True, **self._cut("seeds"))
+            stages["refined_seed"] = self._masks("seeds", self.train, CONFIDENT, **self._crf(True), **self._cut("seeds"))
         if self.train and "pseudo_masks" in self.task.inputs:
             refine = self.task.params["refine"]
-            facts = {"crf": refine == "crf", "refine": refine, **self._cut("pseudo_masks")}
+            facts = {**self._crf(refine == "crf"), "refine": refine, **self._cut("pseudo_masks")}
             facts["weights"] = self._weights("classifier", "affinity")
             stages["pseudo_mask"] = self._masks("pseudo_masks", self.train, ".png", **facts)
-        if self.val:
+        if self.val and "predictions" in self.task.inputs:
             stages |= self._segmentation()
         return stages
 
@@ -81,6 +82,12 @@ class Scorer:
         for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
             block["provenance"] = {**origin, **block["provenance"]}
         return stage
+
+    def _crf(self, is_used: bool) -> dict[str, Any]:
+        """Whether masks of training images went through the seeds' CRF, and what that started from."""
+        if not is_used:
+            return {"crf": False}
+        return {"crf": True, "crf_unary": read_json(self.task.inputs["seeds"]).get("unary", "labels")}
 
     def _cut(self, name: str) -> dict[str, Any]:
         """How masks made from CAMs were cut: at the recipe's threshold, on the CAMs' scales."""
@@ -132,6 +139,7 @@ class Scorer:
             "backbone": self.task.params["backbones"].get("classifier"),
             "seed": self.task.params["seed"],
             "code_version": self.task.params["chain_code"],
+            **read_json(self.task.inputs["dataset"])["builder"].get("provenance", {}),
             **facts,
         }
 

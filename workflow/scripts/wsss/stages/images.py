@@ -7,24 +7,31 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from wsss.data.manifest import Record
-from wsss.io.index import read_index, write_index
+from wsss.io.index import read_index, write_index, write_shard
 from wsss.io.journal import Journal
+from wsss.io.shards import drop_claims, drop_leftovers
 from wsss.stages.task import Task
 from wsss.train.signals import graceful_stop, stop_requested
 from wsss.train.workers import quiet_worker
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")  # a record, or whatever has an id
+
+
+def shard_records(task: Task, records: Iterable[Item]) -> tuple[Item, ...]:
+    """The records that are this task's to make: all of them, or those of its shard."""
+    return tuple(r for r in records if task.shard is None or task.shard.holds(r.id))
 
 
 def run_images(
     task: Task, ids: list[str], suffixes: list[str], work: Callable[[set[str]], Iterable[str]], **facts: Any
 ) -> None:
-    """Make the files of all `ids` in the task's folder and write its index.
+    """Make the files of all `ids` in the task's folder and write its index, or its shard of one.
 
     Args:
         suffixes: appended to an id they name its files.
@@ -34,15 +41,18 @@ def run_images(
     Raises:
         SystemExit: SIGTERM arrived; the journal holds what is done.
     """
-    mark = task.fingerprint()
-    journal = Journal(task.folder, mark, suffixes)
-    todo = set(ids) - set(journal.done)
+    mark, wanted = task.fingerprint(), set(ids)
+    drop_claims(task.folder, task.output, wanted)
+    journal = Journal(task.folder, mark, suffixes, wanted, task.note("journal.jsonl"))
+    todo = wanted - set(journal.done)
     log.info("%s: %d images, %d already done", task.stage, len(ids), len(ids) - len(todo))
     with graceful_stop():
         _note_finished(task, journal, work(todo), len(todo))
-    wanted = set(ids)
-    digests = {i: d for i, d in journal.done.items() if i in wanted}
-    write_index(task.folder, digests, suffixes, fingerprint=mark, **facts)
+    if task.shard:
+        write_shard(task.output, journal.done, suffixes, fingerprint=mark, **facts)
+    else:
+        write_index(task.folder, journal.done, suffixes, fingerprint=mark, **facts)
+        drop_leftovers(task.folder, 1)
     task.write_record(images=len(todo))
 
 

@@ -3,14 +3,14 @@
 from wsss.data.manifest import load_manifest
 from wsss.io.masks import read_mask, write_mask
 from wsss.refine.ir_labels import merge
-from wsss.stages.images import file_of, input_index, run_images
+from wsss.stages.images import file_of, input_index, run_images, shard_records
 from wsss.stages.seeds import CONFIDENT, UNSURE
 from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug."""
-    records = load_manifest(task.inputs["manifest"]).split("trainaug")
+    records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
     ids = [r.id for r in records]
     seeds = task.inputs["seeds"]
     input_index(task, "seeds", records)

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import InferenceSet
 from wsss.io.images import image_size
+from wsss.io.threads import threaded
 from wsss.stages.task import Task
 from wsss.train.workers import quiet_worker
 
@@ -16,13 +17,19 @@ from wsss.train.workers import quiet_worker
 def equal_size_batches(records: tuple[Record, ...], size: int) -> list[list[int]]:
     """Indices grouped by image size, at most `size` a group.
 
-    Composed over all records whatever is already done: a batch of other company may round otherwise,
-    and a resumed run must give the same bytes.
+    Composed over all records whatever is already done, and whatever the stage is split into: a batch of
+    other company may round otherwise, and the bytes must stay the same.
     """
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, record in enumerate(records):
-        groups[image_size(record.image)].append(index)
+    for index, image_hw in enumerate(threaded(lambda record: image_size(record.image), records)):
+        groups[image_hw].append(index)
     return [group[i : i + size] for _, group in sorted(groups.items()) for i in range(0, len(group), size)]
+
+
+def shard_batches(task: Task, records: tuple[Record, ...]) -> list[list[int]]:
+    """The batches that are this task's to do: all, or those whose first image belongs to its shard."""
+    batches = equal_size_batches(records, task.settings["batch_size"])
+    return [b for b in batches if task.shard is None or task.shard.holds(records[b[0]].id)]
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -38,10 +45,14 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def inference_loader(
-    task: Task, dataset: Dataset, records: tuple[Record, ...], todo: set[str], device: torch.device
+    task: Task,
+    dataset: Dataset,
+    records: tuple[Record, ...],
+    batches: list[list[int]],
+    todo: set[str],
+    device: torch.device,
 ) -> DataLoader:
-    """Batches of equal-size images that hold at least one id of `todo`."""
-    batches = equal_size_batches(records, task.settings["batch_size"])
+    """Those of `batches` (indices of `records`) that hold at least one id of `todo`."""
     batches = [b for b in batches if any(records[i].id in todo for i in b)]
     workers = min(task.runtime["workers"], task.threads, len(batches))
     return DataLoader(

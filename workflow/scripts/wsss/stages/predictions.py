@@ -17,11 +17,14 @@ from wsss.io.models import load_model
 from wsss.nets.deeplab import DeepLabV2
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.stages.images import run_images, worker_pool
-from wsss.stages.loader import inference_loader
+from wsss.stages.loader import inference_loader, shard_batches
 from wsss.stages.segmentation import build_network
 from wsss.stages.task import Task
 from wsss.stages.training import start_device
 from wsss.train.device import autocast
+
+PRUNE = 5e-3  # labels whose probability stays below it in the whole image
+WAITING_BYTES = 2**29
 
 
 def run(task: Task) -> None:
@@ -34,8 +37,10 @@ def run(task: Task) -> None:
     load_model(task.inputs["model"], network)
     network = network.to(device, memory_format=torch.channels_last).eval()
     predictor = Predictor(task, dataset, network, device, pool)
+    batches = shard_batches(task, records)
+    ids = [records[i].id for batch in batches for i in batch]
     suffixes = [".png", ".nocrf.png"] if task.settings["crf"] else [".png"]
-    run_images(task, [r.id for r in records], suffixes, lambda todo: predictor.make(records, todo))
+    run_images(task, ids, suffixes, lambda todo: predictor.make(records, batches, todo))
     if pool:
         pool.shutdown()
 
@@ -55,7 +60,11 @@ def _crf_pool(task: Task) -> ProcessPoolExecutor | None:
 
 
 class Predictor:
-    """Predicts batch by batch; the CRF runs in processes beside the network."""
+    """Predicts batch by batch; the CRF runs in processes beside the network.
+
+    With the CRF an image waits as the probabilities of those labels that the CRF would keep, most of the time a
+    few of 81, and no more than WAITING_BYTES wait at a time.
+    """
 
     def __init__(
         self,
@@ -67,27 +76,30 @@ class Predictor:
     ) -> None:
         self.task, self.dataset, self.network, self.device, self.pool = task, dataset, network, device, pool
 
-    def make(self, records: tuple[Record, ...], todo: set[str]) -> Iterator[str]:
+    def make(self, records: tuple[Record, ...], batches: list[list[int]], todo: set[str]) -> Iterator[str]:
         """Write the masks of `todo`, yielding each id when its files stand."""
-        waiting: deque[Future] = deque()
-        for batch in inference_loader(self.task, self.dataset, records, todo, self.device):
+        waiting: deque[tuple[Future, int]] = deque()
+        for batch in inference_loader(self.task, self.dataset, records, batches, todo, self.device):
             probs = self.probabilities(batch)
             for row, item_id in enumerate(batch["id"]):
                 if item_id not in todo:
                     continue
                 if self.pool is None:
-                    write_mask(self.task.folder / f"{item_id}.png", probs[row].argmax(0).astype(np.uint8))
+                    write_mask(self.task.folder / f"{item_id}.png", probs[row].argmax(0).cpu().numpy().astype(np.uint8))
                     yield item_id
                     continue
-                record = records[batch["index"][row]]
-                waiting.append(self.pool.submit(refine_one, self.task.folder, record, probs[row], self.task.settings))
-            while waiting and (waiting[0].done() or len(waiting) > 4 * self.task.threads):
-                yield waiting.popleft().result()
+                job = (self.task.folder, records[batch["index"][row]], *pruned(probs[row]), self.task.settings)
+                waiting.append((self.pool.submit(refine_one, *job), job[3].nbytes))
+            while waiting and (waiting[0][0].done() or self._enough(waiting)):
+                yield waiting.popleft()[0].result()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
+
+    def _enough(self, waiting: deque[tuple[Future, int]]) -> bool:
+        return len(waiting) > 4 * self.task.threads or sum(size for _, size in waiting) > WAITING_BYTES
 
     @torch.inference_mode()
-    def probabilities(self, batch: dict[str, Any]) -> np.ndarray:
+    def probabilities(self, batch: dict[str, Any]) -> torch.Tensor:
         """(B, C+1, H, W) float32: softmax of the logits averaged over scales and flips."""
         total: torch.Tensor | None = None
         for images in batch["scales"]:
@@ -101,12 +113,23 @@ class Predictor:
             logits = F.interpolate(logits, size=batch["size"], mode="bilinear", align_corners=False)
             total = logits if total is None else total + logits
         assert total is not None
-        return (total / len(batch["scales"])).softmax(1).cpu().numpy()
+        return (total / len(batch["scales"])).softmax(1)
 
 
-def refine_one(folder: Path, record: Record, probs: np.ndarray, settings: dict[str, Any]) -> str:
-    """Write the mask before the CRF and after it; (C+1, H, W) float32 probabilities. Returns the id."""
-    write_mask(folder / f"{record.id}.nocrf.png", probs.argmax(0).astype(np.uint8))
-    refined = softmax_crf(read_image(record.image), probs, CrfParams(**settings["crf_params"]))
-    write_mask(folder / f"{record.id}.png", refined)
+def pruned(probs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The labels that count in an image, (K,), and their probabilities, (K, H, W), of (C+1, H, W).
+
+    Those left out stay below PRUNE everywhere: the CRF drops them itself, and none of them wins a pixel, since
+    with at most 1 / PRUNE labels the winner has at least PRUNE.
+    """
+    peaks = probs.amax((1, 2)).cpu().numpy()
+    kept = np.flatnonzero(peaks >= PRUNE) if len(probs) * PRUNE < 1 else np.arange(len(probs))
+    return kept, probs[torch.from_numpy(kept).to(probs.device)].cpu().numpy()
+
+
+def refine_one(folder: Path, record: Record, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+    """Write the mask before the CRF and after it; labels and probabilities as `pruned` gives them. Returns the id."""
+    write_mask(folder / f"{record.id}.nocrf.png", labels[probs.argmax(0)].astype(np.uint8))
+    refined = softmax_crf(read_image(record.image), probs, CrfParams(**settings["crf_params"]), PRUNE)
+    write_mask(folder / f"{record.id}.png", labels[refined].astype(np.uint8))
     return record.id

@@ -16,7 +16,7 @@ from wsss.refine.background import argmax_labels, background
 from wsss.refine.irn import IrnNet
 from wsss.refine.random_walk import irn_semantic
 from wsss.stages.affinity import build_network
-from wsss.stages.images import file_of, in_processes, input_index, run_images
+from wsss.stages.images import file_of, in_processes, input_index, run_images, shard_records
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
 from wsss.stages.training import note_device
@@ -28,7 +28,7 @@ Work = Callable[[set[str]], Iterator[str]]
 
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug, as the recipe's `refine` says."""
-    records = load_manifest(task.inputs["manifest"]).split("trainaug")
+    records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
     makers = {"irn": by_walk, "crf": by_crf, "none": by_threshold}
     work = makers[task.params["refine"]](task, records)
     run_images(task, [r.id for r in records], [".png"], work, refine=task.params["refine"])

@@ -1,7 +1,7 @@
 """Stage `segmentation`: train DeepLab-V2 on pseudo-masks, or on ground truth for `full`."""
 
 from wsss.data.manifest import Dataset, Record, load_manifest
-from wsss.data.torch_sets import LabelPath, TrainingSet
+from wsss.data.torch_sets import MapPath, TrainingSet
 from wsss.errors import UserError
 from wsss.nets.deeplab import DeepLabV2
 from wsss.stages.task import Task
@@ -26,7 +26,7 @@ def build_network(task: Task, num_classes: int) -> DeepLabV2:
     return DeepLabV2(num_classes, settings["backbone"], settings["options"])
 
 
-def _label_path(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> LabelPath:
+def _label_path(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> MapPath:
     if "pseudo_masks" in task.inputs:
         return label_files(task, "pseudo_masks", records)
     missing = [r.id for r in records if ground_truth(r) is None]

@@ -14,6 +14,7 @@ from typing import Any
 from wsss.errors import UserError
 from wsss.io.digest import fingerprint, sha256_file
 from wsss.io.record import RunRecord
+from wsss.io.shards import Shard
 from wsss.train import signals
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class Task:
         stage: the stage's name.
         inputs, outputs: name -> path.
         params: all that shapes the result: `settings` (the stage's section of the recipe), `recipe` facts,
-            `seed`, `compute` (precision, cpu_threads), `code`.
+            `seed`, `compute` (precision, cpu_threads), `code`; and `shard`, which does not: "3of8" for a part of the images.
         runtime: what must not shape the result: device, workers, checkpoint_seconds, log_every.
         threads: cores the rule was given.
         arithmetic: kind of device and number type, from `start_device`; empty where a stage has no network.
@@ -51,19 +52,34 @@ class Task:
         return self.params["settings"]
 
     @property
+    def shard(self) -> Shard | None:
+        """The part of the images that is this task's, None for all of them."""
+        name = self.params.get("shard")
+        return Shard.parse(name) if name else None
+
+    @property
+    def output(self) -> Path:
+        """The stage's first output."""
+        return Path(next(iter(self.outputs.values())))
+
+    @property
     def folder(self) -> Path:
-        """The folder of the stage's first output."""
-        return Path(next(iter(self.outputs.values()))).parent
+        """The folder of the stage's files: where the first output is, or above it for a shard."""
+        return self.output.parents[1 if self.shard else 0]
+
+    def note(self, name: str) -> Path:
+        """Path of `run.json` or `journal.jsonl`: in the folder, or beside the output of a shard (3of8.run.json)."""
+        return self.output.with_suffix(f".{name}") if self.shard else self.folder / name
 
     def fingerprint(self) -> str:
         """Of parameters, code, arithmetic and the content of all inputs: what may be resumed, and what may not."""
         inputs = {name: sha256_file(path) for name, path in self.inputs.items()}
-        facts = {"stage": self.stage, "params": self.params, "inputs": inputs, "arithmetic": self.arithmetic}
-        return fingerprint(facts)
+        params = {name: value for name, value in self.params.items() if name != "shard"}
+        return fingerprint({"stage": self.stage, "params": params, "inputs": inputs, "arithmetic": self.arithmetic})
 
     def write_record(self, **facts: Any) -> None:
-        """Write `run.json` beside the outputs."""
-        self.record.write(self.folder / "run.json", inputs=self.inputs, **facts)
+        """Write `run.json`."""
+        self.record.write(self.note("run.json"), inputs=self.inputs, **facts)
 
 
 def start(run: Callable[[Task], None], snakemake: Any) -> None:

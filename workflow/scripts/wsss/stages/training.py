@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from wsss.data.manifest import Dataset, Record
+from wsss.data.table import listing
 from wsss.errors import UserError
 from wsss.io.models import save_model, write_history
 from wsss.nets import weights
@@ -86,6 +87,28 @@ def label_files(task: Task, name: str, records: tuple[Record, ...]) -> Callable[
     """Label paths from the per-image stage whose index is input `name`; checked before any training."""
     input_index(task, name, records)
     return lambda record: file_of(task.inputs[name], record.id, ".png")
+
+
+def saliency_files(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> Callable[[Record], Path]:
+    """Paths of saliency maps: those the stage `saliency` made where it is an input, else the dataset's own.
+
+    Raises:
+        UserError: images without a map, all at once and before any training.
+    """
+    if "saliency" in task.inputs:
+        return label_files(task, "saliency", records)
+    missing = [f"{r.id}: {r.saliency or 'none in the manifest'}" for r in records if not _is_file(r.saliency)]
+    if missing:
+        head = (
+            f"{dataset.name}: of {len(records)} training images these have no saliency map; add them, or let maps be "
+            "made for all: `saliency: {make: robust_background}` in the dataset's file (docs/saliency.md)"
+        )
+        raise UserError(listing(head, missing))
+    return lambda record: record.saliency
+
+
+def _is_file(path: Path | None) -> bool:
+    return path is not None and path.is_file()
 
 
 def training_records(dataset: Dataset, *, labelled_only: bool) -> tuple[Record, ...]:

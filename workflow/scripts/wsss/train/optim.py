@@ -29,10 +29,11 @@ def build_optimiser(groups: list[dict], settings: dict) -> torch.optim.Optimizer
 
 
 def learning_rate(step: int, steps: int, settings: dict) -> float:
-    """Base learning rate before `step` (0-based): poly is lr * (1 - step/steps)^power."""
+    """Rate before `step` (0-based); poly: lr (1 - step/end)^power, held from its end, `poly_steps` or `steps`, on."""
     if settings["schedule"] == "constant":
         return settings["lr"]
-    return settings["lr"] * (1.0 - step / steps) ** settings["power"]
+    end = settings.get("poly_steps") or steps
+    return settings["lr"] * (1.0 - min(step, end - 1) / end) ** settings["power"]
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, base: float) -> None:

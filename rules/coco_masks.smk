@@ -1,0 +1,23 @@
+# Ground-truth label maps of COCO, painted from the instances JSON; of all its images, whatever the dataset's `list`.
+
+
+rule coco_masks:
+    input:
+        unpack(coco_masks_inputs),
+    output:
+        index="resources/{dataset}_masks/index.json",
+    log:
+        "logs/{dataset}/coco_masks.log",
+    benchmark:
+        "logs/{dataset}/coco_masks.tsv"
+    conda:
+        "../envs/coco_masks.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=coco_masks_settings,
+        code=code_version("wsss.stages.coco_masks"),
+    script:
+        "../workflow/scripts/coco_masks.py"

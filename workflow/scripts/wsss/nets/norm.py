@@ -1,0 +1,49 @@
+"""BatchNorm whose statistics can be frozen, alone and together with the ReLU behind it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d that uses its running statistics even in training while `frozen` is set."""
+
+    frozen = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.frozen:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+def freeze_statistics(module: nn.Module) -> None:
+    """Fix the running statistics of every BatchNorm inside `module`."""
+    for child in module.modules():
+        if isinstance(child, BatchNorm):
+            child.frozen = True
+
+
+def norm_relu(norm: BatchNorm, x: Tensor) -> Tensor:
+    """relu(norm(x)). Where the norm is a constant, only the result is kept for the backward pass, which the
+    convolution behind it keeps anyway; the two layers apart would keep x as well."""
+    if norm.frozen and not norm.weight.requires_grad:
+        return _ConstantNormReLU.apply(
+            x, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps
+        )
+    return norm(x).relu_()
+
+
+class _ConstantNormReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, mean, var, weight, bias, eps):
+        out = F.batch_norm(x, mean, var, weight, bias, eps=eps).relu_()
+        ctx.save_for_backward(out, weight * torch.rsqrt(var + eps))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        out, scale = ctx.saved_tensors
+        grad = torch.ops.aten.threshold_backward(grad, out, 0)
+        return grad.mul_(scale.view(-1, 1, 1)), None, None, None, None, None

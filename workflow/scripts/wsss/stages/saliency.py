@@ -1,0 +1,120 @@
+"""Stage `saliency`: maps of all training images, from the images alone or by a user's own command."""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from wsss.data.manifest import Record, load_manifest
+from wsss.data.table import listing
+from wsss.errors import UserError
+from wsss.io.atomic import explain_os_errors, write_text
+from wsss.io.images import image_size, read_image
+from wsss.io.saliency import read_saliency, write_saliency
+from wsss.io.threads import threaded
+from wsss.saliency.command import run_command, write_list
+from wsss.saliency.robust_background import robust_background
+from wsss.stages.images import in_processes, run_images, shard_records
+from wsss.stages.task import Task
+from wsss.train.signals import stop_requested
+
+log = logging.getLogger(__name__)
+PROGRESS_SECONDS = 30.0
+
+
+def run(task: Task) -> None:
+    """Write `{id}.png`, 8-bit gray of the image's size, for every image of trainaug."""
+    records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
+    options = dict(task.settings)
+    make = {"robust_background": by_robust_background, "command": by_command}[options.pop("make")]
+
+    def work(todo: set[str]) -> Iterator[str]:
+        return make(task, [r for r in records if r.id in todo], **options)
+
+    run_images(task, [r.id for r in records], [".png"], work, made_by=task.settings["make"])
+
+
+def by_robust_background(task: Task, records: list[Record], **options: Any) -> Iterator[str]:
+    """One process a core."""
+    return in_processes(make_map, ((record, task.folder, options) for record in records), task.threads)
+
+
+def make_map(record: Record, folder: Path, options: dict[str, Any]) -> str:
+    """Write the map of one image; returns its id."""
+    write_saliency(folder / f"{record.id}.png", robust_background(read_image(record.image), **options))
+    return record.id
+
+
+def by_command(task: Task, records: list[Record], command: str) -> Iterator[str]:
+    """Run the user's command on the images still to do, check all maps, then take them over.
+
+    What a killed run of the same command left is kept where it is whole.
+
+    Raises:
+        UserError: the command failed, or every map that is missing or wrong.
+    """
+    if not records:
+        return
+    place = task.folder / f".command-{task.params.get('shard') or 'all'}"
+    with explain_os_errors(place):
+        out = _workplace(place, task.fingerprint())
+        todo = [record for record, fault in zip(records, faults(records, out), strict=True) if fault]
+        if todo:
+            for record in todo:
+                (out / f"{record.id}.png").unlink(missing_ok=True)
+            write_list(place / "list.tsv", ((r.id, r.image) for r in todo))
+            run_command(command, place / "list.tsv", out, Progress(out, len(records)))
+        if wrong := [fault for fault in faults(records, out) if fault]:
+            head = f"saliency: the command left {len(wrong)} of {len(records)} maps wrong or unwritten; mend the command"
+            raise UserError(listing(head, wrong))
+        for record in records:
+            os.replace(out / f"{record.id}.png", task.folder / f"{record.id}.png")
+            yield record.id
+        shutil.rmtree(place)
+
+
+def _workplace(place: Path, mark: str) -> Path:
+    """The folder {out}, emptied where another command, or other images, left it."""
+    note = place / "fingerprint"
+    if not note.is_file() or note.read_text("utf-8") != mark:
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "out").mkdir(parents=True)
+        write_text(note, mark)
+    return place / "out"
+
+
+def faults(records: Iterable[Record], folder: Path) -> list[str | None]:
+    """What is wrong with the map of each record in `folder`, None where nothing is."""
+    return list(threaded(lambda record: _fault(record, folder / f"{record.id}.png"), records))
+
+
+def _fault(record: Record, path: Path) -> str | None:
+    if not path.is_file():
+        return f"{path}: was not written; the list asks for {record.id}"
+    try:
+        found = read_saliency(path).shape
+    except UserError as error:
+        return str(error)
+    height, width = image_size(record.image)
+    if found == (height, width):
+        return None
+    return f"{path}: is {found[1]}x{found[0]}, its image {width}x{height} (after EXIF rotation); resize the map to the image"
+
+
+class Progress:
+    """Called every second while a command runs: says from time to time how far it is, and ends it on SIGTERM."""
+
+    def __init__(self, out: Path, total: int) -> None:
+        self.out, self.total, self.last = out, total, time.monotonic()
+
+    def __call__(self) -> None:
+        if stop_requested():
+            log.info("stopped by SIGTERM; the same command goes on from here")
+            raise SystemExit(143)
+        if time.monotonic() - self.last >= PROGRESS_SECONDS:
+            self.last = time.monotonic()
+            written = sum(entry.name.endswith(".png") for entry in os.scandir(self.out))
+            log.info("saliency: the command has written %d of %d maps", written, self.total)
