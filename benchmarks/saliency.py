@@ -1,11 +1,13 @@
 """Saliency made from the images alone, against ground truth and against a network's maps. One core.
 
-    python benchmarks/saliency.py [--every 1] [--plain 10]
+    python benchmarks/saliency.py [--every 1] [--plain 10] [--others 0]
 
 All photos of $WSSS_TEST_DATA/voc_mini with ground truth: foreground is SegmentationClassAug > 0, 255 is left out. The
 maps given there (SALImages) come from a small off-the-shelf network that learnt from pixels. Precision, recall and
 IoU are over all pixels of a set, at the value EPS cuts at (0.5); MAE is the mean over images. `centre` is a Gaussian at
-the middle of the image: what one gets for knowing nothing. The ratio is to the same method written out in loops.
+the middle of the image: what one gets for knowing nothing. `--others N` adds, for N photos of val, what the installed OpenCV could do instead:
+GrabCut from a frame of 5 %, GrabCut started from our map, and spectral residual (Hou and Zhang, CVPR 2007; OpenCV has it
+in its contrib build only, so it is written out here). The ratio is to our method written out in loops.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
@@ -66,6 +69,62 @@ def ids_of(root: Path, name: str) -> list[str]:
 def centre_prior(size_hw: tuple[int, int]) -> np.ndarray:
     y, x = (((np.arange(side) + 0.5) / side - 0.5) ** 2 for side in size_hw)
     return np.exp(-(y[:, None] + x[None]) / (2 * 0.25**2))
+
+
+def grabcut(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(H, W) of 0 and 1 from a mask of OpenCV's four values."""
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    if not (mask & 1).any() or (mask & 1).all():  # GrabCut wants some of both
+        return (mask & 1).astype(float)
+    cv2.setRNGSeed(0)
+    cv2.grabCut(np.ascontiguousarray(image[..., ::-1]), mask, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+    return (mask & 1).astype(float)
+
+
+def frame_grabcut(image: np.ndarray, made: np.ndarray) -> np.ndarray:
+    height, width = made.shape
+    mask = np.full(made.shape, cv2.GC_BGD, np.uint8)
+    mask[height // 20 : height - height // 20, width // 20 : width - width // 20] = cv2.GC_PR_FGD
+    return grabcut(image, mask)
+
+
+def made_grabcut(image: np.ndarray, made: np.ndarray) -> np.ndarray:
+    mask = np.where(made > CUT, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    mask[made < 0.1] = cv2.GC_BGD
+    return grabcut(image, mask)
+
+
+def spectral_residual(image: np.ndarray, made: np.ndarray) -> np.ndarray:
+    gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (64, 64)).astype(np.float32)
+    spectrum = np.fft.fft2(gray)
+    log = np.log(np.abs(spectrum) + 1e-9)
+    residual = np.fft.ifft2(np.exp(log - cv2.blur(log, (3, 3)) + 1j * np.angle(spectrum)))
+    found = cv2.GaussianBlur((np.abs(residual) ** 2).astype(np.float32), None, 8)
+    return cv2.resize((found - found.min()) / max(np.ptp(found), 1e-9), made.shape[::-1])
+
+
+OTHERS = {
+    "robust_background": lambda image, made: made,
+    "frame + GrabCut": frame_grabcut,
+    "ours + GrabCut": made_grabcut,
+    "spectral residual": spectral_residual,
+}
+
+
+def score_others(root: Path, ids: list[str]) -> None:
+    print(f"val, {len(ids)} photos")
+    for name, way in OTHERS.items():
+        tally, seconds = Tally(), 0.0
+        for image_id in ids:
+            image = read_image(root / f"JPEGImages/{image_id}.jpg")
+            truth = read_mask(root / f"SegmentationClassAug/{image_id}.png")
+            made = ours.robust_background(image) / 255
+            start = time.perf_counter()
+            found = way(image, made)
+            seconds += time.perf_counter() - start
+            tally.add(found, truth > 0, truth != 255)
+        cost = f"; {seconds / len(ids):.2f} s an image on top" if seconds > 0.1 else ""
+        print(f"    {name:18s} {tally.line()}{cost}", flush=True)
 
 
 def score(root: Path, ids: list[str]) -> tuple[dict[str, Tally], float]:
@@ -160,14 +219,18 @@ def main() -> None:
     )
     parser.add_argument("--every", type=int, default=1, help="score every n-th photo")
     parser.add_argument("--plain", type=int, default=10, help="photos done by the loops too")
+    parser.add_argument("--others", type=int, default=0, help="photos done by OpenCV's means too")
     args = parser.parse_args()
+    cv2.setNumThreads(1)
     root = tree()
     for name, listed in SETS.items():
         ids = ids_of(root, listed)[:: args.every]
         tallies, seconds = score(root, ids)
         print(f"{name}, {len(ids)} photos, {seconds:.3f} s an image")
         for kind, tally in tallies.items():
-            print(f"    {kind:18s} {tally.line()}")
+            print(f"    {kind:18s} {tally.line()}", flush=True)
+    if args.others:
+        score_others(root, ids_of(root, "val")[:: 180 // args.others][: args.others])
     plain_s = ours_s = largest = 0.0
     for image_id in ids_of(root, "train_aug")[:: 360 // args.plain][: args.plain]:
         image = read_image(root / f"JPEGImages/{image_id}.jpg")

@@ -26,7 +26,8 @@ with one line that names file, key and what is allowed.
 MAIN = """## config/config.yaml
 
 What a user edits. Single values can be changed for one run: `snakemake TARGET --config 'methods=[cam]'`.
-`compute` shapes results, so a change reruns what it concerns; `runtime` shapes speed only and reruns nothing.
+`compute` shapes results, so a change reruns what it concerns; `runtime` shapes speed only and reruns nothing (`shards`: see
+[snakemake.md](snakemake.md#shards)).
 """
 DATASETS = """## config/datasets/NAME.yaml
 

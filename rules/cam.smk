@@ -5,11 +5,11 @@ rule cam:
     input:
         unpack(cam_inputs),
     output:
-        index="results/{dataset}/{method}/cam/index.json",
+        index=per_shard("results/{dataset}/{method}/cam/index.json"),
     log:
-        "logs/{dataset}/{method}/cam.log",
+        per_shard("logs/{dataset}/{method}/cam.log"),
     benchmark:
-        "logs/{dataset}/{method}/cam.tsv"
+        per_shard("logs/{dataset}/{method}/cam.tsv")
     conda:
         "../envs/cam.yaml"
     threads: 8

@@ -5,11 +5,11 @@ rule coco_masks:
     input:
         unpack(coco_masks_inputs),
     output:
-        index="resources/{dataset}_masks/index.json",
+        index=per_shard("resources/{dataset}_masks/index.json"),
     log:
-        "logs/{dataset}/coco_masks.log",
+        per_shard("logs/{dataset}/coco_masks.log"),
     benchmark:
-        "logs/{dataset}/coco_masks.tsv"
+        per_shard("logs/{dataset}/coco_masks.tsv")
     conda:
         "../envs/coco_masks.yaml"
     threads: 8

@@ -141,6 +141,16 @@ def shard_count():
     return config["runtime"]["shards"]
 
 
+def per_shard(path):
+    """An index, log or benchmark of a per-image stage: as it stands, or one for each of its jobs."""
+    if shard_count() == 1:
+        return path
+    stem, end = os.path.splitext(path)
+    parent, name = os.path.split(stem)
+    folder = os.path.join(parent, "shards") if name == "index" else stem
+    return f"{folder}/{{shard}}of{{shards}}{end}"
+
+
 def shards_of(folder):
     """What the jobs of a split stage declare, of which `merge` makes folder/index.json."""
     return [str(path) for path in index_paths(folder, shard_count())]

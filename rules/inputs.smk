@@ -38,7 +38,9 @@ def dataset_spec(w):
 
 
 def own_folders(w):
-    return {k: v for k, v in dataset_spec(w)["params"].items() if k in ("path", "sbd", "trainaug", "labels") and v}
+    return {
+        k: v for k, v in dataset_spec(w)["params"].items() if k in ("path", "sbd", "trainaug", "labels") and v
+    }
 
 
 @functools.cache
@@ -315,7 +317,8 @@ def supervision(w):
     if not learns_from_saliency(w):
         return "image labels"
     maker = made_saliency(w.dataset)
-    return f"image labels + saliency maps ({'made by ' + maker['make'] if maker else 'given'})"
+    source = f"made by {maker['make']}" if maker else "given"
+    return f"image labels + saliency maps ({source})"
 
 
 def backbones(w):

@@ -5,11 +5,11 @@ rule ir_labels:
     input:
         unpack(ir_labels_inputs),
     output:
-        index="results/{dataset}/{method}/ir_labels/index.json",
+        index=per_shard("results/{dataset}/{method}/ir_labels/index.json"),
     log:
-        "logs/{dataset}/{method}/ir_labels.log",
+        per_shard("logs/{dataset}/{method}/ir_labels.log"),
     benchmark:
-        "logs/{dataset}/{method}/ir_labels.tsv"
+        per_shard("logs/{dataset}/{method}/ir_labels.tsv")
     conda:
         "../envs/ir_labels.yaml"
     threads: 1

@@ -5,11 +5,11 @@ rule predictions:
     input:
         unpack(predictions_inputs),
     output:
-        index="results/{dataset}/{method}/predictions/index.json",
+        index=per_shard("results/{dataset}/{method}/predictions/index.json"),
     log:
-        "logs/{dataset}/{method}/predictions.log",
+        per_shard("logs/{dataset}/{method}/predictions.log"),
     benchmark:
-        "logs/{dataset}/{method}/predictions.tsv"
+        per_shard("logs/{dataset}/{method}/predictions.tsv")
     conda:
         "../envs/predictions.yaml"
     threads: 16

@@ -5,11 +5,11 @@ rule pseudo_masks:
     input:
         unpack(pseudo_masks_inputs),
     output:
-        index="results/{dataset}/{method}/pseudo_masks/index.json",
+        index=per_shard("results/{dataset}/{method}/pseudo_masks/index.json"),
     log:
-        "logs/{dataset}/{method}/pseudo_masks.log",
+        per_shard("logs/{dataset}/{method}/pseudo_masks.log"),
     benchmark:
-        "logs/{dataset}/{method}/pseudo_masks.tsv"
+        per_shard("logs/{dataset}/{method}/pseudo_masks.tsv")
     conda:
         "../envs/pseudo_masks.yaml"
     threads: 16

@@ -5,11 +5,11 @@ rule saliency:
     input:
         unpack(saliency_inputs),
     output:
-        index="results/{dataset}/saliency/index.json",
+        index=per_shard("results/{dataset}/saliency/index.json"),
     log:
-        "logs/{dataset}/saliency.log",
+        per_shard("logs/{dataset}/saliency.log"),
     benchmark:
-        "logs/{dataset}/saliency.tsv"
+        per_shard("logs/{dataset}/saliency.tsv")
     conda:
         "../envs/saliency.yaml"
     threads: 16

@@ -5,11 +5,11 @@ rule seeds:
     input:
         unpack(seeds_inputs),
     output:
-        index="results/{dataset}/{method}/seeds/index.json",
+        index=per_shard("results/{dataset}/{method}/seeds/index.json"),
     log:
-        "logs/{dataset}/{method}/seeds.log",
+        per_shard("logs/{dataset}/{method}/seeds.log"),
     benchmark:
-        "logs/{dataset}/{method}/seeds.tsv"
+        per_shard("logs/{dataset}/{method}/seeds.tsv")
     conda:
         "../envs/seeds.yaml"
     threads: 16

@@ -175,9 +175,9 @@ def snakemake(project, *arguments, timeout=300):
     )
 
 
-def planned(project, target):
+def planned(project, *targets):
     """`recipe/stage` of every job that a dry run would start."""
-    done = snakemake(project, "-n", target)
+    done = snakemake(project, "-n", *targets)
     assert done.returncode == 0, done.stdout
     jobs, rule = set(), None
     for line in done.stdout.splitlines():

@@ -14,7 +14,7 @@ from wsss.codeversion import closure
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
-DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pydensecrf": "pydensecrf2", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pydensecrf": "pydensecrf2", "yaml": "pyyaml", "skimage": "scikit-image"}
 PIN = re.compile(r"([a-z0-9_.-]+)==([0-9][0-9a-z.]*)")
 COMPILED = "pydensecrf2"  # comes as source, so its env needs a C++ compiler
 

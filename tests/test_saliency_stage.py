@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -224,6 +225,32 @@ def test_places_inside_words_are_filled_in_once(tmp_path):
         f'{sys.executable} -c "{program}" --list={{list}} out={{out}}', odd / "l.tsv", tmp_path, lambda: None
     )
     assert (tmp_path / "said").read_text() == f"--list={odd}/l.tsv"
+
+
+def test_shards_share_a_folder_and_no_list(results, tmp_path):
+    command, script = model(tmp_path)
+    for shard in ("1of2", "2of2"):
+        task = task_of(results, "command", command=command)
+        task.params["shard"] = shard
+        task.outputs["index"] = str(results / f"saliency/shards/{shard}.json")
+        saliency.run(task)
+    records = load_manifest(results / "manifest.csv").split("trainaug")
+    assert all(
+        read_saliency(results / f"saliency/{r.id}.png").shape == size
+        for r, size in zip(records, SIZES, strict=True)
+    )
+    asked = [int(number) for number in script.with_suffix(".asked").read_text().split()]
+    assert sum(asked) == 4 and len(asked) == 2
+    assert not list((results / "saliency").glob(".command*"))
+
+
+def test_the_program_of_the_docs_runs(results, tmp_path):
+    page = (LIBRARY.parents[1] / "docs/saliency.md").read_text("utf-8")
+    (program,) = [b for b in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "run.py" in b]
+    (tmp_path / "run.py").write_text(program, "utf-8")
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'run.py'))} {{list}} {{out}}"
+    saliency.run(task_of(results, "command", command=command))
+    assert all(m.max() > 20 for m in made(results).values())
 
 
 # --- long commands -------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ class ResNet38d(nn.Module):
         return taps
 
     def _contiguous(self, image: Tensor) -> Tensor:
-        """The image, and once all weights, out of channels_last, which trains 2 to 7 % slower on a CPU."""
+        """The image, and once all weights, out of channels_last, which trains several percent slower on a CPU."""
         with torch.inference_mode(False):
             self.to(memory_format=torch.contiguous_format)
         return image.contiguous()

@@ -90,11 +90,16 @@ def start(run: Callable[[Task], None], snakemake: Any) -> None:
         stage=run.__module__.rsplit(".", 1)[-1],
         inputs={k: str(v) for k, v in snakemake.input.items()},
         outputs={k: str(v) for k, v in snakemake.output.items()},
-        params=dict(snakemake.params.items()),
+        params={**dict(snakemake.params.items()), **_shard_name(getattr(snakemake, "wildcards", None))},
         runtime=dict(snakemake.config["runtime"]),
         threads=snakemake.threads,
     )
     guarded(run, task)
+
+
+def _shard_name(wildcards: Any) -> dict[str, str]:
+    """{"shard": "3of8"} for a job that makes a part of the images."""
+    return {"shard": f"{wildcards.shard}of{wildcards.shards}"} if hasattr(wildcards, "shard") else {}
 
 
 def guarded(run: Callable[[Task], None], task: Task) -> None:

@@ -1,5 +1,6 @@
 """Data order as a function of (seed, step): stateless, so that resume needs no sampler state."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,11 +30,17 @@ class StepSampler:
     def batch(self, step: int) -> list[tuple[int, int]]:
         """The whole batch of one step."""
         epoch, slot = divmod(step, steps_per_epoch(self.length, self.batch_size))
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-        order = np.resize(order, max(self.length, self.batch_size))
+        order = epoch_order(self.seed, epoch, self.length, self.batch_size)
         indices = order[slot * self.batch_size : (slot + 1) * self.batch_size]
         seeds = np.random.default_rng([self.seed, step, 1]).integers(0, 2**62, len(indices))
         return [(int(i), int(s)) for i, s in zip(indices, seeds, strict=True)]
+
+
+@functools.lru_cache(maxsize=1)  # of 82,081 images it takes as long as reading one
+def epoch_order(seed: int, epoch: int, length: int, batch_size: int) -> np.ndarray:
+    """The permutation of one pass, repeated where it is shorter than a batch."""
+    order = np.random.default_rng([seed, epoch]).permutation(length)
+    return np.resize(order, max(length, batch_size))
 
 
 def steps_per_epoch(length: int, batch_size: int) -> int:
