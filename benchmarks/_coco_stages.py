@@ -76,10 +76,12 @@ def job(world: World, name: str, method: str, stage: str, images: int, **changes
     fields = stage, inputs_of(world, method, stage), {"index": str(output)}, {**params, "shard": output.stem}
     done, seconds, peak = measured(run_job, *fields)
     _, start, _ = measured(run_job, *fields)
-    made = json.loads(output.read_text())
+    made, each = json.loads(output.read_text()), (seconds - start) / done
     write_index(folder, made["digests"], made["suffixes"])  # for the stage that reads it
-    size = sum((folder / f"{i}{end}").stat().st_size for i in made["digests"] for end in made["suffixes"])
-    line(world, name, split, (seconds - start) / done, peak, start, size / done)
+    files = [folder / f"{i}{end}" for i in made["digests"] for end in made["suffixes"]]
+    if stage == "cam":  # whose size depends on the number of labels: that of all images, not of these few
+        files, done = [path.with_suffix(".npy") for path, _ in world.templates], len(world.templates)
+    line(world, name, split, each, peak, start, sum(path.stat().st_size for path in files) / done)
 
 
 def run_job(stage: str, inputs: dict, outputs: dict, params: dict) -> int:

@@ -124,7 +124,7 @@ def measure_tables(world: World) -> None:
     start = time.process_time()
     world.link()
     show("(linking files)", time.process_time() - start)
-    rows, total = world.rows(), sum(world.sizes.values())
+    rows, total = world.rows(), world.sizes["both"]
     _, seconds, peak = measured(write_manifest_of, world)
     show(f"manifest written, {total} rows and {2 * total} files hashed", seconds, peak)
     count = min(200, total)

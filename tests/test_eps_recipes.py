@@ -1,6 +1,7 @@
 """EPS's recipes, the settings it brought (poly_steps, unary), and the seeds of eps_crf."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed, unary_of
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
+JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
 README_CRF = {"iterations": 10, "sxy_gaussian": 1, "compat_gaussian": 3, "sxy_bilateral": 67, "srgb": 3, "compat_bilateral": 4}
 
 
@@ -58,7 +60,8 @@ def test_published_values_are_the_defaults_on_voc(name):
     assert (found["backbone"], found["weights"], found["refine"]) == ("resnet38d", "imagenet", "none")
     published = {
         "optimiser": "sgd", "lr": 0.01, "momentum": 0, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9,
-        "batch_size": 8, "steps": 20_000, "augmentation": {"resize": {"long_side": [256, 512]}, "flip": 0.5, "crop": 448},
+        "batch_size": 8, "steps": 20_000,
+        "augmentation": {"resize": {"long_side": [256, 512]}, "flip": 0.5, "crop": 448, "jitter": JITTER},
     }  # fmt: skip
     assert published.items() <= found["classifier"].items() and not found["classifier"].get("poly_steps")
     assert found["classifier"].get("saliency", False) == (name != "eps_base")
@@ -77,7 +80,7 @@ def test_schedules_on_coco(name, steps, poly_steps):
     found = recipe(name, "coco14")
     training = found["classifier"]
     assert (training["steps"], training.get("poly_steps"), training["batch_size"]) == (steps, poly_steps, 16)
-    assert training["augmentation"] == {"resize": {"long_side": [256, 448]}, "flip": 0.5, "crop": 321}
+    assert training["augmentation"] == {"resize": {"long_side": [256, 448]}, "flip": 0.5, "crop": 321, "jitter": JITTER}
     assert (training["lr"], training["momentum"], training["weight_decay"]) == (0.01, 0, 5e-4)
     assert found["evaluation"]["bg"]["value"] == 0.2 and sorted(found["cam"]["scales"]) == [0.5, 1.0, 1.5, 2.0]
     if name != "eps_base":
@@ -117,6 +120,7 @@ def test_presets_give_the_network_and_the_care_of_cam(name, dataset):
     assert layouts[0] == layouts[1]
     assert [g["lr_scale"] for g in nets[0].param_groups()] == [g["lr_scale"] for g in nets[1].param_groups()]
     same = ("optimiser", "lr", "weight_decay", "schedule", "power", "batch_size", "steps", "augmentation")
+    assert ours["classifier"]["augmentation"].pop("jitter") is None
     assert {k: ours["classifier"][k] for k in same} == {k: cam["classifier"][k] for k in same}
     assert ours["cam"] == cam["cam"]
 
@@ -189,7 +193,7 @@ def photo(tmp_path):
     grid = grid_size(image.shape[:2], "stretch")
     maps = np.random.default_rng(2).random((2, *grid)).astype(np.float32)
     write_cam(tmp_path / "a.npy", maps)
-    record = Record(id="a", image=tmp_path / "a.png", labels=(1, 4), splits=("trainaug",), mask=None, mask_train=None, saliency=None)
+    record = Record("a", ("trainaug",), (1, 4), str(tmp_path), ("a.png", "", "", ""))
     stored = maps.astype(np.float16).astype(np.float32)
     return record, tmp_path / "a.npy", cam_at(stored, image.shape[:2], "stretch", "max")
 
@@ -222,6 +226,6 @@ def test_labels_stay_the_default():
 def test_image_without_classes_is_background(photo, tmp_path):
     record, path, _ = photo
     write_cam(path, np.zeros((0, 11, 15), np.float32))
-    bare = Record(id="a", image=record.image, labels=(), splits=record.splits, mask=None, mask_train=None, saliency=None)
+    bare = replace(record, labels=())
     make_seed(bare, path, {"geometry": "stretch", "norm": "max"}, recipe("eps_crf")["seeds"], tmp_path)
     assert not read_mask(tmp_path / "a.png").any() and not read_mask(tmp_path / "a.unsure.png").any()

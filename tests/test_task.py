@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import torch
+import torchvision
 from helpers import LIBRARY, environment
 from torch.utils.data import DataLoader
 from wsss.errors import UserError
@@ -169,9 +170,9 @@ def test_a_download_says_how_it_was_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("known", [True, False])
 def test_the_model_says_where_its_first_weights_come_from(tmp_path, monkeypatch, known):
     with torch.random.fork_rng():
-        state = weights.torchvision.models.resnet18(weights=None).state_dict()
+        state = torchvision.models.resnet18(weights=None).state_dict()
     torch.save(state, tmp_path / "mine.pth")
-    file = weights.convert(tmp_path / "mine.pth", tmp_path / "w.safetensors", "resnet18", source="a/mine.pth")
+    file = weights.convert(state, tmp_path / "mine.pth", tmp_path / "w.safetensors", "resnet18", source="a/mine.pth")
     sha256 = weights.read_metadata(file)["sha256"]
     if known:
         monkeypatch.setitem(weights.WEIGHTS["resnet18"], "sha256_prefix", sha256[:8])

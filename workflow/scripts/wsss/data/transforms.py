@@ -1,6 +1,6 @@
 """Training geometry: resize, flip and crop drawn once per sample and applied alike to image and maps.
 
-Order as published: resize (bicubic for images, nearest for labels), flip, normalise, crop. A crop larger
+Order as published: resize (bicubic for images, nearest for labels), flip, colour jitter, normalise, crop. A crop larger
 than the image places it at a random offset in the canvas; padding is 0 after normalisation (the mean
 colour) for images and `fill` for maps.
 """
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+
+from wsss.data.jitter import Jitter, draw_jitter
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -41,10 +43,13 @@ class Geometry:
     flip: bool
     crop: int
     offset_yx: tuple[int, int]  # window's origin in the resized image; negative: the image lies inside the canvas
+    jitter: Jitter | None = None
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 -> (3, crop, crop) float32 normalised, padding 0."""
         resized = self._flipped(resize_image(image, self.size_hw))
+        if self.jitter is not None:
+            resized = self.jitter(resized)
         return self._crop(normalise(resized), 0.0)
 
     def label(self, label: np.ndarray, fill: int = 255) -> np.ndarray:
@@ -76,13 +81,16 @@ def draw_geometry(size_hw: tuple[int, int], settings: dict, rng: np.random.Gener
     """Draw one augmentation.
 
     Args:
-        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]} or {}), `flip` (probability), `crop`.
+        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]} or {}), `flip` (probability), `crop`,
+            and where wanted `jitter` (reach by name).
     """
     target = _draw_size(size_hw, settings.get("resize", {}), rng)
     flip = bool(rng.random() < settings["flip"])
     crop = settings["crop"]
     offset = tuple(_draw_offset(side, crop, rng) for side in target)
-    return Geometry(target, flip, crop, offset)
+    # Drawn last, so that what others draw does not depend on it.
+    jitter = draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None
+    return Geometry(target, flip, crop, offset, jitter)
 
 
 def _draw_size(size_hw: tuple[int, int], resize: dict, rng: np.random.Generator) -> tuple[int, int]:
