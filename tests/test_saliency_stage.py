@@ -261,7 +261,7 @@ def test_progress_is_logged(results, tmp_path, monkeypatch, caplog):
     command, _ = model(tmp_path, "import time; time.sleep(0.7)")
     with caplog.at_level("INFO"):
         saliency.run(task_of(results, "command", command=command))
-    assert "the command has written 1 of 4 maps" in caplog.text
+    assert re.search("the command has written [0-3] of 4 maps", caplog.text)  # how many, the machine's load decides
 
 
 RUN = """
