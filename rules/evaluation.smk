@@ -17,7 +17,7 @@ rule evaluation:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=60,
+        runtime=120,
     params:
         settings=settings_of("evaluation"),
         recipe=recipe_facts,

@@ -15,7 +15,7 @@ rule pseudo_masks:
     threads: 16
     resources:
         gpu=walk_gpu,
-        mem_mb=8000,
+        mem_mb=12000,
         runtime=480,
     params:
         settings=pseudo_masks_settings,
