@@ -39,6 +39,7 @@ def test_values_of_the_published_coco_runs(dataset):
         "resize": {"long_side": [256, 448]},
         "flip": 0.5,
         "crop": 321,
+        "jitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1},
     }
     assert eps["evaluation"]["bg"] == {"kind": "const", "value": 0.2}
 

@@ -420,7 +420,7 @@ def test_unknown_keys_end_in_one_line(clone):
             ["method cam has no stage affinity in its recipe"],
         ),
         ("results/demo_tiny/foo/miou.txt", ["methods/foo.yaml: no such file", "known methods: amn, cam"]),
-        ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: demo"]),
+        ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: coco14, coco17"]),
     ],
 )
 def test_targets_that_cannot_be(fresh, target, words):
@@ -453,7 +453,7 @@ def test_a_missing_label_file_is_named(clone):
     own_photos(clone)
     (clone / "own/labels.csv").unlink()
     assert has_line(
-        complaint(clone, "-n", "--config", "datasets=[own]"), "own/labels.csv: not a readable CSV", "labels"
+        complaint(clone, "-n", "--config", "datasets=[own]", "methods=[cam]"), "own/labels.csv: not a readable CSV", "labels"
     )
 
 
