@@ -1,0 +1,59 @@
+"""Colour jitter: torchvision's operations, drawn from the sample's seed, on the resized image before its crop."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms import functional as reference
+from wsss.data.jitter import NAMES, Jitter, draw_jitter
+from wsss.data.transforms import draw_geometry
+
+REACH = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
+SETTINGS = {"resize": {"scale": [0.7, 1.3]}, "flip": 0.5, "crop": 40}
+
+
+def picture(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (30, 41, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("amount", [-0.1, -0.037, 0.0, 0.1])
+def test_each_step_is_torchvisions(name, amount):
+    factor = amount if name == "hue" else 1 + 3 * amount
+    expected = getattr(reference, f"adjust_{name}")(Image.fromarray(picture()), factor)
+    assert np.array_equal(Jitter(((name, factor),))(picture()), np.asarray(expected))
+
+
+def test_steps_follow_their_order():
+    one, other = Jitter((("contrast", 0.7), ("brightness", 1.3))), Jitter((("brightness", 1.3), ("contrast", 0.7)))
+    expected = reference.adjust_brightness(reference.adjust_contrast(Image.fromarray(picture()), 0.7), 1.3)
+    assert np.array_equal(one(picture()), np.asarray(expected)) and not np.array_equal(one(picture()), other(picture()))
+
+
+def test_draws_fill_their_range_in_any_order():
+    draws = [draw_jitter(REACH, np.random.default_rng(seed)).steps for seed in range(300)]
+    assert len({tuple(name for name, _ in steps) for steps in draws}) == 24
+    for name, reach in REACH.items():
+        values = [dict(steps)[name] - (name != "hue") for steps in draws]
+        assert -reach <= min(values) < -0.95 * reach and 0.95 * reach < max(values) <= reach
+
+
+def test_a_name_that_is_left_out_does_nothing():
+    assert draw_jitter({"hue": 0.1}, np.random.default_rng(0)).steps[0][0] == "hue"
+    assert draw_jitter({}, np.random.default_rng(0)).steps == ()
+
+
+def test_geometry_does_not_depend_on_jitter_and_labels_are_left_alone():
+    plain, coloured = (draw_geometry((30, 41), s, np.random.default_rng(4)) for s in (SETTINGS, {**SETTINGS, "jitter": REACH}))
+    assert (plain.size_hw, plain.flip, plain.offset_yx) == (coloured.size_hw, coloured.flip, coloured.offset_yx)
+    assert plain.jitter is None and not np.array_equal(plain.image(picture()), coloured.image(picture()))
+    assert np.array_equal(plain.label(picture()[..., 0]), coloured.label(picture()[..., 0]))
+    again = draw_geometry((30, 41), {**SETTINGS, "jitter": REACH}, np.random.default_rng(4))
+    assert np.array_equal(again.image(picture()), coloured.image(picture()))
+    assert draw_geometry((30, 41), {**SETTINGS, "jitter": None}, np.random.default_rng(4)) == plain
+
+
+def test_padding_keeps_the_mean_colour():
+    settings = {"resize": {}, "flip": 0.0, "crop": 80, "jitter": REACH}
+    geometry = draw_geometry((30, 41), settings, np.random.default_rng(0))
+    inside = geometry.valid()[0] > 0
+    assert (geometry.image(picture())[:, ~inside] == 0).all() and (geometry.image(picture())[:, inside] != 0).any()
