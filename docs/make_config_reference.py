@@ -46,8 +46,8 @@ A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the t
 """
 PRESETS = """## config/presets/NAME.yaml
 
-What a dataset's `preset:` lays on every recipe (`common`), on the options of a net (`net_options`), or on single
-recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
+What a dataset's `preset:` lays on every recipe (`common`), on the options of a net (`net_options`), on recipes of one
+refinement (`refine`), or on single recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
 A single recipe's stage that it takes `from:` another one is refused there: change it in the one that runs it.
 """
 

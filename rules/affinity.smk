@@ -1,4 +1,4 @@
-# IRN's boundary network.
+# IRN's boundary network, or AffinityNet.
 
 
 rule affinity:
@@ -24,6 +24,7 @@ rule affinity:
         seed=seed_of,
         compute=compute,
         code=code_of("affinity"),
-        network=irn_network,
+        refine=refine_of,
+        network=walk_network,
     script:
         "../workflow/scripts/affinity.py"

@@ -12,8 +12,11 @@ from wsss import methods
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
 from wsss.errors import UserError
+from wsss.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
 from wsss.saliency.command import named_files
+from wsss.stages import walks
 from wsss.io.shards import index_paths
+from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, own_data, saliency_maker
 
@@ -157,13 +160,18 @@ def shards_of(folder):
 
 
 def code_of(stage, with_net=False):
-    """Params function: digest over the code the stage uses, its method's module included where it uses one."""
+    """Params function: digest over the code the stage uses, those included that the recipe names."""
 
     @plainly
     def code(w):
         modules = [f"wsss.stages.{stage}"]
         if with_net:
             modules.append(methods.module_path(recipe_of(w)["net"]))
+        if stage in ("segmentation", "predictions"):
+            modules.append(segmenters.module_path(segmentation_net(w)))
+        parts = {"affinity": walks.LEARNERS, "pseudo_masks": walks.WALKERS}.get(stage, {})
+        if recipe_of(w)["refine"] in parts:
+            modules.append(parts[recipe_of(w)["refine"]])
         return code_version(*modules)
 
     return code

@@ -26,6 +26,7 @@ rule evaluation:
         refine=made_refine,
         thresholds=thresholds,
         backbones=backbones,
+        segmenter=segmentation_net,
         test_scales=test_scales,
         chain_code=chain_code,
         code=code_of("evaluation"),

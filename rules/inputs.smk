@@ -186,18 +186,33 @@ def ir_labels_inputs(w):
 # --- affinity
 
 
+@plainly
+def affinity_labels(w):
+    """What the network learns from: IR labels, or the probabilities beside the seeds."""
+    if refine_of(w) == "affinitynet":
+        require_probabilities(section(w, "seeds"), maker(w, "seeds").method)
+        return {"seeds": artefact(w, "seeds", "index.json")}
+    return {"ir_labels": artefact(w, "ir_labels", "index.json")}
+
+
 def affinity_inputs(w):
     settings = settings_of("affinity")(w)
-    inputs = {**manifest(w), "ir_labels": artefact(w, "ir_labels", "index.json")}
+    inputs = {**manifest(w), **affinity_labels(w)}
     if settings["trunk"] == "classifier":
         inputs["classifier"] = artefact(w, "classifier", "model.safetensors")
         return inputs
     return {**inputs, **weights_input(w, settings["backbone"])}
 
 
-def irn_network(w):
-    """What build_network needs, for training and for inference alike."""
-    return {k: section(w, "affinity")[k] for k in ("backbone", "radius", "displacement")}
+@plainly
+def walk_network(w):
+    """What build_network needs, for training and for inference alike; None where nothing walks."""
+    refine = refine_of(w)
+    if refine not in WALKS:
+        return None
+    owner = maker(w, "affinity")
+    require_same_walk(refine, owner.method, refine_of(owner))
+    return {k: section(w, "affinity")[k] for k in NETWORK[refine]}
 
 
 # --- pseudo_masks
@@ -208,7 +223,7 @@ def pseudo_masks_inputs(w):
     if refine == "crf":
         return {**manifest(w), "seeds": artefact(w, "seeds", "index.json")}
     inputs = {**manifest(w), "cam": artefact(w, "cam", "index.json")}
-    if refine == "irn":
+    if refine in WALKS:
         inputs["affinity"] = artefact(w, "affinity", "model.safetensors")
     return inputs
 
@@ -226,11 +241,7 @@ def refine_of(w):
 
 def walk_gpu(w):
     """GPUs of the pseudo_masks rule: only the walk uses one."""
-    return int(refine_of(w) == "irn")
-
-
-def walk_network(w):
-    return irn_network(w) if refine_of(w) == "irn" else None
+    return int(refine_of(w) in WALKS)
 
 
 # --- segmentation
@@ -243,8 +254,13 @@ def segmentation_inputs(w):
     return inputs
 
 
+def segmentation_net(w):
+    return section(w, "segmentation").get("net", segmenters.DEFAULT)
+
+
 def segmentation_network(w):
-    return {k: section(w, "segmentation")[k] for k in ("backbone", "options")}
+    network = {k: section(w, "segmentation")[k] for k in ("backbone", "options")}
+    return {"net": segmentation_net(w), **network}
 
 
 # --- predictions
@@ -274,7 +290,7 @@ def makers(w):
     if section(w, "segmentation")["labels"] == "ground_truth":
         return {"segmentation": maker(w, "segmentation")}
     walker = maker(w, "pseudo_masks")
-    walk = {"affinity": maker(walker, "affinity")} if refine_of(walker) == "irn" else {}
+    walk = {"affinity": maker(walker, "affinity")} if refine_of(walker) in WALKS else {}
     return {"classifier": maker(w, "classifier"), **walk, "segmentation": maker(w, "segmentation")}
 
 
@@ -357,6 +373,9 @@ def chain_code(w):
     """One digest for the code of the whole chain, for the record."""
     recipes = CONFIG.sources(method_base(w.method), w.dataset)
     nets = {methods.module_path(CONFIG.recipe(name, w.dataset)["net"]) for name in recipes}
+    refines = {CONFIG.recipe(name, w.dataset)["refine"] for name in recipes}
+    nets |= {parts[refine] for refine in refines & set(WALKS) for parts in (walks.LEARNERS, walks.WALKERS)}
+    nets.add(segmenters.module_path(segmentation_net(w)))
     saliency = ["wsss.stages.saliency"] if learns_from_saliency(w) and made_saliency(w.dataset) else []
     return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *saliency, *nets)
 

@@ -1,4 +1,4 @@
-# One mask per training image: IRN's walk, the CRF-refined seed, or a threshold.
+# One mask per training image: a walk (IRN, AffinityNet), the CRF-refined seed, or a threshold.
 
 
 rule pseudo_masks:

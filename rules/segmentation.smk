@@ -1,4 +1,4 @@
-# DeepLab-V2 on pseudo-masks, or on ground truth (method full).
+# The recipe's DeepLab on pseudo-masks, or on ground truth (method full).
 
 
 rule segmentation:

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 from wsss.config import Config
 from wsss.data import folder
+from wsss.refinement import NETWORK
 from wsss.stages.task import Task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -133,11 +134,12 @@ class Chain:
             "refine": recipe["refine"],
         }
         if stage in ("affinity", "pseudo_masks"):
-            facts["network"] = {k: recipe["affinity"][k] for k in ("backbone", "radius", "displacement")}
+            keys = NETWORK.get(recipe["refine"], ())
+            facts["network"] = {k: recipe["affinity"][k] for k in keys}
         if stage in ("segmentation", "predictions"):
-            facts["network"] = {k: recipe["segmentation"][k] for k in ("backbone", "options")}
+            facts["network"] = {"net": "deeplab_v2", **{k: recipe["segmentation"][k] for k in ("backbone", "options")}}
         if stage == "evaluation":
-            facts |= dict.fromkeys(("supervision", "test_scales", "chain_code"), "test")
+            facts |= dict.fromkeys(("supervision", "test_scales", "chain_code", "segmenter"), "test")
             facts["thresholds"] = {
                 "seeds": recipe["seeds"]["confident"],
                 "pseudo_masks": recipe["pseudo_masks"]["bg"],

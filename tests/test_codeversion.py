@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from helpers import LIBRARY
-from wsss.codeversion import closure
+from wsss.codeversion import REGISTRIES, closure
 from wsss.config import STAGES
 
 
@@ -21,11 +21,19 @@ def library(tmp_path):
 SCRIPT = """
 from wsss import methods
 from wsss.codeversion import code_version
+from wsss.nets import segmenters
+from wsss.stages import walks
 for stage in {stages!r}:
     print(stage, code_version("wsss.stages." + stage))
 for stage in ("classifier", "cam"):
     for name in ("cam", "amn"):
         print(name + "/" + stage, code_version("wsss.stages." + stage, methods.module_path(name)))
+for stage, modules in (("affinity", walks.LEARNERS), ("pseudo_masks", walks.WALKERS)):
+    for name, module in modules.items():
+        print(name + "/" + stage, code_version("wsss.stages." + stage, module))
+for stage in ("segmentation", "predictions"):
+    for name in segmenters.SEGMENTERS:
+        print(name + "/" + stage, code_version("wsss.stages." + stage, segmenters.module_path(name)))
 """
 
 
@@ -101,7 +109,14 @@ def test_editing_the_crf_concerns_crf_stages_only(library):
 
 def test_editing_the_walk_concerns_pseudo_masks_only(library):
     hit = changed(library, lambda: append(library / "refine/random_walk.py", NEW_CODE))
-    assert hit == {"pseudo_masks"}
+    assert hit == {"irn/pseudo_masks", "affinitynet/pseudo_masks"}
+
+
+def test_editing_one_refinement_changes_no_other(library):
+    hit = changed(library, lambda: append(library / "refine/affinitynet.py", NEW_CODE))
+    assert hit == {"affinitynet/affinity", "affinitynet/pseudo_masks"}
+    hit = changed(library, lambda: append(library / "refine/irn.py", NEW_CODE))
+    assert hit == {"irn/affinity", "irn/pseudo_masks"}
 
 
 def test_a_new_method_changes_nothing(library):
@@ -120,6 +135,13 @@ def test_editing_one_method_changes_no_other(library):
     assert hit == {"amn/classifier", "amn/cam"}
 
 
+def test_editing_one_segmentation_net_changes_no_other(library):
+    hit = changed(library, lambda: append(library / "nets/deeplab_v1.py", NEW_CODE))
+    assert hit == {"deeplab_v1/segmentation", "deeplab_v1/predictions"}
+    hit = changed(library, lambda: append(library / "nets/deeplab.py", NEW_CODE))
+    assert hit == {"deeplab_v2/segmentation", "deeplab_v2/predictions"}
+
+
 def test_editing_the_base_changes_all(library):
     hit = changed(library, lambda: append(library / "methods/base.py", NEW_CODE))
     assert {"amn/classifier", "amn/cam", "cam/classifier", "cam/cam"} <= hit
@@ -136,12 +158,14 @@ def test_lazy_imports_count():
 
 
 def test_no_import_escapes_the_digest():
-    """Relative imports, and modules loaded by name, are not followed: only the registry may do the latter."""
+    """Relative imports, and modules loaded by name, are not followed: only the registries may do the latter."""
+    registries = {LIBRARY.joinpath(*name.split(".")).with_suffix(".py") for name in REGISTRIES}
+    registries |= {path.with_suffix("") / "__init__.py" for path in registries}
     for path in (LIBRARY / "wsss").rglob("*.py"):
         tree = ast.parse(path.read_text())
         relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
         assert not relative, f"{path}: relative import"
-        if path != LIBRARY / "wsss/methods/__init__.py":
+        if path not in registries:
             assert "import_module" not in path.read_text() and "__import__" not in path.read_text(), path
 
 

@@ -1,6 +1,7 @@
 """The CRF helpers against plain pydensecrf."""
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import pydensecrf.densecrf as densecrf
@@ -8,7 +9,23 @@ import pytest
 from pydensecrf.utils import unary_from_labels, unary_from_softmax
 from wsss.errors import UserError
 from wsss.refine import crf
-from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, label_crf_pair, label_energy, score_crf_pair, softmax_crf
+from wsss.refine.crf import (
+    DEEPLAB_TEST,
+    IRN_LABEL,
+    label_energy,
+    label_marginals,
+    score_marginals,
+    softmax_crf,
+    to_labels,
+)
+
+
+def label_crf_pair(*arguments):
+    return tuple(map(to_labels, label_marginals(*arguments)))
+
+
+def score_crf_pair(*arguments):
+    return tuple(map(to_labels, score_marginals(*arguments)))
 
 
 def scene(height=40, width=56, seed=0):
@@ -210,3 +227,28 @@ def test_missing_pydensecrf_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match="pip install pydensecrf2"):
         label_crf_pair(image, labels, labels, 2)
+
+
+@pytest.mark.parametrize("marginals", [label_marginals, score_marginals])
+def test_marginals_are_pydensecrfs(marginals):
+    """What is kept for AffinityNet: probabilities of every row, before the argmax."""
+    image, labels = scene()
+    if marginals is label_marginals:
+        inputs, unary = (labels, labels[:, ::-1].copy(), 2), unary_from_labels(labels, 2, 0.7, zero_unsure=False)
+    else:
+        scores = stack(0.2, class_maps(image, 2))
+        inputs, unary = (scores, scores[:, ::-1].copy()), unary_from_softmax(scores)
+    weak = replace(IRN_LABEL, iterations=2, compat_gaussian=0.3, compat_bilateral=0.3)
+    found, _ = marginals(image, *inputs, weak)
+    net = crf._lattice(image, len(unary), weak)
+    net.setUnaryEnergy(np.ascontiguousarray(unary))
+    wanted = np.asarray(net.inference(weak.iterations)).reshape(found.shape)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
+    assert 0.01 < found.max(0).min() < 0.99  # not a mere one-hot
+
+
+def test_marginals_of_one_label_everywhere_are_sure():
+    image, labels = scene()
+    sure, _ = label_marginals(image, np.ones_like(labels), labels, 2)
+    assert (sure[1] == 1).all() and (sure[0] == 0).all()

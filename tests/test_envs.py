@@ -11,6 +11,8 @@ import pytest
 import yaml
 from wsss import methods
 from wsss.codeversion import closure
+from wsss.nets import segmenters
+from wsss.stages import walks
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -77,6 +79,11 @@ def needed(script):
     modules = closure(*(name for name in imported(script) if name.startswith("wsss.")))
     if any("wsss.methods" in imported(file_of(module)) for module in modules):
         modules |= closure(*map(methods.module_path, methods.METHODS))  # loaded by name
+    if "segmenters.get" in "".join(file_of(module).read_text("utf-8") for module in modules):
+        modules |= closure(*map(segmenters.module_path, segmenters.SEGMENTERS))
+    for stage, parts in (("affinity", walks.LEARNERS), ("pseudo_masks", walks.WALKERS)):
+        if f"wsss.stages.{stage}" in modules:
+            modules |= closure(*parts.values())
     names = {name.split(".")[0] for module in modules for name in imported(file_of(module))}
     return {DISTRIBUTIONS.get(n, n) for n in names - set(sys.stdlib_module_names) - {"wsss"}}
 

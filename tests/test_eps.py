@@ -10,7 +10,7 @@ from wsss.data.transforms import normalise, resize_image
 from wsss.io.cams import cam_at, grid_size
 from wsss.methods.base import CamOut
 from wsss.methods.eps import EPS, EPSBase, field_keeping, nearest, overlap, saliency_loss
-from wsss.nets.deeplab import LAYOUTS
+from wsss.nets.segmentation_trunk import LAYOUTS
 from wsss.train.optim import build_optimiser, learning_rate
 
 # Background, class 0, class 1 on 2 x 2 cells; the upper row is salient.

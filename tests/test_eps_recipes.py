@@ -14,10 +14,10 @@ from wsss import methods
 from wsss.config import Config
 from wsss.data.manifest import Record
 from wsss.errors import UserError
-from wsss.io.cams import cam_at, grid_size, write_cam
+from wsss.io.cams import CamFolder, cam_at, grid_size, write_cam
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask, write_mask
-from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_crf_pair
+from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
 from wsss.refine.ir_labels import seeds_pair
 from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed, unary_of
 
@@ -186,7 +186,7 @@ def test_another_unary_replaces_the_section_and_the_same_one_is_merged(changed):
 
 @pytest.fixture
 def photo(tmp_path):
-    """A record with two classes, the path of its CAM, and the CAM at image size."""
+    """A record with two classes, the folder of its CAM, and the CAM at image size."""
     image, labels = scene(44, 60)
     write_mask(tmp_path / "gt.png", labels.astype(np.uint8))
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -195,13 +195,13 @@ def photo(tmp_path):
     write_cam(tmp_path / "a.npy", maps)
     record = Record("a", ("trainaug",), (1, 4), str(tmp_path), ("a.png", "", "", ""))
     stored = maps.astype(np.float16).astype(np.float32)
-    return record, tmp_path / "a.npy", cam_at(stored, image.shape[:2], "stretch", "max")
+    return record, CamFolder(tmp_path, "stretch", "max"), cam_at(stored, image.shape[:2], "stretch", "max")
 
 
 def test_seeds_of_scores_are_plain_crfs_over_the_stack(photo, tmp_path):
-    record, path, cam = photo
+    record, cams, cam = photo
     settings = {**recipe("eps_crf")["seeds"], "unsure": {"kind": "power", "value": 8}}
-    assert make_seed(record, path, {"geometry": "stretch", "norm": "max"}, settings, tmp_path) == "a"
+    assert make_seed(record, cams, settings, tmp_path) == "a"
     backgrounds = {CONFIDENT: np.full(cam.shape[1:], 0.2, np.float32), UNSURE: (1 - cam.max(0)).clip(0) ** 8}
     for suffix, background in backgrounds.items():
         unary = unary_from_softmax(np.concatenate([background[None], cam]))
@@ -216,7 +216,7 @@ def test_labels_stay_the_default():
     cam = np.random.default_rng(0).random((2, *image.shape[:2])).astype(np.float32)
     rule = {"kind": "const", "value": 0.6}
     rows = np.concatenate([np.full((1, *image.shape[:2]), 0.6, np.float32), cam]).argmax(0)
-    expected = np.array([0, 1, 3], np.uint8)[label_crf_pair(image, rows, rows, 3, IRN_LABEL)[0]]
+    expected = np.array([0, 1, 3], np.uint8)[to_labels(label_marginals(image, rows, rows, 3, IRN_LABEL)[0])]
     for options in ({}, {"unary": "labels"}):
         found = seeds_pair(image, cam, [0, 2], rule, rule, IRN_LABEL, **options)
         np.testing.assert_array_equal(found[0], expected)
@@ -224,8 +224,8 @@ def test_labels_stay_the_default():
 
 
 def test_image_without_classes_is_background(photo, tmp_path):
-    record, path, _ = photo
-    write_cam(path, np.zeros((0, 11, 15), np.float32))
+    record, cams, _ = photo
+    write_cam(tmp_path / "a.npy", np.zeros((0, 11, 15), np.float32))
     bare = replace(record, labels=())
-    make_seed(bare, path, {"geometry": "stretch", "norm": "max"}, recipe("eps_crf")["seeds"], tmp_path)
+    make_seed(bare, cams, recipe("eps_crf")["seeds"], tmp_path)
     assert not read_mask(tmp_path / "a.png").any() and not read_mask(tmp_path / "a.unsure.png").any()

@@ -35,6 +35,8 @@ def make_batch(classes=4, size=64, n=2, y=None, label=None):
         "label": label,
         "saliency": torch.rand(n, 1, size, size, generator=g),
         "valid": torch.ones(n, 1, size, size),
+        "pair_mask": (torch.rand(n, 1, size, size, generator=g) < 0.6).float(),
+        "pair_weight": torch.full((n,), 0.6),
     }
 
 
@@ -67,6 +69,12 @@ def cam_of(net, size, y, scales=(1.0, 0.5), seed=5):
     return acc, net.finalise(acc, len(scales), y, aux_for(net, size))
 
 
+def tensors(out):
+    """All tensors of an output, further views included."""
+    own = [t for t in (out.logits, out.maps, out.attention, *out.features.values()) if t is not None]
+    return own + [t for view in out.views.values() for t in tensors(view)]
+
+
 @pytest.fixture(params=sorted(METHODS))
 def name(request):
     return request.param
@@ -75,7 +83,7 @@ def name(request):
 def test_spec_is_known_before_the_network(name):
     spec = methods.get(name).spec_for({})
     assert spec == build(name).spec
-    assert spec.needs <= {"saliency", "strong_view", "second_view", "valid", "offline_labels"}
+    assert spec.needs <= {"saliency", "strong_view", "second_view", "pair_mask", "valid", "offline_labels"}
     assert spec.geometry in ("pad16", "stretch") and spec.norm in ("max", "none")
 
 
@@ -134,8 +142,9 @@ def test_eval_is_deterministic_and_train_returns(name):
     batch = make_batch()
     net.eval()
     first, second = (net(batch, net.loss_want) for _ in range(2))
-    for key in net.loss_want:
-        assert torch.equal(getattr(first, key), getattr(second, key))
+    for one, other in zip(tensors(first), tensors(second), strict=True):
+        assert torch.equal(one, other)
+    assert tensors(first)
     assert net.train().training and not any(m.training for m in net.eval().modules())
 
 

@@ -1,6 +1,15 @@
 import numpy as np
 import pytest
-from wsss.data.transforms import MEAN, STD, Geometry, draw_geometry, normalise, resize_image, resize_label
+from wsss.data.transforms import (
+    MEAN,
+    STD,
+    Geometry,
+    draw_geometry,
+    normalise,
+    resize_image,
+    resize_label,
+    shifted_hsv,
+)
 
 
 def pixels(size_hw, seed=0):
@@ -152,3 +161,37 @@ def test_a_seed_is_a_sample():
     settings = {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 24}
     draws = [draw_geometry((30, 40), settings, np.random.default_rng(s)) for s in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
+
+
+def test_black_padding_is_black_before_normalisation():
+    image = pixels((20, 30))
+    settings = {"resize": {}, "flip": 0.5, "crop": 48}
+    plain = draw_geometry((20, 30), settings, np.random.default_rng(3))
+    black = draw_geometry((20, 30), {**settings, "padding": "black"}, np.random.default_rng(3))
+    inside = plain.valid()[0] == 1
+    assert inside.sum() == 600
+    np.testing.assert_array_equal(black.image(image)[:, inside], plain.image(image)[:, inside])
+    assert (plain.image(image)[:, ~inside] == 0).all()
+    assert (denormalised(black.image(image))[:, ~inside] == 0).all()
+
+
+def test_hsv_shifts_are_drawn_last_and_leave_the_rest_alone():
+    settings = {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 48}
+    draws = []
+    for seed in range(40):
+        plain = draw_geometry((20, 30), settings, np.random.default_rng(seed))
+        coloured = draw_geometry((20, 30), {**settings, "hsv": 10}, np.random.default_rng(seed))
+        assert plain.shift_hsv is None
+        assert (plain.size_hw, plain.flip, plain.offset_yx) == (coloured.size_hw, coloured.flip, coloured.offset_yx)
+        draws += coloured.shift_hsv
+    assert min(draws) == -10 and max(draws) == 10
+
+
+def test_hsv_shift_of_known_colours():
+    red = np.full((2, 3, 3), (200, 0, 0), np.uint8)
+    assert shifted_hsv(red, (60, 0, 0))[0, 0].tolist() == pytest.approx([0, 200, 0], abs=3)  # 120 degrees on
+    assert shifted_hsv(red, (0, 0, 30))[0, 0].tolist() == [230, 0, 0]
+    assert shifted_hsv(red, (0, 0, 90))[0, 0].tolist() == [255, 0, 0]
+    faded = shifted_hsv(red, (0, -100, 0))[0, 0]
+    assert faded[0] == 200 and 60 < faded[1] == faded[2] < 90
+    np.testing.assert_array_equal(shifted_hsv(red, (180, 0, 0)), red)

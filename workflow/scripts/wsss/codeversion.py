@@ -11,7 +11,8 @@ import hashlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-REGISTRY = "wsss.methods"  # the dict of names: a method more in it changes no other method's results
+# The dicts of names: one more in them changes no other's results.
+REGISTRIES = ("wsss.methods", "wsss.stages.walks", "wsss.nets.segmenters")
 
 
 def code_version(*modules: str) -> str:
@@ -28,7 +29,7 @@ def closure(*modules: str) -> set[str]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in found and name != REGISTRY and _path(name) is not None:
+        if name not in found and name not in REGISTRIES and _path(name) is not None:
             found.add(name)
             waiting += _imports(_path(name))
     return found

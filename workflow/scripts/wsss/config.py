@@ -13,14 +13,15 @@ from typing import Any
 
 from wsss import methods
 from wsss.errors import UserError
+from wsss.nets import segmenters
 from wsss.nets.catalog import require_stride
+from wsss.refinement import check_refinement, replace_walk
 from wsss.schema import check, read_yaml, with_numbers, without_required
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
     "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
 )  # fmt: skip
-WALK = ("bg", "power", "beta", "exp_times", "radius", "normalise", "pad_to")  # what refine: irn asks of pseudo_masks
 BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe
 
 
@@ -29,7 +30,7 @@ def merge(base: dict, over: dict) -> dict:
     result = copy.deepcopy(base)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(result.get(key), dict) and not _is_choice(key, value, result[key]):
-            result[key] = merge(result[key], value)
+            result[key] = merge(_without_options(value, result[key]), value)
         else:
             result[key] = copy.deepcopy(value)
     return result
@@ -42,6 +43,13 @@ def _is_choice(key: str, value: dict, old: dict) -> bool:
     """
     other_unary = "unary" in value and value["unary"] != old.get("unary", "labels")
     return key == "resize" or "from" in value or "from" in old or other_unary
+
+
+def _without_options(value: dict, old: dict) -> dict:
+    """`old` without its options where `value` turns to another segmentation `net`, which has others."""
+    if value.get("net", old.get("net", segmenters.DEFAULT)) == old.get("net", segmenters.DEFAULT):
+        return old
+    return {k: v for k, v in old.items() if k != "options"}
 
 
 class Config:
@@ -122,10 +130,11 @@ class Config:
         recipe: dict[str, Any] = {}
         for _, content in chain:
             if content.get("net", recipe.get("net")) != recipe.get("net"):
-                recipe.pop("net_options", None)  # another net's options
+                recipe["net_options"] = {}  # those there are another net's
+            replace_walk(recipe, content)
             recipe = merge(recipe, content)
         self._check_net_options(recipe, f"config/methods/{name}.yaml")
-        for source, target, layer in self._layers(chain, recipe.get("net", ""), dataset):
+        for source, target, layer in self._layers(chain, recipe, dataset):
             if target == name:
                 self._refuse_borrowed(recipe, layer, f"{source} (laid on method {name})")
             recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or self._own(recipe, k)})
@@ -153,8 +162,9 @@ class Config:
         if schema:
             check(recipe, {"properties": {"net_options": schema}}, where)
 
-    def _layers(self, chain: list[tuple[str, dict]], net: str, dataset: str) -> list[tuple[str, str, dict]]:
+    def _layers(self, chain: list[tuple[str, dict]], recipe: dict, dataset: str) -> list[tuple[str, str, dict]]:
         """(file, recipe or "", values) that the dataset's preset and overrides lay on the recipe, in order."""
+        net, refine = recipe.get("net", ""), recipe.get("refine", "")
         preset, overrides = self.dataset(dataset).get("preset"), self.dataset(dataset).get("overrides", {})
         layers = []
         if preset:
@@ -166,6 +176,7 @@ class Config:
             _known(options, sorted(methods.METHODS), f"{path}: net_options")
             layers.append((str(path), "", content.get("common", {})))
             layers.append((str(path), "", {"net_options": options.get(net, {})}))
+            layers.append((str(path), "", content.get("refine", {}).get(refine, {})))
             layers += [(str(path), n, single[n]) for n, _ in chain if n in single]
         where = f"config/datasets/{dataset}.yaml"
         _known(overrides, self.names("methods"), f"{where}: overrides")
@@ -181,7 +192,7 @@ class Config:
         if self._own(recipe, "seeds"):
             self._complete_seeds(recipe["seeds"], f"{path}: seeds")
         self._check_strides(recipe, path)
-        self._complete_refinement(recipe, path)
+        check_refinement(recipe, path)
         if self._own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
             raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
 
@@ -193,6 +204,7 @@ class Config:
             require_stride(recipe["backbone"], stride, path, "net_options")
         if self._own(recipe, "segmentation"):
             network = recipe["segmentation"]
+            segmenters.require_options(network.get("net", segmenters.DEFAULT), network["options"], f"{path}: segmentation")
             require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
 
     def _complete_seeds(self, settings: dict, where: str) -> None:
@@ -201,19 +213,6 @@ class Config:
             raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
         if not by_scores and not has_prob:
             raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
-
-    def _complete_refinement(self, recipe: dict, path: str) -> None:
-        if self._own(recipe, "affinity") and recipe["weights"] == "none" and recipe["affinity"]["trunk"] == "imagenet":
-            raise UserError(f"{path}: affinity: trunk imagenet with weights none would be a random frozen trunk; set trunk: classifier")
-        settings = recipe.get("pseudo_masks", {})
-        if recipe["refine"] == "crf" or "from" in settings:
-            return
-        if recipe["refine"] == "irn" and "affinity" not in recipe:
-            raise UserError(f"{path}: refine irn needs a section affinity (or affinity: {{from: RECIPE}})")
-        needed = WALK if recipe["refine"] == "irn" else ("bg",) if settings else ()
-        missing = [key for key in needed if key not in settings]
-        if missing:
-            raise UserError(f"{path}: pseudo_masks: refine {recipe['refine']} needs {', '.join(missing)}")
 
     def _complete_training(self, settings: dict, where: str) -> None:
         """Keys that only some choices need, which a layer may have brought without them."""

@@ -16,6 +16,7 @@ from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
 
 MapPath = Callable[[Record], Path]  # of the label, or the saliency map, that belongs to an image
+PairMaker = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.float32]]
 
 
 class TrainingSet(TorchDataset):
@@ -23,7 +24,8 @@ class TrainingSet(TorchDataset):
 
     Gives dict(image (3, S, S) float32, y (C,) float32, id); with `label_path` label (S, S) uint8
     (255 = ignore); with `saliency_path` saliency (1, S, S) float32 in [0, 1], 0 in padding; with "valid"
-    among `needs` valid (1, S, S) float32.
+    among `needs` valid (1, S, S) float32; with `pair`, which draws from the crop, pair_mask (1, S, S) float32
+    of 0 and 1, and pair_weight (), float32.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class TrainingSet(TorchDataset):
         label_path: MapPath | None = None,
         needs: frozenset[str] = frozenset(),
         saliency_path: MapPath | None = None,
+        pair: PairMaker | None = None,
     ) -> None:
         self.dataset, self.records, self.augmentation = dataset, records, augmentation
-        self.label_path, self.needs, self.saliency_path = label_path, needs, saliency_path
+        self.label_path, self.needs, self.saliency_path, self.pair = label_path, needs, saliency_path, pair
 
     def __len__(self) -> int:
         return len(self.records)
@@ -45,7 +48,8 @@ class TrainingSet(TorchDataset):
         index, seed = key
         record = self.records[index]
         image = read_image(record.image)
-        geometry = draw_geometry(image.shape[:2], self.augmentation, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        geometry = draw_geometry(image.shape[:2], self.augmentation, rng)
         sample: dict[str, Any] = {
             "id": record.id,
             "image": torch.from_numpy(geometry.image(image)),
@@ -60,6 +64,9 @@ class TrainingSet(TorchDataset):
             sample["saliency"] = torch.from_numpy(geometry.soft_map(saliency))
         if "valid" in self.needs:
             sample["valid"] = torch.from_numpy(geometry.valid())
+        if self.pair is not None:
+            mask, weight = self.pair(sample["image"].numpy(), rng)
+            sample["pair_mask"], sample["pair_weight"] = torch.from_numpy(mask), torch.tensor(weight)
         return sample
 
 

@@ -1,8 +1,8 @@
 """Training geometry: resize, flip and crop drawn once per sample and applied alike to image and maps.
 
-Order as published: resize (bicubic for images, nearest for labels), flip, colour jitter, normalise, crop. A crop larger
-than the image places it at a random offset in the canvas; padding is 0 after normalisation (the mean
-colour) for images and `fill` for maps.
+Order as published: resize (bicubic for images, nearest for labels), flip, colour changes, normalise, crop. A crop
+larger than the image places it at a random offset in the canvas. Padding is `fill` for maps; for images it is 0 after
+normalisation, the mean colour, or with `padding: black` 0 before it (AffinityNet).
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,15 @@ def resize_label(label: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(label).resize((size_hw[1], size_hw[0]), Image.Resampling.NEAREST))
 
 
+def shifted_hsv(image: np.ndarray, shift: tuple[int, int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 RGB with hue (in steps of 2 degrees, a circle), saturation and value (0 to 255, cut) shifted."""
+    hsv = np.asarray(Image.fromarray(image).convert("HSV")).astype(np.int16)
+    hsv[..., 0] = (hsv[..., 0] + round(shift[0] * 256 / 180)) % 256
+    hsv[..., 1:] = np.clip(hsv[..., 1:] + np.array(shift[1:], np.int16), 0, 255)
+    size_wh = image.shape[1], image.shape[0]
+    return np.asarray(Image.frombytes("HSV", size_wh, hsv.astype(np.uint8).tobytes()).convert("RGB"))
+
+
 @dataclass(frozen=True)
 class Geometry:
     """One draw of the augmentation: size after resize, flip, and where the crop window lies."""
@@ -43,13 +52,19 @@ class Geometry:
     flip: bool
     crop: int
     offset_yx: tuple[int, int]  # window's origin in the resized image; negative: the image lies inside the canvas
+    padding: str = "mean"  # colour around an image that is smaller than the crop: "mean" | "black"
+    shift_hsv: tuple[int, int, int] | None = None  # hue in steps of 2 degrees, saturation, value
     jitter: Jitter | None = None
 
     def image(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 -> (3, crop, crop) float32 normalised, padding 0."""
+        """(H, W, 3) uint8 -> (3, crop, crop) float32 normalised, padded with the mean colour or with black."""
         resized = self._flipped(resize_image(image, self.size_hw))
+        if self.shift_hsv is not None:
+            resized = shifted_hsv(resized, self.shift_hsv)
         if self.jitter is not None:
             resized = self.jitter(resized)
+        if self.padding == "black":
+            return normalise(self._crop(resized.transpose(2, 0, 1), 0).transpose(1, 2, 0))
         return self._crop(normalise(resized), 0.0)
 
     def label(self, label: np.ndarray, fill: int = 255) -> np.ndarray:
@@ -82,15 +97,17 @@ def draw_geometry(size_hw: tuple[int, int], settings: dict, rng: np.random.Gener
 
     Args:
         settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]} or {}), `flip` (probability), `crop`,
-            and where wanted `jitter` (reach by name).
+            and where wanted `padding`, `hsv` (largest shift) and `jitter` (reach by name).
     """
     target = _draw_size(size_hw, settings.get("resize", {}), rng)
     flip = bool(rng.random() < settings["flip"])
     crop = settings["crop"]
     offset = tuple(_draw_offset(side, crop, rng) for side in target)
     # Drawn last, so that what others draw does not depend on it.
+    reach = settings.get("hsv", 0)
+    shift = tuple(int(s) for s in rng.integers(-reach, reach + 1, 3)) if reach else None
     jitter = draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None
-    return Geometry(target, flip, crop, offset, jitter)
+    return Geometry(target, flip, crop, offset, settings.get("padding", "mean"), shift, jitter)
 
 
 def _draw_size(size_hw: tuple[int, int], resize: dict, rng: np.random.Generator) -> tuple[int, int]:

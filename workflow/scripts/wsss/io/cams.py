@@ -7,7 +7,10 @@ One stored map serves seeds, CRF, walk and sweep through `cam_at` (image size) a
 - ``stretch``: the grid is stretched over the image.
 """
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +20,9 @@ from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
 
 GEOMETRIES = ("pad16", "stretch")
+NORMS = ("max", "none")
 EPSILON = 1e-5
+log = logging.getLogger(__name__)
 
 
 def ceil16(n: int) -> int:
@@ -62,6 +67,52 @@ def read_cam(path: str | Path) -> np.ndarray:
     if not isinstance(cam, np.ndarray) or cam.ndim != 3 or cam.dtype != np.float16:
         raise UserError(f"{path}: a CAM is a float16 array (K, h, w); delete it and run the cam stage again")
     return cam.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CamFolder:
+    """The CAMs beside an index, read as the index says they are stored.
+
+    `scale` is what maps were multiplied with before they were stored, 1 for all of this workflow; a folder of
+    another origin may say 0.5 (CPN's released code halves them), and is read at full height.
+    """
+
+    folder: Path
+    geometry: str
+    norm: str
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, path: str | Path, index: dict[str, Any]) -> "CamFolder":
+        """Of the index read from `path`.
+
+        Raises:
+            UserError: the index names no geometry, norm or scale that is known here.
+        """
+        for key, known in (("geometry", GEOMETRIES), ("norm", NORMS)):
+            if index.get(key) not in known:
+                raise UserError(
+                    f"{path}: CAMs of {key} {index.get(key)!r} cannot be read, only {' or '.join(known)}; "
+                    "make them with the cam stage, or put in the index how they are stored"
+                )
+        scale = index.get("scale", 1.0)
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale <= 1:
+            raise UserError(f"{path}: CAMs of scale {scale!r} cannot be read; it must be above 0 and at most 1")
+        if scale != 1:
+            log.warning("%s: its CAMs are stored at %g of their height; they are divided by it", path, scale)
+        return cls(Path(path).parent, index["geometry"], index["norm"], float(scale))
+
+    def at(self, item_id: str, size_hw: tuple[int, int]) -> np.ndarray:
+        """`cam_at` of an image."""
+        return cam_at(self._stored(item_id), size_hw, self.geometry, self.norm)
+
+    def on_grid(self, item_id: str, size_hw: tuple[int, int]) -> np.ndarray:
+        """`cam_on_grid` of an image."""
+        return cam_on_grid(self._stored(item_id), size_hw, self.geometry, self.norm)
+
+    def _stored(self, item_id: str) -> np.ndarray:
+        cam = read_cam(self.folder / f"{item_id}.npy")
+        return cam if self.scale == 1 else np.minimum(cam / self.scale, 1.0)
 
 
 def cam_at(cam: np.ndarray, size_hw: tuple[int, int], geometry: str, norm: str = "max") -> np.ndarray:

@@ -10,6 +10,8 @@ METHODS = {
     "amn": "wsss.methods.amn:AMN",
     "eps": "wsss.methods.eps:EPS",
     "eps_base": "wsss.methods.eps:EPSBase",
+    "seam": "wsss.methods.seam:SEAM",
+    "cpn": "wsss.methods.cpn:CPN",
 }
 
 

@@ -3,7 +3,7 @@
 docs/method_contract.md shows how each published method maps onto these hooks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -22,7 +22,7 @@ class Spec:
 
     stride: int  # of the maps, in input pixels
     bg_map: bool = False  # finalise puts a background map before the class maps
-    needs: frozenset[str] = frozenset()  # of saliency, strong_view, second_view, valid, offline_labels
+    needs: frozenset[str] = frozenset()  # of saliency, strong_view, second_view, pair_mask, valid, offline_labels
     aux: frozenset[str] = frozenset()  # per-image artefacts finalise needs, such as ir_labels
     geometry: str = "pad16"  # grid of the stored CAM: "pad16" | "stretch" (wsss.io.cams.grid_size)
     norm: str = "max"  # readers divide by each class's maximum after resizing, or "none"
@@ -49,7 +49,8 @@ class Method(nn.Module):
 
     A training batch is a dict: image (B, 3, S, S) float32 normalised, y (B, C) float32 multi-hot, id list of
     str and, where spec.needs says so: label (B, S, S) uint8 with 255 = ignore (offline_labels), saliency
-    (B, 1, S, S) and valid (B, 1, S, S) float32 in [0, 1], second and strong (B, 3, s, s) further views.
+    (B, 1, S, S) and valid (B, 1, S, S) float32 in [0, 1], second and strong (B, 3, s, s) further views,
+    pair_mask (B, 1, S, S) float32 of 0 and 1 and its share of ones pair_weight (B,).
     """
 
     defaults: Mapping = {}  # options the method reads; other keys of `options` belong to the training loop
@@ -90,6 +91,13 @@ class Method(nn.Module):
         """Trainable parameters as [{"params": list, "lr_scale": float, "weight_decay": float | None}].
 
         None means the optimiser's weight decay. `options` overrides those given at construction.
+        """
+        raise NotImplementedError
+
+    def pair_maker(self) -> Callable:
+        """(crop (3, S, S) float32 normalised, generator) -> pair_mask (1, S, S) and pair_weight of one sample.
+
+        For spec.needs "pair_mask"; it runs in the loader's processes, so it holds plain values, not the network.
         """
         raise NotImplementedError
 

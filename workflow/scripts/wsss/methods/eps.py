@@ -1,9 +1,6 @@
 """EPS, Explicit Pseudo-pixel Supervision (Lee et al., CVPR 2021): image labels say which classes are there,
 saliency maps where something is; and the classifier it is measured against."""
 
-from itertools import accumulate
-from operator import mul
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +17,7 @@ from wsss.methods.base import (
     resize,
     trainable,
 )
-from wsss.nets.backbones import STRIDES, build_backbone, freeze
+from wsss.nets.backbones import STRIDES, build_backbone, field_keeping, freeze
 
 
 class EPSBase(Method):
@@ -127,11 +124,6 @@ class EPS(EPSBase):
     def activation(self, maps):
         """Softmax over classes and background; the background's map is trained, but not used."""
         return maps.softmax(1)[:, 1:]
-
-
-def field_keeping(strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Dilations of layer2..layer4: each stride of 2 left out doubles them from there on, (2, 1, 1) -> (1, 2, 4)."""
-    return tuple(accumulate((2 // stride for stride in strides), mul))
 
 
 def saliency_loss(maps: Tensor, saliency: Tensor, y: Tensor, tau: float, weight: float) -> Tensor:

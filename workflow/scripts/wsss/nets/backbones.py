@@ -113,6 +113,11 @@ def build_backbone(name: str, strides=None, dilations=(1, 1, 1), bn: str = "froz
     return BACKBONES[name](**layout, dilations=tuple(dilations), bn=bn)
 
 
+def field_keeping(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Dilations of layer2..layer4: each stride of 2 left out doubles them from there on, (2, 1, 1) -> (1, 2, 4)."""
+    return tuple(accumulate((2 // stride for stride in strides), mul))
+
+
 def freeze(modules: Iterable[nn.Module]) -> None:
     """Stop training `modules`: no gradients, BatchNorm statistics fixed."""
     for module in modules:

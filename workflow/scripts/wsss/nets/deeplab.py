@@ -6,13 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss.errors import UserError
-from wsss.nets.backbones import build_backbone, load_pretrained
+from wsss.nets.backbones import load_pretrained
 from wsss.nets.heads import ASPP, ASPP_DILATIONS, IGNORE, balanced_mean, resize_label, valid_mean
-from wsss.nets.norm import BatchNorm
-
-# (strides, dilations) of layer2..layer4.
-LAYOUTS = {8: ((2, 1, 1), (1, 2, 4)), 16: ((2, 2, 1), (1, 1, 2))}
+from wsss.nets.segmentation_trunk import build_trunk
 
 DEFAULTS = {
     "output_stride": 8,
@@ -30,7 +26,7 @@ class DeepLabV2(nn.Module):
 
     Options (defaults in DEFAULTS): output_stride 8 | 16; aspp_dilations; msc (multi-scale loss) with
     its extra scales msc_scales; balanced (balanced cross-entropy); bn "frozen" (statistics, scale and
-    offset fixed, as in kazuto1011) | "train"; head_lr_scale (ASPP weights; its biases get twice that).
+    offset fixed, as in kazuto1011) | "statistics" | "train"; head_lr_scale (ASPP weights; its biases get twice that).
     Any other keys of `options` belong to the training loop and are not read here.
     """
 
@@ -38,12 +34,7 @@ class DeepLabV2(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.options = {**DEFAULTS, **(options or {})}
-        if self.options["output_stride"] not in LAYOUTS:
-            raise UserError(f"output_stride: {self.options['output_stride']} is not possible; choose 8 or 16")
-        strides, dilations = LAYOUTS[self.options["output_stride"]]
-        self.backbone = build_backbone(backbone, strides, dilations, self.options["bn"])
-        if self.options["bn"] == "frozen":
-            _freeze_affine(self.backbone)
+        self.backbone = build_trunk(backbone, self.options["output_stride"], self.options["bn"])
         self.aspp = ASPP(self.backbone.out_channels[-1], num_classes + 1, self.options["aspp_dilations"])
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:
@@ -88,12 +79,6 @@ class DeepLabV2(nn.Module):
     def predict_logits(self, image: Tensor) -> Tensor:
         """image (B, 3, H, W) -> logits (B, C+1, h, w), background first, h = ceil(H / output stride)."""
         return self.aspp(self.backbone(image)[-1])
-
-
-def _freeze_affine(module: nn.Module) -> None:
-    for child in module.modules():
-        if isinstance(child, BatchNorm):
-            child.requires_grad_(False)
 
 
 def _rescale(image: Tensor, scale: float) -> Tensor:

@@ -41,7 +41,7 @@ DEEPLAB_TEST = CrfParams(
 )
 
 
-def label_crf_pair(
+def label_marginals(
     image: np.ndarray,
     labels_a: np.ndarray,
     labels_b: np.ndarray,
@@ -56,20 +56,21 @@ def label_crf_pair(
         n_labels: labels in the problem, background included.
 
     Returns:
-        Two (H, W) uint8 maps, the very ones that two separate CRFs give.
+        Two (n_labels, H, W) float32 that sum to 1, the very ones that two separate CRFs give; a map of one label
+        everywhere is its own answer, with probability 1.
     """
     crf: Any = None
-    refined = []
+    marginals = []
     for labels in (labels_a, labels_b):
         if _is_constant(labels, n_labels, params):
-            refined.append(labels.astype(np.uint8))
+            marginals.append((np.arange(n_labels)[:, None, None] == labels).astype(np.float32))
             continue
         crf = crf or _lattice(image, n_labels, params)
-        refined.append(_infer(crf, label_energy(labels, n_labels, params.gt_prob), params, labels.shape))
-    return refined[0], refined[1]
+        marginals.append(_infer(crf, label_energy(labels, n_labels, params.gt_prob), params, labels.shape))
+    return marginals[0], marginals[1]
 
 
-def score_crf_pair(
+def score_marginals(
     image: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, params: CrfParams
 ) -> tuple[np.ndarray, np.ndarray]:
     """Refine two stacks of scores of one image, building the lattice once.
@@ -82,15 +83,20 @@ def score_crf_pair(
         scores_a, scores_b: (n, H, W) float32 in [0, 1], background first.
 
     Returns:
-        Two (H, W) uint8 maps of row numbers, the very ones that two separate CRFs give.
+        Two (n, H, W) float32 that sum to 1, the very ones that two separate CRFs give.
     """
     if len(scores_a) == 1:
-        return np.zeros(scores_a.shape[1:], np.uint8), np.zeros(scores_b.shape[1:], np.uint8)
+        return np.ones(scores_a.shape, np.float32), np.ones(scores_b.shape, np.float32)
     crf = _lattice(image, len(scores_a), params)
     first = _infer(crf, score_energy(scores_a), params, scores_a.shape[1:])
     if np.array_equal(scores_a, scores_b):
         return first, first.copy()
     return first, _infer(crf, score_energy(scores_b), params, scores_b.shape[1:])
+
+
+def to_labels(marginals: np.ndarray) -> np.ndarray:
+    """(n, H, W) -> (H, W) uint8 row numbers of the largest."""
+    return marginals.argmax(axis=0).astype(np.uint8)
 
 
 def score_energy(scores: np.ndarray) -> np.ndarray:
@@ -135,7 +141,7 @@ def softmax_crf(
     if len(kept) <= 1:
         return np.full(size_hw, kept[0] if len(kept) else probs.mean(axis=(1, 2)).argmax(), np.uint8)
     crf = _lattice(image, len(kept), params)
-    return kept[_infer(crf, score_energy(probs[kept]), params, size_hw)].astype(np.uint8)
+    return kept[to_labels(_infer(crf, score_energy(probs[kept]), params, size_hw))].astype(np.uint8)
 
 
 def _lattice(image: np.ndarray, n_labels: int, params: CrfParams) -> Any:
@@ -152,8 +158,7 @@ def _lattice(image: np.ndarray, n_labels: int, params: CrfParams) -> Any:
 
 def _infer(crf: Any, energy: np.ndarray, params: CrfParams, size_hw: tuple[int, ...]) -> np.ndarray:
     crf.setUnaryEnergy(np.ascontiguousarray(energy, np.float32))
-    marginals = np.asarray(crf.inference(params.iterations))
-    return marginals.argmax(axis=0).reshape(size_hw).astype(np.uint8)
+    return np.asarray(crf.inference(params.iterations)).reshape(-1, *size_hw)
 
 
 def _densecrf() -> ModuleType:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from wsss.refine.background import argmax_index, background, to_class_ids
-from wsss.refine.crf import IRN_LABEL, CrfParams, label_crf_pair, score_crf_pair
+from wsss.refine.crf import IRN_LABEL, CrfParams, label_marginals, score_marginals, to_labels
 
 IGNORE = 255
 
@@ -20,12 +20,29 @@ def seeds_pair(
     bg_map: np.ndarray | None = None,
     unary: str = "labels",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The confident and the unsure seed of an image.
+    """The confident and the unsure seed of an image: `seed_marginals`, then the class of the largest.
+
+    Returns:
+        Two (H, W) uint8 maps of class ids, 0 = background.
+    """
+    confident, unsure = seed_marginals(image, cam, t_fg, t_bg, params, bg_map, unary)
+    return to_class_ids(to_labels(confident), keys), to_class_ids(to_labels(unsure), keys)
+
+
+def seed_marginals(
+    image: np.ndarray,
+    cam: np.ndarray,
+    t_fg: Mapping,
+    t_bg: Mapping,
+    params: CrfParams = IRN_LABEL,
+    bg_map: np.ndarray | None = None,
+    unary: str = "labels",
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the CRF makes of a CAM in its confident and its unsure pass.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         cam: (K, H, W) float32 in [0, 1] at image size; K = 0 gives background everywhere.
-        keys: 0-based foreground classes of the K rows.
         t_fg, t_bg: background rules {"kind", "value"} of the confident (published: const 0.30; AMN 0.45) and
             the unsure pass (const 0.05; AMN 0.15).
         bg_map: (H, W) background map for rules of kind ``map``.
@@ -33,16 +50,14 @@ def seeds_pair(
             background and maps taken for probabilities (EPS, SEAM).
 
     Returns:
-        Two (H, W) uint8 maps of class ids, 0 = background.
+        Two (K+1, H, W) float32 stacks of probabilities, background first.
     """
     backgrounds = [background(cam, rule["kind"], rule["value"], bg_map) for rule in (t_fg, t_bg)]
     if unary == "scores":
         stacks = [np.concatenate([bg[None], cam]) for bg in backgrounds]
-        confident, unsure = score_crf_pair(image, *stacks, params)
-    else:
-        rows = [argmax_index(cam, bg) for bg in backgrounds]
-        confident, unsure = label_crf_pair(image, *rows, len(cam) + 1, params)
-    return to_class_ids(confident, keys), to_class_ids(unsure, keys)
+        return score_marginals(image, *stacks, params)
+    rows = [argmax_index(cam, bg) for bg in backgrounds]
+    return label_marginals(image, *rows, len(cam) + 1, params)
 
 
 def merge(confident: np.ndarray, unsure: np.ndarray) -> np.ndarray:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from wsss.errors import UserError
 from wsss.nets.backbones import build_backbone, load_pretrained
-from wsss.refine.affinity import pair_affinity, shifted, source_view, target_views
+from wsss.refine.affinity import pair_affinity, shifted, source_view
+from wsss.refine.pairs import EPSILON, pair_losses, pair_types
 from wsss.refine.paths import PathIndex, path_index
 
-EPSILON = 1e-5
-IGNORE = 255
 STRIDE = 4
 
 
@@ -195,28 +194,12 @@ def irn_losses(out: IrnOut, labels: Tensor, index: PathIndex) -> dict[str, Tenso
         positive is the mean of positive_bg and positive_fg.
     """
     bg, fg, negative = pair_types(labels, index)
-    affinity = pair_affinity(out.edge.float().sigmoid(), index)
-    alike = -torch.log(affinity + EPSILON)
-    unlike = -torch.log(1.0 + EPSILON - affinity)
-    losses = {
-        "positive_bg": _masked_mean(alike, bg),
-        "positive_fg": _masked_mean(alike, fg),
-        "negative": _masked_mean(unlike, negative),
-    }
-    total = (losses["positive_bg"] + losses["positive_fg"]) / 4 + losses["negative"] / 2
+    losses = pair_losses(pair_affinity(out.edge.float().sigmoid(), index), bg, fg, negative)
     if out.displacement is not None:
         moved = displacement_losses(out.displacement.float(), bg, fg, index)
-        total = total + (moved["displacement_fg"] + moved["displacement_bg"]) / 2
+        losses["total"] = losses["total"] + (moved["displacement_fg"] + moved["displacement_bg"]) / 2
         losses |= moved
-    return {"total": total, **losses}
-
-
-def pair_types(labels: Tensor, index: PathIndex) -> tuple[Tensor, Tensor, Tensor]:
-    """Masks (B, D, h', w') of pairs both background, both the same foreground class, and of two classes."""
-    source, target = source_view(labels, index)[:, None], target_views(labels, index)
-    valid = (source != IGNORE) & (target != IGNORE)
-    same = valid & (source == target)
-    return same & (source == 0), same & (source > 0), valid & (source != target)
+    return losses
 
 
 def displacement_losses(displacement: Tensor, bg: Tensor, fg: Tensor, index: PathIndex) -> dict[str, Tensor]:
@@ -231,7 +214,3 @@ def displacement_losses(displacement: Tensor, bg: Tensor, fg: Tensor, index: Pat
         sums["displacement_bg"] += (difference.abs().sum(1) * bg[:, d]).sum()
     counts = {"displacement_fg": fg.sum(), "displacement_bg": bg.sum()}
     return {name: value / (2 * counts[name] + EPSILON) for name, value in sums.items()}
-
-
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / (mask.sum() + EPSILON)

@@ -27,7 +27,8 @@ def run(task: Task) -> None:
     check_sources(task, needs)
     label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
-    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, needs, saliency_path)
+    pair = method.pair_maker() if "pair_mask" in needs else None
+    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, needs, saliency_path, pair)
     train(
         task,
         method,

@@ -9,14 +9,13 @@ import numpy as np
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_text
-from wsss.io.cams import cam_at, read_cam
 from wsss.io.header import read_facts
 from wsss.io.masks import read_mask
 from wsss.score.confusion import confusion, summarise
 from wsss.score.sweep import Sweep, default_values
 from wsss.score.thresholds import POLICIES, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
-from wsss.stages.images import file_of, input_index
+from wsss.stages.images import cam_folder, file_of, input_index
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
 
@@ -69,16 +68,15 @@ class Scorer:
 
     def _seed(self) -> dict[str, Any]:
         path, rule = self.task.inputs["cam"], self.task.settings["bg"]
-        index = input_index(self.task, "cam", self.train)
+        cams = cam_folder(self.task, self.train)
         sweep = Sweep(self.dataset.num_classes, rule["kind"], default_values(rule["kind"], [rule["value"]]))
         for record in self.train:
-            gt, cam_path = read_mask(record.mask), file_of(path, record.id, ".npy")
-            cam = cam_at(read_cam(cam_path), gt.shape, index["geometry"], index["norm"])
-            sweep.add(cam, record.labels, gt, str(cam_path))
+            gt = read_mask(record.mask)
+            sweep.add(cams.at(record.id, gt.shape), record.labels, gt, str(file_of(path, record.id, ".npy")))
         result = sweep.result()
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         stage = seed_stage(result, self.dataset.classes, rule["value"], self.task.settings["policy"])
-        origin = self._origin(self.train, crf=False, multi_scale=index["scales"])
+        origin = self._origin(self.train, crf=False, multi_scale=read_json(path)["scales"])
         for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
             block["provenance"] = {**origin, **block["provenance"]}
         return stage
@@ -114,6 +112,7 @@ class Scorer:
             "multi_scale": self.task.params["test_scales"],
             "weights": self._weights("segmentation"),
             "backbone": self.task.params["backbones"]["segmentation"],
+            "network": self.task.params["segmenter"],
         }
         if ".nocrf.png" not in index["suffixes"]:
             return {"segmentation": self._masks("predictions", self.val, ".png", crf=False, **facts)}

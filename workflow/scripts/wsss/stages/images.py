@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from wsss.data.manifest import Record
+from wsss.io.cams import CamFolder
 from wsss.io.index import read_index, write_index, write_shard
 from wsss.io.journal import Journal
 from wsss.io.shards import drop_claims, drop_leftovers
@@ -100,6 +101,11 @@ def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, A
     """
     path = task.inputs[name]
     return read_index(path, [r.id for r in records], f"snakemake --force {path}")
+
+
+def cam_folder(task: Task, records: Iterable[Record]) -> CamFolder:
+    """The CAMs that are input `cam`, checked as `input_index` does and to be stored in a known way."""
+    return CamFolder.of(task.inputs["cam"], input_index(task, "cam", records))
 
 
 def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:

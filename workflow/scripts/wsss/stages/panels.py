@@ -7,7 +7,7 @@ import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.io.atomic import read_json
-from wsss.io.cams import cam_at, read_cam
+from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
@@ -52,9 +52,7 @@ def columns(task: Task, record: Record, image: np.ndarray) -> dict[str, Any]:
     if record.mask is not None:
         found["ground_truth"] = read_mask(record.mask)
     if "cam" in task.inputs and "trainaug" in record.splits:
-        index = read_json(task.inputs["cam"])
-        stored = read_cam(file_of(task.inputs["cam"], record.id, ".npy"))
-        cam = cam_at(stored, image.shape[:2], index["geometry"], index["norm"])
+        cam = CamFolder.of(task.inputs["cam"], read_json(task.inputs["cam"])).at(record.id, image.shape[:2])
         found["cam"] = cam
         found["seed"] = argmax_labels(cam, background(cam, **task.params["bg"]), record.labels)
     for column, name in (("ir_label", "ir_labels"), ("pseudo_mask", "pseudo_masks"), ("prediction", "predictions")):

@@ -14,7 +14,6 @@ from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
-from wsss.nets.deeplab import DeepLabV2
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.stages.images import run_images, worker_pool
 from wsss.stages.loader import inference_loader, shard_batches
@@ -70,7 +69,7 @@ class Predictor:
         self,
         task: Task,
         dataset: Dataset,
-        network: DeepLabV2,
+        network: torch.nn.Module,
         device: torch.device,
         pool: ProcessPoolExecutor | None,
     ) -> None:

@@ -1,42 +1,54 @@
-"""Stage `seeds`: two CRF-refined label maps a CAM — the confident one (the refined seed) and the unsure one."""
+"""Stage `seeds`: two CRF-refined label maps a CAM — the confident one (the refined seed) and the unsure one.
+
+With `probabilities: true` also what the CRF says before the argmax, from which AffinityNet makes its labels.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from wsss.data.manifest import Record, load_manifest
-from wsss.io.cams import cam_at, read_cam
+from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
-from wsss.refine.crf import CrfParams
-from wsss.refine.ir_labels import seeds_pair
-from wsss.stages.images import file_of, in_processes, input_index, run_images, shard_records
+from wsss.io.probs import SUFFIX, write_probs
+from wsss.refine.background import to_class_ids
+from wsss.refine.crf import CrfParams, to_labels
+from wsss.refine.ir_labels import seed_marginals
+from wsss.stages.images import cam_folder, in_processes, run_images, shard_records
 from wsss.stages.task import Task
 
 CONFIDENT, UNSURE = ".png", ".unsure.png"
 
 
 def run(task: Task) -> None:
-    """Write `{id}.png` (confident) and `{id}.unsure.png` for every image of trainaug."""
+    """Write `{id}.png` (confident), `{id}.unsure.png` and where asked for `{id}.npz` for every image of trainaug."""
     records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
-    index = input_index(task, "cam", records)
-    facts = {"geometry": index["geometry"], "norm": index["norm"]}
+    cams = cam_folder(task, records)
 
     def work(todo: set[str]):
-        jobs = ((r, file_of(task.inputs["cam"], r.id, ".npy"), facts, task.settings, task.folder) for r in records)
+        jobs = ((r, cams, task.settings, task.folder) for r in records)
         yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), task.threads)
 
-    run_images(task, [r.id for r in records], [CONFIDENT, UNSURE], work, unary=unary_of(task.settings))
+    suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * gives_probabilities(task.settings)
+    run_images(task, [r.id for r in records], suffixes, work, unary=unary_of(task.settings))
 
 
-def make_seed(record: Record, cam_path: Path, facts: dict[str, str], settings: dict[str, Any], folder: Path) -> str:
+def make_seed(record: Record, cams: CamFolder, settings: dict[str, Any], folder: Path) -> str:
     """Write both seeds of one image; returns its id."""
     image = read_image(record.image)
-    cam = cam_at(read_cam(cam_path), image.shape[:2], facts["geometry"], facts["norm"])
+    cam = cams.at(record.id, image.shape[:2])
     rules, params = (settings["confident"], settings["unsure"]), CrfParams(**settings["crf_params"])
-    confident, unsure = seeds_pair(image, cam, record.labels, *rules, params, unary=unary_of(settings))
-    write_mask(folder / f"{record.id}{UNSURE}", unsure)
-    write_mask(folder / f"{record.id}{CONFIDENT}", confident)
+    passes = seed_marginals(image, cam, *rules, params, unary=unary_of(settings))
+    if gives_probabilities(settings):
+        write_probs(folder / f"{record.id}{SUFFIX}", *passes)
+    for marginals, suffix in zip(passes, (CONFIDENT, UNSURE), strict=True):
+        write_mask(folder / f"{record.id}{suffix}", to_class_ids(to_labels(marginals), record.labels))
     return record.id
+
+
+def gives_probabilities(settings: dict[str, Any]) -> bool:
+    """Whether the CRF's probabilities are kept."""
+    return settings.get("probabilities", False)
 
 
 def unary_of(settings: dict[str, Any]) -> str:

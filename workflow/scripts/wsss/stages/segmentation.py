@@ -1,9 +1,11 @@
-"""Stage `segmentation`: train DeepLab-V2 on pseudo-masks, or on ground truth for `full`."""
+"""Stage `segmentation`: train the recipe's DeepLab on pseudo-masks, or on ground truth for `full`."""
+
+import torch
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.torch_sets import MapPath, TrainingSet
 from wsss.errors import UserError
-from wsss.nets.deeplab import DeepLabV2
+from wsss.nets import segmenters
 from wsss.stages.task import Task
 from wsss.stages.training import label_files, load_initial, start_device, train, training_records
 
@@ -20,10 +22,11 @@ def run(task: Task) -> None:
     train(task, network, samples, network.param_groups(), network.loss, device)
 
 
-def build_network(task: Task, num_classes: int) -> DeepLabV2:
+def build_network(task: Task, num_classes: int) -> torch.nn.Module:
     """The recipe's segmentation network with random weights."""
     settings = task.params["network"]
-    return DeepLabV2(num_classes, settings["backbone"], settings["options"])
+    family = segmenters.get(settings["net"])
+    return family(num_classes, settings["backbone"], settings["options"])
 
 
 def _label_path(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> MapPath:

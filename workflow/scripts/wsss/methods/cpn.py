@@ -1,0 +1,114 @@
+"""CPN, Complementary Patch Network (Zhang et al., ICCV 2021): the class maps of an image must be those of its two
+complementary parts together."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsss.data.pair_masks import pair_maker
+from wsss.methods.pixel_correlation import (
+    PixelCorrelationMethod,
+    background_from,
+    background_minimum,
+    hardest_mean,
+    image_logits,
+    max_norm,
+    only_largest,
+    with_background,
+)
+from wsss.nets.pcm import RegionCorrelation, guidance, stretch
+
+
+class CPN(PixelCorrelationMethod):
+    """Three looks at each image: whole (0), and the two parts of a complementary pair (1, 2).
+
+    Options: those of PixelCorrelationMethod; pair "superpixels" (segments, compactness) | "grid" (grid_sizes);
+    prcm_key "transpose" | "reference" (wsss.nets.pcm.RegionCorrelation); skip_hidden_cls (a part that shows
+    nothing has no classification loss; in the released code it has).
+    """
+
+    defaults = {
+        **PixelCorrelationMethod.defaults,
+        "pair": "superpixels",
+        "segments": 300,
+        "compactness": 10,
+        "grid_sizes": [224, 448],
+        "prcm_key": "transpose",
+        "skip_hidden_cls": False,
+    }
+
+    def __init__(self, num_classes, backbone, options=None):
+        super().__init__(num_classes, backbone, options)
+        self.prcm = RegionCorrelation(self.options["prcm_key"])
+
+    @classmethod
+    def spec_for(cls, options=None):
+        return replace(super().spec_for(options), needs=frozenset({"pair_mask"}))
+
+    def pair_maker(self):
+        return pair_maker(self.options)
+
+    def new_layers(self):
+        return [*super().new_layers(), self.prcm]
+
+    def further_views(self, batch):
+        """The two parts; what one hides is 0, the mean colour, and x1 + x2 is the image."""
+        image, mask = batch["image"], batch["pair_mask"]
+        return {"first": image * mask, "second": image * (1 - mask)}
+
+    def refined(self, image, taps, maps):
+        """PCM's maps and, on top, those of the regions."""
+        guide = guidance(maps)
+        features = self.pcm.features(image, taps[2], taps[3], maps.shape[-2:])
+        return self.pcm(guide, features) + self.prcm(guide, features, self.pcm.f9)
+
+    def loss(self, batch, out, step):
+        """Classification and rvmin of the three looks, TCP and CPCR; all weights 1, all at the size of the crop."""
+        y, outs = batch["y"], (out, out.views["first"], out.views["second"])
+        weights = shares(batch["pair_weight"])
+        size, label = batch["image"].shape[-2:], with_background(y)
+        cams = [stretch(o.maps.float(), size) for o in outs]
+        refined = [stretch(o.features["cam_rv"], size) for o in outs]
+        cls = self.classification([image_logits(maps) for maps in cams], y, weights)
+        rvmin = sum(background_minimum(maps, y) for maps in refined) / 3
+        c = [w * max_norm(maps) * label for w, maps in zip(weights, cams, strict=True)]
+        d = [w * max_norm(maps) * label for w, maps in zip(weights, refined, strict=True)]
+        tcp, cpcr = triplet(c, d), cross_regularisation(c, d, self.options["hard_share"])
+        return {"total": cls + rvmin + tcp + cpcr, "cls": cls, "rvmin": rvmin, "tcp": tcp, "cpcr": cpcr}
+
+    def classification(self, logits: Sequence[Tensor], y: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """Mean over the three looks; with skip_hidden_cls over those that show something."""
+        losses = torch.stack([F.multilabel_soft_margin_loss(z.float(), y, reduction="none") for z in logits])
+        if not self.options["skip_hidden_cls"]:
+            return losses.mean()
+        shown = (torch.stack([w.flatten() for w in weights]) > 0).float()
+        return (losses * shown).sum() / shown.sum()
+
+
+def shares(first: Tensor) -> list[Tensor]:
+    """pair_weight (B,) -> weights (B, 1, 1, 1) of the whole image (1), the first part and the second."""
+    first = first.float()[:, None, None, None]
+    return [torch.ones_like(first), first, 1 - first]
+
+
+def triplet(c: Sequence[Tensor], d: Sequence[Tensor]) -> Tensor:
+    """TCP: the parts' maps add up to the whole's, mean distance over the classes.
+
+    c, d: class maps and refined maps (B, C+1, H, W) of whole, first, second. Of the class maps only the whole's learn.
+    """
+    cams = c[1].detach() + c[2].detach() - c[0]
+    refined = d[0] - d[1] - d[2]
+    return cams[:, 1:].abs().mean() + refined[:, 1:].abs().mean()
+
+
+def cross_regularisation(c: Sequence[Tensor], d: Sequence[Tensor], share: float) -> Tensor:
+    """CPCR: a part's refined maps follow what the class maps of the whole have beyond those of the other part.
+
+    Here, unlike in SEAM, the background competes for the largest value at a pixel.
+    """
+    whole, first, second = (background_from(maps.detach()) for maps in c)
+    pairs = (whole - first, d[2]), (whole - second, d[1])
+    return sum(hardest_mean((only_largest(rest) - background_from(maps)).abs(), share) for rest, maps in pairs)

@@ -1,0 +1,166 @@
+"""What SEAM and CPN share: trunk, class maps with a background channel, the maps that the pixel correlation
+module makes of them, inference, and the parts of their losses. No method by itself."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, present, resize, trainable
+from wsss.nets.backbones import STRIDES, build_backbone, field_keeping, freeze
+from wsss.nets.norm import BatchNorm
+from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
+
+
+class PixelCorrelationMethod(Method):
+    """Trunk, dropout, 1x1 classifier fc8 with background, and the refined maps `features["cam_rv"]`.
+
+    Options: freeze_stem; bn "frozen" | "train"; output_stride 8 | 16 | 32; dilated (a ResNet's layers keep
+    their field of view; ResNet38d has dilations of its own); dropout (of whole channels); head_lr_scale
+    (learning rate of all new layers over that of the trunk); hard_share (part of the values that the hardest
+    ones make up).
+    """
+
+    defaults = {
+        "freeze_stem": True,
+        "bn": "frozen",
+        "output_stride": 8,
+        "dilated": True,
+        "dropout": 0.5,
+        "hard_share": 0.2,
+        "head_lr_scale": 10.0,
+    }
+    loss_want = frozenset({"maps", "features", "views"})
+
+    def __init__(self, num_classes, backbone, options=None):
+        super().__init__(num_classes, backbone, options)
+        strides = STRIDES[self.options["output_stride"]]
+        dilations = field_keeping(strides) if self.options["dilated"] else (1, 1, 1)
+        self.backbone = build_backbone(backbone, strides, dilations, self.options["bn"])
+        low, high, last = self.backbone.out_channels[2:]
+        self.dropout = nn.Dropout2d(self.options["dropout"])
+        self.fc8 = nn.Conv2d(last, num_classes + 1, 1, bias=False)
+        nn.init.xavier_uniform_(self.fc8.weight)
+        self.pcm = PixelCorrelation(low, high)
+        if self.options["freeze_stem"]:
+            freeze(self.backbone.stem())
+
+    @classmethod
+    def spec_for(cls, options=None):
+        stride = {**cls.defaults, **(options or {})}["output_stride"]
+        return Spec(stride=stride, geometry="stretch", norm="none")
+
+    def new_layers(self) -> list[nn.Module]:
+        """What no pretrained weights exist for."""
+        return [self.fc8, self.pcm]
+
+    def param_groups(self, options=None):
+        scale = {**self.options, **(options or {})}["head_lr_scale"]
+        return [group(trainable(self.backbone)), group(trainable(*self.new_layers()), scale)]
+
+    def forward(self, batch, want=frozenset({"logits"})):
+        """maps (B, C+1, h, w) raw; logits (B, C); features: taps x1..x5 and cam_rv (B, C+1, h, w) in float32.
+
+        `views` looks at the further views of the batch in the same way.
+        """
+        out = self.look(batch["image"], want)
+        if "views" in want:
+            with statistics_kept(self.backbone):
+                out.views = {name: self.look(view, want) for name, view in self.further_views(batch).items()}
+        return out
+
+    def further_views(self, batch: Mapping) -> dict[str, Tensor]:
+        """Images by name that the loss compares with the batch's own."""
+        raise NotImplementedError
+
+    def look(self, image: Tensor, want: frozenset[str]) -> CamOut:
+        """One image batch through the network."""
+        taps = self.backbone(image)
+        maps, out = self.fc8(self.dropout(taps[-1])), CamOut()
+        if "maps" in want:
+            out.maps = maps
+        if "logits" in want:
+            out.logits = image_logits(stretch(maps.float(), image.shape[-2:]))
+        if "features" in want:
+            out.features = {f"x{i}": tap for i, tap in enumerate(taps, start=1)}
+            out.features["cam_rv"] = self.refined(image, taps, maps)
+        return out
+
+    def refined(self, image: Tensor, taps: list[Tensor], maps: Tensor) -> Tensor:
+        """The class maps after the pixel correlation module, (B, C+1, h, w) float32."""
+        return self.pcm(guidance(maps), self.pcm.features(image, taps[2], taps[3], maps.shape[-2:]))
+
+    def pixel_logits(self, out):
+        """fc8's background row learns nothing, so the background's logit is a constant 0."""
+        return torch.cat([torch.zeros_like(out.maps[:, :1]), out.maps[:, 1:]], dim=1)
+
+    @torch.no_grad()
+    def seed_maps(self, views, y, grid):
+        """Refined maps, stretched to the view's size as in training, then onto the grid; flips are summed."""
+        refined = self({"image": views}, frozenset({"features"})).features["cam_rv"][:, 1:]
+        return resize(flip_pair_sum(stretch(refined, views.shape[-2:])), grid)
+
+    def finalise(self, acc, n_scales, y, aux):
+        """Present classes stretched from minimum to maximum, cut at 0."""
+        return max_norm(acc[present(y)])
+
+
+def image_logits(maps: Tensor) -> Tensor:
+    """Class logits (B, C): mean over space of maps (B, C+1, H, W) at the size of the input."""
+    return maps.mean((-2, -1))[:, 1:]
+
+
+def with_background(y: Tensor) -> Tensor:
+    """y (B, C) -> (B, C+1, 1, 1) with background present."""
+    return torch.cat([torch.ones_like(y[:, :1]), y], dim=1)[..., None, None]
+
+
+def max_norm(maps: Tensor) -> Tensor:
+    """(..., H, W): cut at 0, then from minimum to maximum of each map; a flat map gives 0. With gradient."""
+    maps = maps.relu()
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    return F.relu(maps - low - EPSILON) / (high - low + EPSILON)
+
+
+def background_from(maps: Tensor) -> Tensor:
+    """(B, C+1, H, W) -> the same with channel 0 = 1 - the largest class."""
+    return torch.cat([1 - maps[:, 1:].amax(1, keepdim=True), maps[:, 1:]], dim=1)
+
+
+def only_largest(maps: Tensor) -> Tensor:
+    """(B, n, H, W) -> values that are the largest of their pixel, 0 elsewhere; equal ones all stay."""
+    return maps * (maps == maps.amax(1, keepdim=True))
+
+
+def hardest_mean(distance: Tensor, share: float) -> Tensor:
+    """Mean of the largest floor(share n) of each image's n values, averaged over images; distance (B, ...)."""
+    flat = distance.flatten(1)
+    return flat.topk(max(1, int(share * flat.shape[1])), dim=1, sorted=False).values.mean()
+
+
+def background_minimum(refined: Tensor, y: Tensor) -> Tensor:
+    """Mean of the smallest quarter of the largest present class (SEAM's rvmin): some place must be background.
+
+    refined (B, C+1, H, W), y (B, C) -> scalar.
+    """
+    largest = (refined[:, 1:] * y[..., None, None]).amax(1).flatten(1)
+    return largest.topk(max(1, largest.shape[1] // 4), dim=1, largest=False, sorted=False).values.relu().mean()
+
+
+@contextmanager
+def statistics_kept(network: nn.Module):
+    """Inside, trained BatchNorms take their batch's statistics but add nothing to the running ones.
+
+    Further views have other statistics than whole images, which alone are seen at test. Frozen ones, the
+    published way, do not change anyway.
+    """
+    norms = [(m, m.momentum) for m in network.modules() if isinstance(m, BatchNorm) and not m.frozen]
+    try:
+        for norm, _ in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in norms:
+            norm.momentum = momentum

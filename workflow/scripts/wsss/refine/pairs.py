@@ -1,0 +1,41 @@
+"""Losses over pairs of labelled cells, the same for IRN (CVPR 2019) and AffinityNet (CVPR 2018)."""
+
+import torch
+from torch import Tensor
+
+from wsss.refine.affinity import source_view, target_views
+from wsss.refine.paths import PathIndex
+
+EPSILON = 1e-5
+IGNORE = 255
+
+
+def pair_types(labels: Tensor, index: PathIndex) -> tuple[Tensor, Tensor, Tensor]:
+    """Masks (B, D, h', w') of pairs both background, both the same foreground class, and of two classes."""
+    source, target = source_view(labels, index)[:, None], target_views(labels, index)
+    valid = (source != IGNORE) & (target != IGNORE)
+    same = valid & (source == target)
+    return same & (source == 0), same & (source > 0), valid & (source != target)
+
+
+def pair_losses(affinity: Tensor, bg: Tensor, fg: Tensor, negative: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy of affinities in [0, 1], (B, D, h', w'), with the masks of `pair_types`.
+
+    Returns:
+        positive_bg, positive_fg and negative, each a mean over the batch's pairs of its kind, and total =
+        (positive_bg + positive_fg) / 4 + negative / 2; finite where a kind has no pair.
+    """
+    alike = -torch.log(affinity + EPSILON)
+    unlike = -torch.log(1.0 + EPSILON - affinity)
+    losses = {
+        "positive_bg": masked_mean(alike, bg),
+        "positive_fg": masked_mean(alike, fg),
+        "negative": masked_mean(unlike, negative),
+    }
+    total = (losses["positive_bg"] + losses["positive_fg"]) / 4 + losses["negative"] / 2
+    return {"total": total, **losses}
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over `mask`, 0 for an empty one."""
+    return (values * mask).sum() / (mask.sum() + EPSILON)

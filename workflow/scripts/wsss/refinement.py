@@ -1,0 +1,80 @@
+"""What each refinement asks of a recipe, checked before anything runs. Plain data: no torch here."""
+
+from wsss.errors import UserError
+
+WALKS = ("irn", "affinitynet")  # refinements that train a network (stage affinity) and walk
+# Keys of the section affinity that describe the network, and all that pseudo_masks needs, by refinement.
+NETWORK = {
+    "irn": ("backbone", "radius", "displacement"),
+    "affinitynet": ("backbone", "radius", "dilated", "freeze_stem", "bn", "head_lr_scale"),
+}
+WALK = {
+    "irn": ("bg", "power", "beta", "exp_times", "radius", "normalise", "pad_to"),
+    "affinitynet": ("bg", "beta", "exp_times", "radius", "pairs"),
+}
+
+
+def replace_walk(recipe: dict, content: dict) -> None:
+    """Take out of `recipe` what the refinement it extends needed, where `content` turns to another one that walks."""
+    new = content.get("refine")
+    if new in WALKS and new != recipe.get("refine"):
+        for stage in ("affinity", "pseudo_masks"):
+            recipe.pop(stage, None)
+
+
+def check_refinement(recipe: dict, path: str) -> None:
+    """The sections affinity and pseudo_masks of a resolved recipe, where they are its own.
+
+    Raises:
+        UserError: a key is missing, or belongs to another refinement.
+    """
+    refine, affinity = recipe["refine"], recipe.get("affinity", {})
+    if affinity and "from" not in affinity:
+        _check_affinity(recipe, affinity, f"{path}: affinity")
+    settings = recipe.get("pseudo_masks", {})
+    if refine == "crf" or "from" in settings:
+        return
+    if refine in WALKS and not affinity:
+        raise UserError(f"{path}: refine {refine} needs a section affinity (or affinity: {{from: RECIPE}})")
+    needed = WALK.get(refine, ("bg",) if settings else ())
+    _exact(settings, needed, _strange(WALK, refine), f"{path}: pseudo_masks: refine {refine}")
+
+
+def _check_affinity(recipe: dict, affinity: dict, where: str) -> None:
+    if recipe["weights"] == "none" and affinity["trunk"] == "imagenet":
+        frozen = "frozen " if recipe["refine"] == "irn" else ""
+        raise UserError(f"{where}: trunk imagenet with weights none would be a random {frozen}trunk; set trunk: classifier")
+    if recipe["refine"] in WALKS:
+        refine = recipe["refine"]
+        _exact(affinity, NETWORK[refine], _strange(NETWORK, refine), f"{where}: refine {refine}")
+
+
+def _strange(table: dict, refine: str) -> set[str]:
+    """Keys that other refinements have and `refine` does not."""
+    return {key for keys in table.values() for key in keys} - set(table[refine]) if refine in table else set()
+
+
+def _exact(settings: dict, needed: tuple[str, ...], strange: set[str], who: str) -> None:
+    missing = [key for key in needed if key not in settings]
+    if missing:
+        raise UserError(f"{who} needs {', '.join(missing)}")
+    unused = sorted(strange & set(settings))
+    if unused:
+        raise UserError(f"{who} has no use for {', '.join(unused)}; take {'it' if len(unused) == 1 else 'them'} out")
+
+
+def require_probabilities(seeds: dict, owner: str) -> None:
+    """AffinityNet learns from the probabilities of the seeds' CRF. UserError where recipe `owner` does not keep them."""
+    if not seeds.get("probabilities"):
+        raise UserError(
+            f"refine affinitynet learns from the CRF's probabilities; set seeds: {{probabilities: true}} in recipe {owner}"
+        )
+
+
+def require_same_walk(refine: str, owner: str, other: str) -> None:
+    """A network of `affinity` serves one refinement. UserError where recipe `owner`, which trains it, has another."""
+    if refine != other:
+        raise UserError(
+            f"refine {refine} cannot walk with the affinity of recipe {owner}, which is made for refine {other}; "
+            "give the recipe a section affinity of its own, or the same refine"
+        )

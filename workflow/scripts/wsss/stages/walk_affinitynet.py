@@ -1,0 +1,34 @@
+"""AffinityNet in the stage `pseudo_masks`: background and CAM walk between cells of like features."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from wsss.data.manifest import Record
+from wsss.io.cams import CamFolder
+from wsss.refine.affinity_walk import affinitynet_semantic
+from wsss.refine.affinitynet import AffinityNet
+
+WALK = ("bg", "beta", "exp_times", "radius", "pairs")
+
+
+def network(settings: Mapping[str, Any], walk: Mapping[str, Any]) -> AffinityNet:
+    """AffinityNet with random weights."""
+    return AffinityNet(**settings)
+
+
+def see(network: AffinityNet, image: torch.Tensor) -> torch.Tensor:
+    """(448, h, w) features of (3, H, W)."""
+    return network.features(image)
+
+
+def mask(
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
+) -> np.ndarray:
+    """(H, W) uint8: background and CAM on stride-8 cells, walked."""
+    cam = cams.at(record.id, size_hw)
+    if len(cam) == 0:
+        return np.zeros(size_hw, np.uint8)
+    return affinitynet_semantic(cam, see(), record.labels, **{name: walk[name] for name in WALK})

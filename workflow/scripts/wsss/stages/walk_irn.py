@@ -1,0 +1,34 @@
+"""IRN in the stage `pseudo_masks`: the CAM walks inside the boundaries that the network sees."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from wsss.data.manifest import Record
+from wsss.io.cams import CamFolder
+from wsss.refine.irn import IrnNet
+from wsss.refine.random_walk import irn_semantic
+
+WALK = ("power", "beta", "exp_times", "radius", "normalise")
+
+
+def network(settings: Mapping[str, Any], walk: Mapping[str, Any]) -> IrnNet:
+    """IRN with random weights, padding images as the walk's section says."""
+    return IrnNet(**settings, pad_to=walk["pad_to"])
+
+
+def see(network: IrnNet, image: torch.Tensor) -> torch.Tensor:
+    """(h, w) boundary probabilities of (3, H, W), from the image and its mirror image."""
+    views = torch.stack([image, image.flip(-1)]).contiguous(memory_format=torch.channels_last)
+    return network.edge_maps(views)[0]
+
+
+def mask(
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
+) -> np.ndarray:
+    """(H, W) uint8: the CAM on the stride-4 grid, walked inside the boundaries."""
+    cam = cams.on_grid(record.id, size_hw)
+    edge = see() if len(cam) else np.zeros(cam.shape[1:], np.float32)
+    return irn_semantic(cam, edge, size_hw, record.labels, walk["bg"], **{name: walk[name] for name in WALK})
