@@ -30,6 +30,7 @@ include: "rules/affinity.smk"
 include: "rules/pseudo_masks.smk"
 include: "rules/segmentation.smk"
 include: "rules/predictions.smk"
+include: "rules/predict.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
 
@@ -47,6 +48,7 @@ wildcard_constraints:
 
 onstart:
     check_executor()
+    end_orphans()
 
 
 rule all:

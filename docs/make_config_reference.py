@@ -36,7 +36,7 @@ Where data comes from. `${NAME}` in a string is an environment variable, `~` at 
 METHODS = """## config/methods/NAME.yaml
 
 Recipes. `extends:` starts from another recipe; a stage that says `from: OTHER` is not run, OTHER's results are
-used. Values below are those of the shipped recipes ({recipes}) without any preset; where they differ each is
+used; nor is one that says `import: NAME` ([import.md](import.md)): what a command put there is used. Values below are those of the shipped recipes ({recipes}) without any preset; where they differ each is
 named, and a recipe that is not named has no such stage of its own or leaves the key out. `full` is `cam` with
 `segmentation: {{labels: ground_truth}}`. The sources of the values are in the comments of the files and on the
 pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](methods/amn.md)).

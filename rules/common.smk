@@ -7,14 +7,21 @@ import sys
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
 
 from wsss import methods
+from wsss.chain import behind, imports_behind
+from wsss.cluster import end_jobs
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
+from wsss.data.photos import find_photos, photo_source
 from wsss.errors import UserError
+from wsss.imported import described, import_folder, refuse_imported_seeds, require_import
 from wsss.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
 from wsss.saliency.command import named_files
 from wsss.stages import walks
+from wsss.io.header import read_facts
 from wsss.io.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
@@ -74,7 +81,11 @@ def maker(w, stage):
 @plainly
 def artefact(w, stage, name):
     """Path of a file of `stage` as the method sees it: its own, or that of the recipe it takes the stage from."""
-    return f"results/{w.dataset}/{maker(w, stage).method}/{stage}/{name}"
+    owner = maker(w, stage)
+    if "import" in recipe_of(owner).get(stage, {}):
+        require_import(w.dataset, recipe_of(owner)[stage]["import"], stage)
+        return f"{import_folder(w.dataset, recipe_of(owner)[stage]['import'], stage)}/{name}"
+    return f"results/{w.dataset}/{owner.method}/{stage}/{name}"
 
 
 def artefact_of(w, recipe, stage, name):
@@ -116,6 +127,10 @@ def settings_of(stage):
         if "from" in section:
             raise UserError(
                 f"method {w.method} takes its {stage} from recipe {section['from']}; ask for that recipe's file instead"
+            )
+        if "import" in section:
+            raise UserError(
+                f"method {w.method} imports its {stage} ({section['import']}); ask for a later stage instead"
             )
         return section
 
@@ -167,7 +182,7 @@ def code_of(stage, with_net=False):
         modules = [f"wsss.stages.{stage}"]
         if with_net:
             modules.append(methods.module_path(recipe_of(w)["net"]))
-        if stage in ("segmentation", "predictions"):
+        if stage in ("segmentation", "predictions", "predict"):
             modules.append(segmenters.module_path(segmentation_net(w)))
         parts = {"affinity": walks.LEARNERS, "pseudo_masks": walks.WALKERS}.get(stage, {})
         if recipe_of(w)["refine"] in parts:
@@ -216,3 +231,18 @@ def check_executor():
             "the default profile lets one GPU job run at a time, on a cluster too; "
             "start it with: snakemake --workflow-profile profiles/slurm"
         )
+
+
+def end_orphans():
+    """SLURM jobs that a killed Snakemake left, and that make what this run will make, save and end.
+
+    They are nobody else's: while a Snakemake lives, its lock keeps others from the same files.
+    """
+    wanted = {
+        name
+        for job in workflow.dag.needrun_jobs()
+        for name in encode_target_jobs_cli_args(job.get_target_spec())
+    }
+    ended = plainly(end_jobs)(wanted, workflow.workdir_init)
+    if ended:
+        logger.warning(f"ended {len(ended)} SLURM jobs of a Snakemake that was killed: {', '.join(ended)}")

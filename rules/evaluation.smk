@@ -23,6 +23,7 @@ rule evaluation:
         recipe=recipe_facts,
         seed=seed_of,
         supervision=supervision,
+        imported=imported_sources,
         refine=made_refine,
         thresholds=thresholds,
         backbones=backbones,

@@ -141,8 +141,9 @@ def saliency_gpu(w):
 
 def learns_from_saliency(w):
     """Whether any network behind a method's scores was trained with saliency maps."""
-    recipes = [CONFIG.recipe(name, w.dataset) for name in CONFIG.sources(method_base(w.method), w.dataset)]
-    return any(recipe.get("classifier", {}).get("saliency") for recipe in recipes)
+    links = behind(CONFIG, method_base(w.method), w.dataset, "predictions")
+    classifiers = [CONFIG.recipe(name, w.dataset)[stage] for name, stage in links if stage == "classifier"]
+    return any(section.get("saliency") for section in classifiers)
 
 
 # --- classifier
@@ -179,7 +180,9 @@ def seeds_inputs(w):
 # --- ir_labels
 
 
+@plainly
 def ir_labels_inputs(w):
+    refuse_imported_seeds(section(w, "seeds"), maker(w, "seeds").method, "IR labels are made of two passes")
     return {**manifest(w), "seeds": artefact(w, "seeds", "index.json")}
 
 
@@ -190,7 +193,9 @@ def ir_labels_inputs(w):
 def affinity_labels(w):
     """What the network learns from: IR labels, or the probabilities beside the seeds."""
     if refine_of(w) == "affinitynet":
-        require_probabilities(section(w, "seeds"), maker(w, "seeds").method)
+        owner = maker(w, "seeds").method
+        refuse_imported_seeds(section(w, "seeds"), owner, "AffinityNet learns from the CRF's probabilities")
+        require_probabilities(section(w, "seeds"), owner)
         return {"seeds": artefact(w, "seeds", "index.json")}
     return {"ir_labels": artefact(w, "ir_labels", "index.json")}
 
@@ -211,6 +216,10 @@ def walk_network(w):
     if refine not in WALKS:
         return None
     owner = maker(w, "affinity")
+    if "import" in section(w, "affinity"):
+        facts = read_facts(artefact(w, "affinity", "model.safetensors"))
+        require_same_walk(refine, f"{owner.method} (imported)", facts["refine"])
+        return facts["settings"]
     require_same_walk(refine, owner.method, refine_of(owner))
     return {k: section(w, "affinity")[k] for k in NETWORK[refine]}
 
@@ -270,11 +279,50 @@ def predictions_inputs(w):
     return {**manifest(w), "model": artefact(w, "segmentation", "model.safetensors")}
 
 
+# --- predict
+
+
+@functools.cache
+def photo_facts(name):
+    """Folder and size limit of an entry of `predict`, and what changes whenever a photo does."""
+    source = plainly(photo_source)(config.get("predict") or {}, name)
+    plainly(find_photos)(source["folder"])  # a wrong folder ends here, before anything runs
+    return source, folder_stamp([source["folder"]])
+
+
+def photo_folder(w):
+    return photo_facts(w.name)[0]
+
+
+def photo_stamp(w):
+    return photo_facts(w.name)[1]
+
+
+def predict_inputs(w):
+    photo_facts(w.name)
+    model = artefact(w, "segmentation", "model.safetensors")
+    return {"dataset": f"results/{w.dataset}/dataset.json", "model": model}
+
+
+def predict_settings(w):
+    return section(w, "predictions")
+
+
 # --- evaluation
 
 
+def imports_of(w, stage="predictions"):
+    """Stage -> name of its import, of all that a stage of the method rests on."""
+    return imports_behind(CONFIG, method_base(w.method), w.dataset, stage)
+
+
+def stages_of(w):
+    """The stages that run, or are imported, on the way to the method's predictions."""
+    return {stage for _, stage in behind(CONFIG, method_base(w.method), w.dataset, "predictions")}
+
+
 def masks_made(w):
-    """Indexes of what a method makes of images, by name."""
+    """Indexes of what a method makes of images, by name; behind an import there is nothing to score."""
     recipe = recipe_of(w)
     if section(w, "segmentation")["labels"] == "ground_truth":
         names = ["predictions"]
@@ -282,6 +330,8 @@ def masks_made(w):
         names = ["cam", "pseudo_masks", "predictions"]
     else:
         names = ["cam", "seeds", "pseudo_masks", "predictions"]
+    if imports_of(w):
+        names = [name for name in names if name in {*stages_of(w), "predictions"}]
     return {name: artefact(w, name, "index.json") for name in names}
 
 
@@ -291,7 +341,11 @@ def makers(w):
         return {"segmentation": maker(w, "segmentation")}
     walker = maker(w, "pseudo_masks")
     walk = {"affinity": maker(walker, "affinity")} if refine_of(walker) in WALKS else {}
-    return {"classifier": maker(w, "classifier"), **walk, "segmentation": maker(w, "segmentation")}
+    networks = {"classifier": maker(w, "classifier"), **walk, "segmentation": maker(w, "segmentation")}
+    if not imports_of(w):
+        return networks
+    unknown = {"classifier"} if "cam" in imports_of(w) else set()  # what made imported CAMs
+    return {name: row for name, row in networks.items() if name in stages_of(w) - unknown}
 
 
 def evaluation_inputs(w):
@@ -328,6 +382,24 @@ def mask_scores_inputs(w):
 
 
 def supervision(w):
+    """What the method learns from, as far as it is known here."""
+    imported = sorted(imports_of(w))
+    unknown = f", and whatever the imported {', '.join(imported)} learnt from" if imported else ""
+    return f"{own_supervision(w)}{unknown}"
+
+
+def imported_sources(w):
+    """Index that is scored -> what is imported behind it, in words; plain names where nothing is."""
+    found = {name: imports_of(w, name) for name in masks_made(w)}
+    tell = plainly(described)
+    return {
+        name: "; ".join(tell(w.dataset, import_name, stage) for stage, import_name in sorted(imports.items()))
+        for name, imports in found.items()
+        if imports
+    }
+
+
+def own_supervision(w):
     if section(w, "segmentation")["labels"] == "ground_truth":
         return "ground-truth masks (full supervision)"
     if not learns_from_saliency(w):
@@ -342,24 +414,26 @@ def backbones(w):
     return {
         name: recipe_of(row).get(name, {}).get("backbone", recipe_of(row)["backbone"])
         for name, row in makers(w).items()
+        if not (name == "affinity" and "import" in recipe_of(row)[name])
     }
 
 
 def made_refine(w):
-    return refine_of(maker(w, "pseudo_masks"))
+    row = maker(w, "pseudo_masks")
+    return "imported" if "import" in recipe_of(row).get("pseudo_masks", {}) else refine_of(row)
 
 
 def thresholds(w):
     """The recipe's background of each kind of mask that is scored on training images."""
-    masks, found = masks_made(w), {}
+    masks = [name for name in masks_made(w) if "import" not in recipe_of(maker(w, name)).get(name, {})]
+    found = {}
     if "seeds" in masks:
         found["seeds"] = section(w, "seeds")["confident"]
     if "pseudo_masks" in masks:
         row = maker(w, "pseudo_masks")
         is_seed = refine_of(row) == "crf"
-        found["pseudo_masks"] = (
-            section(row, "seeds")["confident"] if is_seed else pseudo_masks_settings(row)["bg"]
-        )
+        cut = section(row, "seeds").get("confident") if is_seed else pseudo_masks_settings(row)["bg"]
+        found |= {"pseudo_masks": cut} if cut else {}
     return found
 
 
@@ -385,7 +459,8 @@ def chain_code(w):
 
 def panels_inputs(w):
     inputs = {**manifest(w), **masks_made(w)}
-    if "seeds" in inputs:
+    has_both_seeds = "seeds" in inputs and "import" not in section(w, "seeds")
+    if has_both_seeds or "ir_labels" in imports_of(w):
         inputs["ir_labels"] = artefact(w, "ir_labels", "index.json")
     return inputs
 
@@ -395,8 +470,12 @@ def seed_bg(w):
 
 
 def histories(w):
-    """Training histories of a method, its own and those it takes from other recipes."""
-    return {name: artefact(row, name, "history.csv") for name, row in makers(w).items()}
+    """Training histories of a method, its own and those it takes from other recipes; an imported model has none."""
+    return {
+        name: artefact(row, name, "history.csv")
+        for name, row in makers(w).items()
+        if "import" not in recipe_of(row).get(name, {})
+    }
 
 
 def report_rows(w):

@@ -139,6 +139,7 @@ class Chain:
         if stage in ("segmentation", "predictions"):
             facts["network"] = {"net": "deeplab_v2", **{k: recipe["segmentation"][k] for k in ("backbone", "options")}}
         if stage == "evaluation":
+            facts["imported"] = {}
             facts |= dict.fromkeys(("supervision", "test_scales", "chain_code", "segmenter"), "test")
             facts["thresholds"] = {
                 "seeds": recipe["seeds"]["confident"],

@@ -2,7 +2,8 @@
 
 A recipe (`config/methods/NAME.yaml`) may `extends:` another one; a preset (`config/presets/NAME.yaml`,
 chosen by the dataset) lays values over every recipe (`common`) and over single ones (`methods`, matched
-along the `extends` chain). A stage that says `from: OTHER` is not run: OTHER's results are used.
+along the `extends` chain). A stage that says `from: OTHER` is not run: OTHER's results are used; one that says
+`import: NAME` neither: what an import command put there is used.
 """
 
 import copy
@@ -15,13 +16,14 @@ from wsss import methods
 from wsss.errors import UserError
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_stride
-from wsss.refinement import check_refinement, replace_walk
+from wsss.refinement import check_imports, check_refinement, replace_walk
 from wsss.schema import check, read_yaml, with_numbers, without_required
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
     "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
 )  # fmt: skip
+ELSEWHERE = {"from", "import"}  # a stage with one of these is not run
 BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe
 
 
@@ -37,12 +39,12 @@ def merge(base: dict, over: dict) -> dict:
 
 
 def _is_choice(key: str, value: dict, old: dict) -> bool:
-    """`resize` is one choice out of {long_side}, {scale} and {}; `from:` replaces a stage, and is replaced by one.
+    """`resize` is one choice out of {long_side}, {scale} and {}; `from:` or `import:` replaces a stage, and is replaced.
 
     Another `unary` replaces seeds: its CRF has other parameters.
     """
     other_unary = "unary" in value and value["unary"] != old.get("unary", "labels")
-    return key == "resize" or "from" in value or "from" in old or other_unary
+    return key == "resize" or bool(ELSEWHERE & {*value, *old}) or other_unary
 
 
 def _without_options(value: dict, old: dict) -> dict:
@@ -148,11 +150,13 @@ class Config:
 
     @staticmethod
     def _own(recipe: dict, stage: str) -> bool:
-        return stage in recipe and "from" not in recipe[stage]
+        return stage in recipe and not ELSEWHERE & set(recipe[stage])
 
     @staticmethod
     def _refuse_borrowed(recipe: dict, layer: dict, where: str) -> None:
-        for stage in (s for s in STAGES if s in layer and "from" in recipe.get(s, {})):
+        for stage in (s for s in STAGES if s in layer and ELSEWHERE & set(recipe.get(s, {}))):
+            if "import" in recipe[stage]:
+                raise UserError(f"{where}: {stage} is imported ({recipe[stage]['import']}); it has no settings here")
             owner = recipe[stage]["from"]
             raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
 
@@ -193,6 +197,7 @@ class Config:
             self._complete_seeds(recipe["seeds"], f"{path}: seeds")
         self._check_strides(recipe, path)
         check_refinement(recipe, path)
+        check_imports(recipe, path)
         if self._own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
             raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
 

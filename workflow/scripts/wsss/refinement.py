@@ -29,15 +29,31 @@ def check_refinement(recipe: dict, path: str) -> None:
         UserError: a key is missing, or belongs to another refinement.
     """
     refine, affinity = recipe["refine"], recipe.get("affinity", {})
-    if affinity and "from" not in affinity:
+    if affinity and not {"from", "import"} & set(affinity):
         _check_affinity(recipe, affinity, f"{path}: affinity")
     settings = recipe.get("pseudo_masks", {})
-    if refine == "crf" or "from" in settings:
+    if refine == "crf" or {"from", "import"} & set(settings):
         return
     if refine in WALKS and not affinity:
         raise UserError(f"{path}: refine {refine} needs a section affinity (or affinity: {{from: RECIPE}})")
     needed = WALK.get(refine, ("bg",) if settings else ())
     _exact(settings, needed, _strange(WALK, refine), f"{path}: pseudo_masks: refine {refine}")
+
+
+def check_imports(recipe: dict, path: str) -> None:
+    """Imported CAMs want seeds of their own: those taken from another recipe are made of that recipe's CAMs.
+
+    Raises:
+        UserError: they are taken.
+    """
+    for stage in ("seeds", "ir_labels"):
+        owner = recipe.get(stage, {}).get("from")
+        needs_it = recipe["refine"] != "none" and "import" not in recipe.get("pseudo_masks", {})
+        if "import" in recipe.get("cam", {}) and owner and needs_it:
+            raise UserError(
+                f"{path}: cam is imported, but {stage} are those of recipe {owner}, made of its CAMs; "
+                f"give the recipe a section {stage} of its own (docs/import.md)"
+            )
 
 
 def _check_affinity(recipe: dict, affinity: dict, where: str) -> None:

@@ -84,7 +84,7 @@ def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationErro
     """Of the two forms of a stage, `from:` or settings, the errors of the one that is meant."""
     if error.validator != "anyOf":
         return [error]
-    meant = 0 if isinstance(error.instance, dict) and "from" in error.instance else 1
+    meant = 0 if isinstance(error.instance, dict) and {"from", "import"} & set(error.instance) else 1
     return [e for child in error.context if child.schema_path[0] == meant for e in _leaves(child)]
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from wsss.errors import UserError
-
-CODECS = {"latin1", "latin-1"}
+from wsss.io.pickles import load_object
 
 
 def read_cls_labels(
@@ -28,15 +26,10 @@ def read_cls_labels(
             or of another number of classes.
     """
     path = Path(path)
+    table = load_object(path, "a cls_labels.npy")
     try:
-        vectors = _vectors(_unpickle(path), id_of)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: refused, {error}; only arrays and dicts belong in cls_labels.npy"
-        ) from error
-    except Exception as error:  # a hostile or broken pickle may raise anything
+        vectors = _vectors(table, id_of)
+    except ValueError as error:
         raise UserError(
             f"{path}: not a cls_labels.npy ({error}); take the file from the method's repository"
         ) from error
@@ -68,47 +61,6 @@ def coco_key(key: Any) -> str | None:
 
 def _is_number(key: Any) -> bool:
     return isinstance(key, int | np.integer) and not isinstance(key, bool)
-
-
-def _unpickle(path: Path) -> Any:
-    with open(path, "rb") as handle:
-        shape, _, dtype = _header(handle)
-        if dtype != np.dtype(object) or shape != ():
-            raise ValueError(f"it holds an array {shape} {dtype}, not a pickled dict")
-        table = _ArraysOnly(handle, encoding="latin1").load()
-    return table.item() if isinstance(table, np.ndarray) and table.shape == () else table
-
-
-def _header(handle: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(handle)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"unknown .npy version {version}")
-    return readers[version](handle)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Builds NumPy arrays, dicts, lists, tuples, numbers and strings; refuses to look up anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            ("multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-            ("multiarray", "scalar"): np.float32(0).__reduce__()[0],
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): _encode_latin1,
-        }
-        short = "multiarray" if module in ("numpy.core.multiarray", "numpy._core.multiarray") else module
-        if (short, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return allowed[short, name]
-
-
-def _encode_latin1(text: str, codec: str = "latin1") -> bytes:
-    """What `_codecs.encode` does in array pickles of protocol 2, and nothing more."""
-    if codec not in CODECS:
-        raise pickle.UnpicklingError(f"it asks for codec {codec}")
-    return text.encode("latin1")
 
 
 def _vectors(table: Any, id_of: Callable[[Any], str | None]) -> dict[str, np.ndarray]:

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wsss.data.manifest import Dataset, Row, write_manifest
+from wsss.data.photos import SUFFIXES
 from wsss.data.table import bad_classes, bad_id, listing, read_rows, split_list
 from wsss.data.validate import file_problems
 from wsss.errors import UserError
 
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 LAYOUT = (
     "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
     "labels (class names joined by ';', one cell per image), and if wanted split (train or val) and mask"

@@ -15,8 +15,7 @@ from wsss.data.label_csv import write_labels
 from wsss.data.table import listing
 from wsss.data.voc_lists import VOC_CLASSES, read_id_list
 from wsss.errors import UserError
-
-NOTE = "only arrays, dicts, numbers and text are built; a pickle that asks for anything else is refused"
+from wsss.io.pickles import NOTE
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -58,17 +59,22 @@ def origin(path: Path) -> tuple[str, str]:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The state dict in a .safetensors or .pth file. UserError: missing, damaged, or something else."""
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds on damaged or hostile files
-        raise _unreadable(path, error) from error
+    state = load_any(path)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(
             f"{path}: not a plain state dict (name -> tensor); save model.state_dict() in the trunk's names"
         )
     return dict(state)
+
+
+def load_any(path: Path) -> Any:
+    """Whatever a .safetensors or .pth file holds, `weights_only=True`. UserError: missing, damaged, or refused."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds on damaged or hostile files
+        raise _unreadable(path, error) from error
 
 
 def convert(state: Mapping[str, Tensor], raw: Path, target: Path, name: str, source: str) -> Path:

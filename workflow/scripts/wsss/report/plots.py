@@ -35,9 +35,9 @@ def curves(path, sweeps: dict) -> None:
     """mIoU against the threshold, all methods in one plot: a dot marks the best value, a ring the fixed one.
 
     sweeps: {method: {"threshold": (T,), "miou": (T,), "fixed": value or None}}, figures in percent. Values of
-    different kinds of background (thresholds, alphas) get an axis each.
+    different kinds of background (thresholds, alphas) get an axis each. Without any sweep the axes are empty.
     """
-    kinds = sorted({sweep.get("kind", "const") for sweep in sweeps.values()})
+    kinds = sorted({sweep.get("kind", "const") for sweep in sweeps.values()}) or ["const"]
     with _figure(path, max(1, len(kinds)), (7.2, 4.2)) as axes:
         for kind, axis in zip(kinds, axes, strict=True):
             axis.set(xlabel="threshold" if kind == "const" else "alpha", ylabel="mIoU of the seed (%)")

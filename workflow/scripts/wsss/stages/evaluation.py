@@ -40,7 +40,8 @@ class Scorer:
         self.task, self.dataset = task, dataset
         self.train = tuple(r for r in dataset.split("train") if r.mask is not None)
         self.val = tuple(r for r in dataset.split("val") if r.mask is not None)
-        scored = (self.val and "predictions" in task.inputs) or (self.train and "cam" in task.inputs)
+        of_training = {"cam", "pseudo_masks"} & set(task.inputs)  # imported pseudo-masks have no CAM
+        scored = (self.val and "predictions" in task.inputs) or (self.train and of_training)
         if not scored:
             lacking = "val" if self.train else "training" if self.val else ""
             what = f"no {lacking} images with masks" if lacking else "no ground-truth masks"
@@ -59,7 +60,8 @@ class Scorer:
             stages["refined_seed"] = self._masks("seeds", self.train, CONFIDENT, **self._crf(True), **self._cut("seeds"))
         if self.train and "pseudo_masks" in self.task.inputs:
             refine = self.task.params["refine"]
-            facts = {**self._crf(refine == "crf"), "refine": refine, **self._cut("pseudo_masks")}
+            crf = {"crf": "not known"} if refine == "imported" else self._crf(refine == "crf")
+            facts = {**crf, "refine": refine, **self._cut("pseudo_masks")}
             facts["weights"] = self._weights("classifier", "affinity")
             stages["pseudo_mask"] = self._masks("pseudo_masks", self.train, ".png", **facts)
         if self.val and "predictions" in self.task.inputs:
@@ -76,7 +78,7 @@ class Scorer:
         result = sweep.result()
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         stage = seed_stage(result, self.dataset.classes, rule["value"], self.task.settings["policy"])
-        origin = self._origin(self.train, crf=False, multi_scale=read_json(path)["scales"])
+        origin = self._origin("cam", self.train, crf=False, multi_scale=read_json(path)["scales"])
         for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
             block["provenance"] = {**origin, **block["provenance"]}
         return stage
@@ -85,10 +87,13 @@ class Scorer:
         """Whether masks of training images went through the seeds' CRF, and what that started from."""
         if not is_used:
             return {"crf": False}
-        return {"crf": True, "crf_unary": read_json(self.task.inputs["seeds"]).get("unary", "labels")}
+        index = read_json(self.task.inputs["seeds"])
+        return {"crf": "not known"} if "imported" in index else {"crf": True, "crf_unary": index.get("unary", "labels")}
 
     def _cut(self, name: str) -> dict[str, Any]:
-        """How masks made from CAMs were cut: at the recipe's threshold, on the CAMs' scales."""
+        """How masks made from CAMs were cut: at the recipe's threshold, on the CAMs' scales; {} where they are imported."""
+        if name not in self.task.params["thresholds"]:
+            return {}
         background = self.task.params["thresholds"][name]
         return {
             "threshold": background["value"],
@@ -103,7 +108,7 @@ class Scorer:
         input_index(self.task, name, records)
         folder = self.task.inputs[name]
         total = total_confusion(records, lambda r: file_of(folder, r.id, suffix), self.dataset.num_classes + 1)
-        origin = self._origin(records, **facts)
+        origin = self._origin(name, records, **facts)
         return {**summarise(total, self.dataset.classes), "provenance": origin}
 
     def _segmentation(self) -> dict[str, Any]:
@@ -125,11 +130,13 @@ class Scorer:
         """What networks started from, as their models say; one that started from another one adds nothing."""
         models = [self.task.inputs[name] for name in networks if name in self.task.inputs]
         found = {read_facts(path)["initial_weights"] for path in models}
-        return "; ".join(sorted(found - {"the trained classifier"}))
+        return "; ".join(sorted(found - {"the trained classifier"})) or "not known"
 
-    def _origin(self, records: tuple[Record, ...], **facts: Any) -> dict[str, Any]:
+    def _origin(self, name: str, records: tuple[Record, ...], **facts: Any) -> dict[str, Any]:
         split = "train" if records is self.train else "val"
+        imported = self.task.params["imported"].get(name)
         return {
+            **({"imported": imported} if imported else {}),
             "split": f"{split} ({len(records)} images)",
             "ground_truth": str(records[0].mask.parent.name),
             "rule_255": "background",

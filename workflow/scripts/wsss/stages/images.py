@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from wsss.data.manifest import Record
+from wsss.io.atomic import read_json
 from wsss.io.cams import CamFolder
 from wsss.io.index import read_index, write_index, write_shard
 from wsss.io.journal import Journal
@@ -100,7 +101,9 @@ def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, A
         UserError: ids or files are missing; names them and the command that makes them again.
     """
     path = task.inputs[name]
-    return read_index(path, [r.id for r in records], f"snakemake --force {path}")
+    remake = read_json(path)
+    remake = remake.get("remake") if isinstance(remake, dict) else None  # an imported folder says its command
+    return read_index(path, [r.id for r in records], remake or f"snakemake --force {path}")
 
 
 def cam_folder(task: Task, records: Iterable[Record]) -> CamFolder:

@@ -35,7 +35,7 @@ def choose(task: Task, dataset: Dataset) -> list[Record]:
     """Images spread evenly over what there is; the same for every method."""
     count = task.params["panel_count"]
     training = dataset.split("train") or dataset.split("trainaug")
-    chosen = spread(training, count) if "cam" in task.inputs else []
+    chosen = spread(training, count) if {"cam", "pseudo_masks"} & set(task.inputs) else []
     predicted = [r for r in prediction_records(dataset) if r not in chosen]
     return chosen + spread(tuple(predicted), max(1, count // 2) if count else 0)
 

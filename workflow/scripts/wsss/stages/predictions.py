@@ -1,7 +1,7 @@
 """Stage `predictions`: the segmentation network over whole images, multi-scale, flipped, with or without CRF."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,15 @@ def run(task: Task) -> None:
     network = build_network(task, dataset.num_classes)
     load_model(task.inputs["model"], network)
     network = network.to(device, memory_format=torch.channels_last).eval()
-    predictor = Predictor(task, dataset, network, device, pool)
+    predictor = Predictor(task, network, device, pool)
     batches = shard_batches(task, records)
     ids = [records[i].id for batch in batches for i in batch]
     suffixes = [".png", ".nocrf.png"] if task.settings["crf"] else [".png"]
-    run_images(task, ids, suffixes, lambda todo: predictor.make(records, batches, todo))
+
+    def work(todo: set[str]) -> Iterator[str]:
+        return predictor.make(records, inference_loader(task, dataset, records, batches, todo, device), todo)
+
+    run_images(task, ids, suffixes, work)
     if pool:
         pool.shutdown()
 
@@ -66,33 +70,39 @@ class Predictor:
     """
 
     def __init__(
-        self,
-        task: Task,
-        dataset: Dataset,
-        network: torch.nn.Module,
-        device: torch.device,
-        pool: ProcessPoolExecutor | None,
+        self, task: Task, network: torch.nn.Module, device: torch.device, pool: ProcessPoolExecutor | None
     ) -> None:
-        self.task, self.dataset, self.network, self.device, self.pool = task, dataset, network, device, pool
+        self.task, self.network, self.device, self.pool = task, network, device, pool
 
-    def make(self, records: tuple[Record, ...], batches: list[list[int]], todo: set[str]) -> Iterator[str]:
-        """Write the masks of `todo`, yielding each id when its files stand."""
+    def make(self, records: Sequence[Any], loader: Iterable[dict[str, Any]], todo: set[str]) -> Iterator[str]:
+        """Write the masks of `todo`, yielding each id when its files stand; batches say by `index` which records they hold."""
         waiting: deque[tuple[Future, int]] = deque()
-        for batch in inference_loader(self.task, self.dataset, records, batches, todo, self.device):
+        for batch in loader:
             probs = self.probabilities(batch)
             for row, item_id in enumerate(batch["id"]):
                 if item_id not in todo:
                     continue
+                record = records[batch["index"][row]]
                 if self.pool is None:
-                    write_mask(self.task.folder / f"{item_id}.png", probs[row].argmax(0).cpu().numpy().astype(np.uint8))
+                    self.write(self.task.folder, record, probs[row].argmax(0).cpu().numpy().astype(np.uint8))
                     yield item_id
                     continue
-                job = (self.task.folder, records[batch["index"][row]], *pruned(probs[row]), self.task.settings)
-                waiting.append((self.pool.submit(refine_one, *job), job[3].nbytes))
+                job = (self.task.folder, record, *pruned(probs[row]), self.task.settings)
+                waiting.append((self.pool.submit(self.refine, *job), job[3].nbytes))
             while waiting and (waiting[0][0].done() or self._enough(waiting)):
                 yield waiting.popleft()[0].result()
         while waiting:
             yield waiting.popleft()[0].result()
+
+    @staticmethod
+    def write(folder: Path, record: Record, label: np.ndarray) -> None:
+        """Write the mask of an image that goes through no CRF."""
+        write_mask(folder / f"{record.id}.png", label)
+
+    @staticmethod
+    def refine(folder: Path, record: Record, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+        """What the pool does with an image: `refine_one`."""
+        return refine_one(folder, record, labels, probs, settings)
 
     def _enough(self, waiting: deque[tuple[Future, int]]) -> bool:
         return len(waiting) > 4 * self.task.threads or sum(size for _, size in waiting) > WAITING_BYTES

@@ -1,5 +1,6 @@
 """What the training stages (classifier, affinity, segmentation) share."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from wsss.io.models import save_model, write_history
 from wsss.nets import weights
 from wsss.stages.images import file_of, input_index
 from wsss.stages.task import Task
+from wsss.train import finished
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, StepLoss, fit
+
+log = logging.getLogger(__name__)
 
 
 def start_device(task: Task) -> torch.device:
@@ -49,8 +53,11 @@ def train(
     after_step: Callable[[int], None] | None = None,
     finish: Callable[[], None] | None = None,
 ) -> None:
-    """Train (or resume), then write model, history and run record."""
-    state_path = task.folder / "train_state.pt"
+    """Train (or resume), then write model, history and run record; what finished before is not trained again."""
+    state_path, mark = task.folder / "train_state.pt", task.fingerprint()
+    if finished.restore(task.outputs.values(), mark):
+        log.info("%s: this training had finished; its model is back in place", task.stage)
+        return  # run.json too is that training's
     job = Job(
         network=network,
         step_loss=step_loss,
@@ -61,7 +68,7 @@ def train(
         seed=task.params["seed"],
         device=device,
         state_path=state_path,
-        fingerprint=task.fingerprint(),
+        fingerprint=mark,
         after_step=after_step,
     )
     history = fit(job)
@@ -71,6 +78,7 @@ def train(
     initial = initial_weights(task)
     save_model(task.outputs["model"], network, params=task.params, **initial)
     task.write_record(images=len(history) * task.settings["batch_size"], **initial)
+    finished.keep(task.outputs.values(), mark)
     state_path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,8 @@
+"""Command, no rule: docs/import.md"""
+
+import sys
+
+from wsss.imports.cams import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""A folder of a user's own photos to predict on: what is in it, before anything runs. No torch, no numpy here."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from wsss.data.table import bad_id, listing
+from wsss.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+LONG_SIDE = 1024  # a photo of a phone through 21 classes would need gigabytes; networks have learnt from smaller ones
+
+
+def photo_source(predict: dict[str, Any], name: str) -> dict[str, Any]:
+    """{"folder", "long_side"} of the entry `name` of config.yaml's `predict`, which is a folder, or has both keys.
+
+    Raises:
+        UserError: there is no such entry.
+    """
+    if name not in predict:
+        known = f"; known: {', '.join(sorted(predict))}" if predict else ""
+        raise UserError(
+            f"predict: there is no folder called {name!r} in config/config.yaml; "
+            f"add it there: `predict: {{{name}: FOLDER}}`{known}"
+        )
+    entry = predict[name]
+    entry = {"folder": entry} if isinstance(entry, str) else entry
+    return {"folder": entry["folder"], "long_side": entry.get("long_side", LONG_SIDE)}
+
+
+def find_photos(folder: str | Path) -> dict[str, str]:
+    """Id -> path below `folder` of every image in it and in its folders, sorted by id; a/b.jpg has the id a__b.
+
+    Files and folders whose names begin with a dot, and files of other kinds, are left out.
+
+    Raises:
+        UserError: no such folder, no image in it, or names that cannot serve as ids.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"{folder}: no such folder; mend `predict` in config/config.yaml")
+    found: dict[str, str] = {}
+    problems = []
+    for path in _images_below(folder):
+        item_id = PurePosixPath(path).with_suffix("").as_posix().replace("/", "__")
+        if reason := bad_id(item_id):
+            problems.append(f"{path}: its id {item_id!r} {reason}")
+        elif item_id in found:
+            problems.append(f"{path} and {found[item_id]} would have the same id {item_id!r}")
+        found.setdefault(item_id, path)
+    if problems:
+        raise UserError(listing(f"{folder}: rename these images", problems))
+    if not found:
+        raise UserError(f"{folder}: holds no image ({', '.join(SUFFIXES)}); mend `predict` in config/config.yaml")
+    return dict(sorted(found.items()))
+
+
+def _images_below(folder: str | Path) -> list[str]:
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        found += [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/") for name in names]
+    return sorted(found)

@@ -1,0 +1,201 @@
+"""The command behind `workflow/scripts/import_cams.py`: a folder of other people's CAMs becomes a stage `cam` of ours."""
+
+import collections
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from wsss.data.manifest import Record
+from wsss.errors import UserError
+from wsss.imports.command import Target, dataset_of, find_files, parser, run
+from wsss.io.atomic import read_json
+from wsss.io.cams import NORMS, CamFolder, grid_size, read_cam, walk_grid, write_cam
+from wsss.io.images import image_size
+from wsss.io.pickles import NOTE, ArraysOnly, load_object
+
+UNKNOWN = "not known (imported)"
+REACHED = 0.99  # maps whose maximum is that high were normalised by it
+SLACK = 1e-3  # what rounding may put outside [0, 1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    made = parser("Import a folder of CAMs, one pickled dict ID.npy an image (or CAMs of this workflow).", NOTE)
+    made.add_argument("source", type=Path, help="folder of ID.npy files")
+    made.add_argument("--name", required=True, help="what recipes call the import: `cam: {import: NAME}`")
+    made.add_argument("--scale", type=float, default=1.0, help="what the maps were multiplied with (CPN's released code: 0.5)")
+    made.add_argument("--norm", choices=NORMS, help="max: readers divide each map by its maximum; default: by the maps")
+    return run(lambda o: import_cams(o.source, o.dataset, o.name, o.scale, o.norm), made.parse_args(arguments))
+
+
+def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm: str | None = None) -> str:
+    """Fill `imports/DATASET/NAME/cam`; returns what was done, in words.
+
+    Raises:
+        UserError: images without a file, and all files that are no CAMs of their image.
+    """
+    if not 0 < scale <= 1:
+        raise UserError(f"--scale {scale}: must be above 0 and at most 1")
+    records = dataset_of(dataset).split("trainaug")
+    labelled = [r for r in records if r.labels]  # the field writes no maps for the others, and there are none
+    sources = find_files(source, labelled, ".npy")
+    target = Target(dataset, name, "cam", source)
+    own = source / "index.json"
+    reader = OwnFolder(own) if own.is_file() else PickledFolder(scale)
+    target.fill(records, lambda record: write_cam(target.folder / f"{record.id}.npy", reader.maps(record, sources)))
+    facts = reader.facts(norm)
+    sha256 = target.seal([r.id for r in records], sources, ".npy", reader.layout, **facts)
+    how = f"{len(records)} CAMs ({reader.layout}; {NOTE}), stored with norm {facts['norm']}"
+    return target.told(sha256, f"{source}: {how}")
+
+
+class OwnFolder:
+    """CAMs of this workflow beside their index."""
+
+    layout = "this workflow's layout"
+
+    def __init__(self, index: Path) -> None:
+        self.content = read_json(index)
+        self.folder = CamFolder.of(index, self.content)
+
+    def maps(self, record: Record, sources: dict[str, Path]) -> np.ndarray:
+        """(K, gh, gw) float32 as stored. UserError where it is not of the image."""
+        grid = grid_size(image_size(record.image), self.folder.geometry)
+        if not record.labels:
+            return np.zeros((0, *grid), np.float32)
+        cam, wanted = read_cam(sources[record.id]), (len(record.labels), *grid)
+        if cam.shape != wanted:
+            raise UserError(f"{sources[record.id]}: is {cam.shape}, but its image and labels want {wanted}")
+        return _bounded(cam, sources[record.id])
+
+    def facts(self, norm: str | None) -> dict[str, Any]:
+        """What the index says of the maps."""
+        facts = {"geometry": self.folder.geometry, "norm": norm or self.folder.norm, "scale": self.folder.scale}
+        return {**facts, "scales": self.content.get("scales", UNKNOWN)}
+
+
+@dataclass
+class PickledFolder:
+    """Pickled dicts: {"keys", "cam", "high_res"} (IRN, AMN) or {class: (H, W) map} (EPS, SEAM, CPN), classes from 0.
+
+    AMN's maps have a row more than keys, the background, which comes first and is left out, as all its readers do.
+    """
+
+    scale: float
+    seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> layout, lowest maximum of a map that is not 0
+
+    @property
+    def layout(self) -> str:
+        """Of the files seen so far, in words."""
+        return " and ".join(sorted({layout for layout, _ in self.seen.values()})) or "no maps"
+
+    def maps(self, record: Record, sources: dict[str, Path]) -> np.ndarray:
+        """(K, h, w) float32 on the walk's grid, rows in the order of the record's labels."""
+        size = image_size(record.image)
+        if not record.labels:
+            return np.zeros((0, *walk_grid(size)), np.float32)
+        path = sources[record.id]
+        keys, maps, layout = unpack(load_object(path, "a CAM file", ArraysAndTensors), size, path)
+        if sorted(keys) != list(record.labels):
+            raise UserError(
+                f"{path}: has classes {sorted(keys)}, its image the labels {list(record.labels)} (both from 0, background not counted)"
+            )
+        maps = _bounded(maps[np.argsort(keys)], path)
+        peaks = [float(peak) for peak in maps.max(axis=(1, 2)) / self.scale if peak > 0]
+        self.seen[record.id] = layout, min(peaks, default=1.0)
+        return maps if maps.shape[1:] == walk_grid(size) else shrink(maps, walk_grid(size))
+
+    def facts(self, norm: str | None) -> dict[str, Any]:
+        """What the index says of the maps; without `norm` they decide: normalised ones stay so after resizing."""
+        lowest = min((peak for _, peak in self.seen.values()), default=1.0)
+        norm = norm or ("max" if lowest >= REACHED else "none")
+        return {"geometry": "stretch", "norm": norm, "scale": self.scale, "scales": UNKNOWN}
+
+
+def unpack(table: Any, size: tuple[int, int], path: Path) -> tuple[list[int], np.ndarray, str]:
+    """Classes from 0, maps (K, h, w) float32 on the walk's grid or at image size, and the layout, in words.
+
+    Raises:
+        UserError: neither layout, or maps of another image.
+    """
+    if isinstance(table, dict) and "keys" in table:
+        return _with_keys(table, size, path)
+    if isinstance(table, dict) and table and all(_is_class(key) for key in table):
+        maps = [_array(value, path) for value in table.values()]
+        if any(one.shape != size for one in maps):
+            raise UserError(f"{path}: maps of {', '.join(str(one.shape) for one in maps)}, but the image is {size} (height, width)")
+        return [int(key) for key in table], np.stack(maps), "{class: map} dicts"
+    raise UserError(f'{path}: holds neither {{"keys", "cam", "high_res"}} nor {{class: map}} with classes from 0')
+
+
+def _with_keys(table: dict, size: tuple[int, int], path: Path) -> tuple[list[int], np.ndarray, str]:
+    """`cam` where it has the walk's grid, else `high_res` of the image's size."""
+    keys = [int(key) for key in _array(table["keys"], path).reshape(-1)]
+    wanted = {"cam": walk_grid(size), "high_res": size}
+    there = {name: _array(table[name], path) for name in wanted if table.get(name) is not None}
+    for name, maps in there.items():
+        if maps.ndim == 3 and maps.shape[1:] == wanted[name] and len(maps) in (len(keys), len(keys) + 1):
+            has_background = len(maps) > len(keys)
+            layout = '{"keys", "cam", "high_res"} dicts' + " with a background row" * has_background
+            return keys, maps[int(has_background) :], layout
+    found = ", ".join(f"{name} {maps.shape}" for name, maps in there.items()) or "no maps"
+    raise UserError(
+        f"{path}: {len(keys)} keys and {found}, but the image wants cam (K, {wanted['cam'][0]}, {wanted['cam'][1]}) "
+        f"or high_res (K, {size[0]}, {size[1]})"
+    )
+
+
+def _is_class(key: Any) -> bool:
+    return isinstance(key, int | np.integer) and not isinstance(key, bool)
+
+
+def _array(value: Any, path: Path) -> np.ndarray:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+        raise UserError(f"{path}: holds {type(value).__name__} where an array of numbers is expected")
+    return value.astype(np.float32)
+
+
+def _bounded(maps: np.ndarray, path: Path) -> np.ndarray:
+    """`maps`, with what rounding put outside [0, 1] cut. UserError where more lies outside, or is not finite."""
+    low, high = (maps.min(initial=0), maps.max(initial=0)) if np.isfinite(maps).all() else (math.nan, math.nan)
+    if not (low >= -SLACK and high <= 1 + SLACK):
+        raise UserError(f"{path}: values from {low:g} to {high:g}; CAMs are normalised to [0, 1]")
+    return maps.clip(0, 1)
+
+
+def shrink(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """(K, H, W) -> (K, *grid): the mean over each cell."""
+    return F.interpolate(torch.from_numpy(np.ascontiguousarray(maps))[None], size=grid, mode="area")[0].numpy()
+
+
+class ArraysAndTensors(ArraysOnly):
+    """Tensors too, as IRN's files have them; they come out as arrays."""
+
+    def more(self) -> dict[tuple[str, str], Callable]:
+        """The functions that tensors are rebuilt with, each in a form that cannot do anything else."""
+        return {
+            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+            ("torch.storage", "_load_from_bytes"): _storage,
+            ("collections", "OrderedDict"): collections.OrderedDict,
+        }
+
+
+def _storage(data: bytes) -> Any:
+    """The values of a tensor, read by PyTorch's own restricted reader."""
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
+    """An array of `size` out of the values; one of more values than there are is refused."""
+    flat = torch.empty(0, dtype=storage.dtype).set_(storage)
+    if math.prod(size) > flat.numel():
+        raise ValueError(f"a tensor of size {tuple(size)} out of {flat.numel()} values")
+    made = flat.as_strided(tuple(size), tuple(stride), offset)
+    return (made.float() if made.is_floating_point() else made).clone().numpy()

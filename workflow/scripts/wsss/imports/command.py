@@ -1,0 +1,125 @@
+"""What the import commands share: arguments, the dataset they check against, the folder they fill, messages."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsss.data.coco_labels import any_number
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.table import listing
+from wsss.errors import UserError
+from wsss.imported import INDEX, import_folder
+from wsss.io.digest import fingerprint, sha256_file
+from wsss.io.index import write_index
+from wsss.io.threads import threaded
+from wsss.schema import check
+
+NAME = {"type": "string", "pattern": "^[a-z0-9_]+$"}
+
+
+def parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """A parser with the two arguments that all commands have."""
+    made = argparse.ArgumentParser(description=description, epilog=epilog)
+    made.add_argument("--dataset", required=True, help="name of a file in config/datasets; its manifest is read")
+    return made
+
+
+def run(action: Callable[[argparse.Namespace], str], options: argparse.Namespace) -> int:
+    """Do it and say what was done; 0 where all is well, 1 with plain words on stderr where the user can mend it."""
+    try:
+        for name in ("dataset", "name"):
+            check(getattr(options, name, "x"), NAME, f"--{name}")
+        print(action(options))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def dataset_of(name: str) -> Dataset:
+    """The dataset as built below the working directory.
+
+    Raises:
+        UserError: it is not built yet; says how.
+    """
+    path = Path("results", name, "manifest.csv")
+    if not path.is_file():
+        raise UserError(f"{path}: missing, and the import is checked against it; make it first: snakemake {path}")
+    return load_manifest(path)
+
+
+def find_files(source: Path, records: Sequence[Record], suffix: str) -> dict[str, Path]:
+    """Id -> file of each record in a folder, COCO's in any form of their ids.
+
+    Raises:
+        UserError: not a folder, or it lacks files; names the ids.
+    """
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder; give the folder of ID{suffix} files")
+    found = {r.id: path for r in records if (path := source / f"{r.id}{suffix}").is_file()}
+    lacking = [r.id for r in records if r.id not in found]
+    if lacking:
+        numbers = {any_number(path.stem): path for path in source.glob(f"*{suffix}")}
+        numbers.pop(None, None)
+        found |= {i: numbers[any_number(i)] for i in lacking if any_number(i) in numbers}
+    missing = [r.id for r in records if r.id not in found]
+    if missing:
+        raise UserError(listing(f"{source}: {len(missing)} of {len(records)} training images have no file here", missing))
+    return found
+
+
+@dataclass
+class Target:
+    """The folder that an import fills, `imports/DATASET/NAME/STAGE`."""
+
+    dataset: str
+    name: str
+    stage: str
+    source: Path
+
+    @property
+    def folder(self) -> Path:
+        """Below the working directory."""
+        return Path(import_folder(self.dataset, self.name, self.stage))
+
+    def fill(self, records: Iterable[Record], convert: Callable[[Record], None]) -> None:
+        """Let `convert` write the file of every record; no index vouches for the folder until `seal`.
+
+        Raises:
+            UserError: files that cannot be imported, all of them at once.
+        """
+        (self.folder / INDEX).unlink(missing_ok=True)
+        problems = [problem for problem in threaded(lambda r: _attempt(convert, r), records) if problem]
+        if problems:
+            raise UserError(listing(f"{self.source}: not imported; mend these", problems))
+
+    def seal(self, ids: Iterable[str], sources: dict[str, Path], suffix: str, layout: str, **facts: Any) -> str:
+        """Write the index, with the digest over all source files; returns that digest."""
+        ids = list(ids)
+        shown = dict(zip(ids, threaded(lambda i: [sha256_file(self.folder / f"{i}{suffix}")], ids), strict=True))
+        sha256 = fingerprint(sorted((i, sha256_file(path)) for i, path in sources.items()))
+        origin = {"source": self.source.absolute().name, "sha256": sha256, "layout": layout}
+        write_index(self.folder, shown, [suffix], imported=origin, remake=self.command(), **facts)
+        return sha256
+
+    def command(self) -> str:
+        """What fills the folder again."""
+        script = "import_cams.py" if self.stage == "cam" else "import_masks.py"
+        stage = "" if self.stage == "cam" else f" --stage {self.stage}"
+        return f"python workflow/scripts/{script} FOLDER{stage} --dataset {self.dataset} --name {self.name}"
+
+    def told(self, sha256: str, *lines: str) -> str:
+        """What the command prints."""
+        recipe = f"in a recipe: `{self.stage}: {{import: {self.name}}}`"
+        return "\n".join([*lines, f"sha256 over the files of {self.source}: {sha256}", f"{self.folder}: ready; {recipe}"])
+
+
+def _attempt(convert: Callable[[Record], None], record: Record) -> str | None:
+    try:
+        convert(record)
+    except UserError as error:
+        return str(error)
+    return None

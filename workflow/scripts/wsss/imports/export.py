@@ -1,0 +1,68 @@
+"""The command behind `workflow/scripts/export_cams.py`: our CAMs as the pickled dicts that other code of the field reads."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wsss.data.manifest import Record
+from wsss.errors import UserError
+from wsss.imports.command import dataset_of, parser, run
+from wsss.io.atomic import atomic_path
+from wsss.io.cams import CamFolder
+from wsss.io.images import image_size
+from wsss.io.index import read_index
+from wsss.io.threads import threaded
+
+LAYOUTS = ("keys", "classes")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    note = "the files are pickles: who reads them must trust you"
+    made = parser("Export CAMs, one pickled dict ID.npy an image, for other code of the field.", note)
+    made.add_argument("source", type=Path, help="index.json of the CAMs, results/DATASET/METHOD/cam/index.json")
+    made.add_argument("target", type=Path, help="folder to write ID.npy files into")
+    made.add_argument(
+        "--layout", choices=LAYOUTS, default="keys", help="keys: keys, cam, high_res (IRN); classes: {class: map} (EPS, SEAM)"
+    )
+    return run(lambda o: export_cams(o.source, o.target, o.dataset, o.layout), made.parse_args(arguments))
+
+
+def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys") -> str:
+    """Write a file for every image of trainaug that has labels; returns what was done, in words.
+
+    Raises:
+        UserError: CAMs are missing, or the target holds them.
+    """
+    if source.is_dir():
+        source = source / "index.json"
+    if target.absolute() == source.parent.absolute():
+        raise UserError(f"{target}: holds the CAMs themselves; give another folder")
+    records = [r for r in dataset_of(dataset).split("trainaug") if r.labels]
+    cams = CamFolder.of(source, read_index(source, [r.id for r in records], f"snakemake --force {source}"))
+
+    def write(record: Record) -> None:
+        table = as_dict(cams, record, layout)
+        with atomic_path(target / f"{record.id}.npy") as temp, open(temp, "wb") as handle:
+            np.save(handle, np.array(table, dtype=object), allow_pickle=True)
+
+    for _ in threaded(write, records):
+        pass
+    return f"{target}: {len(records)} files, layout {layout}; classes count from 0, without background"
+
+
+def as_dict(cams: CamFolder, record: Record, layout: str) -> dict[Any, Any]:
+    """One image in a layout of the field.
+
+    keys: {"keys" (K,) int64, "cam" (K, h, w) float32 tensor on the stride-4 grid, "high_res" (K, H, W) float32};
+    classes: {class: (H, W) float32}.
+    """
+    size = image_size(record.image)
+    high = cams.at(record.id, size).astype(np.float32)
+    if layout == "classes":
+        return dict(zip(record.labels, high, strict=True))
+    cam = torch.from_numpy(np.ascontiguousarray(cams.on_grid(record.id, size)))
+    return {"keys": np.array(record.labels, np.int64), "cam": cam, "high_res": high}

@@ -1,0 +1,66 @@
+"""The command behind `workflow/scripts/import_masks.py`: a folder of label PNGs becomes seeds, IR labels or pseudo-masks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wsss.data.manifest import Record
+from wsss.errors import UserError
+from wsss.imports.command import Target, dataset_of, find_files, parser, run
+from wsss.io.images import image_size
+from wsss.io.masks import read_mask, write_mask
+
+STAGES = ("seeds", "ir_labels", "pseudo_masks")
+IGNORE = 255
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    made = parser("Import a folder of label PNGs: 8-bit, 0 background, k the k-th class, 255 unsure.")
+    made.add_argument("source", type=Path, help="folder of ID.png files")
+    made.add_argument("--name", required=True, help="what recipes call the import: `STAGE: {import: NAME}`")
+    made.add_argument("--stage", choices=STAGES, required=True, help="as which stage they enter")
+    return run(lambda o: import_masks(o.source, o.dataset, o.name, o.stage), made.parse_args(arguments))
+
+
+def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
+    """Fill `imports/DATASET/NAME/STAGE`; returns what was done, in words.
+
+    Raises:
+        UserError: images without a file, and all files that are no masks of their image.
+    """
+    held = dataset_of(dataset)
+    records = held.split("trainaug")
+    sources = find_files(source, records, ".png")
+    target = Target(dataset, name, stage, source)
+    strangers: list[str] = []
+
+    def convert(record: Record) -> None:
+        mask = checked(sources[record.id], image_size(record.image), held.num_classes)
+        if set(np.unique(mask).tolist()) - {0, IGNORE, *(k + 1 for k in record.labels)}:
+            strangers.append(record.id)
+        write_mask(target.folder / f"{record.id}.png", mask)
+
+    target.fill(records, convert)
+    sha256 = target.seal([r.id for r in records], sources, ".png", "label PNGs")
+    lines = [f"{source}: {len(records)} masks"]
+    if strangers:
+        some = ", ".join(sorted(strangers)[:5])
+        lines.append(f"note: {len(strangers)} masks hold classes that are not among their image's labels ({some})")
+    return target.told(sha256, *lines)
+
+
+def checked(path: Path, size: tuple[int, int], num_classes: int) -> np.ndarray:
+    """A mask (H, W) uint8.
+
+    Raises:
+        UserError: not a label PNG, of another size than its image, or with values that are no classes.
+    """
+    mask = read_mask(path)
+    if mask.shape != size:
+        raise UserError(f"{path}: is {mask.shape}, its image {size} (height, width)")
+    wrong = [value for value in np.unique(mask).tolist() if num_classes < value < IGNORE]
+    if wrong:
+        raise UserError(f"{path}: values {wrong[:5]} are neither 0..{num_classes} nor 255")
+    return mask

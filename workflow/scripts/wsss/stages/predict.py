@@ -1,0 +1,170 @@
+"""Stage `predict`: the segmentation network over a folder of the user's own photos: masks, overlays, areas of classes."""
+
+import csv
+import io
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from wsss.data.manifest import Row
+from wsss.data.photos import find_photos
+from wsss.data.table import listing
+from wsss.data.torch_sets import scaled
+from wsss.data.transforms import normalise, resize_image, resize_label
+from wsss.data.validate import file_problems
+from wsss.errors import UserError
+from wsss.io.atomic import atomic_path, read_json, write_text
+from wsss.io.images import read_image
+from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
+from wsss.io.models import load_model
+from wsss.refine.crf import CrfParams, softmax_crf
+from wsss.report.panels import overlay
+from wsss.stages.images import run_images, worker_pool
+from wsss.stages.predictions import PRUNE, Predictor
+from wsss.stages.segmentation import build_network
+from wsss.stages.task import Task
+from wsss.stages.training import start_device
+from wsss.train.workers import quiet_worker
+
+MASK, OVERLAY = ".png", ".overlay.jpg"
+COLUMNS = ("image", "id", "index", "class", "colour", "pixels", "share")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo: `name` is its path below the user's folder; the network sees it at `long_side` at most."""
+
+    id: str
+    name: str
+    image: Path
+    long_side: int
+
+    def read(self) -> np.ndarray:
+        """(h, w, 3) uint8 RGB as the network and the CRF see it."""
+        image = read_image(self.image)
+        factor = self.long_side / max(image.shape[:2])
+        return image if factor >= 1 else resize_image(image, scaled(image.shape[:2], factor))
+
+
+def run(task: Task) -> None:
+    """Write `{id}.png`, of the photo's size, and `{id}.overlay.jpg` of every photo; then areas.csv over all of them."""
+    pool = _pool(task)  # forked before torch starts any thread of its own
+    device = start_device(task)
+    photos, classes = photos_of(task), read_json(task.inputs["dataset"])["classes"]
+    network = build_network(task, len(classes))
+    load_model(task.inputs["model"], network)
+    network = network.to(device, memory_format=torch.channels_last).eval()
+    predictor = PhotoPredictor(task, network, device, pool)
+
+    def work(todo: set[str]) -> Iterator[str]:
+        wanted = [photo for photo in photos if photo.id in todo]
+        refuse_unreadable(wanted, task.params["photos"]["folder"])
+        return predictor.make(wanted, photo_loader(task, wanted, device), todo)
+
+    run_images(task, [photo.id for photo in photos], [MASK, OVERLAY], work)
+    write_areas(task.outputs["areas"], photos, task.folder, ["background", *classes])
+    if pool:
+        pool.shutdown()
+
+
+def photos_of(task: Task) -> list[Photo]:
+    """All photos of the folder that the task is about."""
+    source = task.params["photos"]
+    folder = Path(source["folder"])
+    return [Photo(i, name, folder / name, source["long_side"]) for i, name in find_photos(folder).items()]
+
+
+def refuse_unreadable(photos: list[Photo], folder: str) -> None:
+    """UserError that names every photo which is no readable image, before any is predicted."""
+    problems = file_problems([Row(photo.id, (), photo.image.absolute()) for photo in photos], 0)
+    if problems:
+        raise UserError(listing(f"{folder}: bad photos, mend them all and run the same command again", problems))
+
+
+def _pool(task: Task) -> ProcessPoolExecutor | None:
+    if not task.settings["crf"]:
+        return None
+    pool = worker_pool(max(1, task.threads))
+    pool.submit(int).result()
+    return pool
+
+
+class PhotoSet(TorchDataset):
+    """Photos as batches of one: no photo's mask depends on which others there are."""
+
+    def __init__(self, photos: list[Photo], scales: list[float]) -> None:
+        self.photos, self.scales = photos, scales
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image = self.photos[index].read()
+        size = image.shape[:2]
+        views = [normalise(resize_image(image, scaled(size, s)))[None] for s in self.scales]
+        return {
+            "id": [self.photos[index].id],
+            "index": [index],
+            "size": tuple(size),
+            "scales": [torch.from_numpy(view) for view in views],
+        }
+
+
+def photo_loader(task: Task, photos: list[Photo], device: torch.device) -> DataLoader:
+    """Batches of one photo, read in worker processes."""
+    workers = min(task.runtime["workers"], task.threads, len(photos))
+    return DataLoader(
+        PhotoSet(photos, task.settings["scales"]),
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=quiet_worker,
+        pin_memory=device.type == "cuda",
+    )
+
+
+class PhotoPredictor(Predictor):
+    """Writes a mask of the photo's own size and an overlay; the mask before the CRF is not kept."""
+
+    @staticmethod
+    def write(folder: Path, photo: Photo, label: np.ndarray) -> None:
+        """`label` is of the size that the network saw."""
+        write_photo(folder, photo, photo.read(), label)
+
+    @staticmethod
+    def refine(folder: Path, photo: Photo, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+        """CRF, then the files; labels and probabilities as `pruned` gives them."""
+        image = photo.read()
+        refined = softmax_crf(image, probs, CrfParams(**settings["crf_params"]), PRUNE)
+        write_photo(folder, photo, image, labels[refined].astype(np.uint8))
+        return photo.id
+
+
+def write_photo(folder: Path, photo: Photo, image: np.ndarray, label: np.ndarray) -> None:
+    """Write the mask at the photo's size and the overlay at that of `image`, which the network saw."""
+    size = label.shape if max(label.shape) < photo.long_side else read_image(photo.image).shape[:2]
+    write_mask(folder / f"{photo.id}{MASK}", resize_label(label, size))
+    with atomic_path(folder / f"{photo.id}{OVERLAY}") as temp:
+        Image.fromarray(overlay(image, label)).save(temp, format="JPEG", quality=90)
+
+
+def write_areas(path: str | Path, photos: list[Photo], folder: Path, classes: list[str]) -> None:
+    """Write areas.csv: a row an image and class, background and absent classes included; `share` is of the image's pixels."""
+    out = io.StringIO(newline="")
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for photo in photos:
+        counts = np.bincount(read_mask(folder / f"{photo.id}{MASK}").ravel(), minlength=len(classes))
+        for index, name in enumerate(classes):
+            colour = "#{:02x}{:02x}{:02x}".format(*VOC_PALETTE[index])
+            share = f"{counts[index] / counts.sum():.6f}"
+            table.writerow([photo.name, photo.id, index, name, colour, counts[index], share])
+    write_text(path, out.getvalue())
