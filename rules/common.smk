@@ -1,6 +1,7 @@
 # Paths, recipe look-up, code versions: everything the rules ask before anything runs.
 
 import functools
+import inspect
 import os
 import sys
 
@@ -38,6 +39,7 @@ def plainly(function):
         except UserError as error:
             raise WorkflowError(str(error)) from None
 
+    guarded.__signature__ = inspect.signature(function)  # Snakemake asks for it again with every job
     return guarded
 
 

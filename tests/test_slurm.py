@@ -150,7 +150,7 @@ def run_chain(cluster, project):
 
 
 def run_late(project):
-    """One minute for the first attempt, in which the classifier is halted, and five for the second."""
+    """One minute for the first attempt, in which the classifier is halted, five for the second, nine for the third."""
     limit = ("--set-resources", "classifier:runtime=4 * attempt - 3", "classifier:gpu=0", "classifier:mem_mb=2000")
     run = Run(project, MODEL, *PROFILE, *QUICK, *limit)
     log = run.halt("classifier", "cam/classifier.log")
@@ -246,7 +246,8 @@ def test_gpu_jobs_never_overlap(jobs):
 def test_a_killed_snakemake_goes_on(runs, jobs):
     """`--unlock` and the same command; the job that the killed one left ends before its successor starts."""
     assert runs.chain.survived and runs.chain.unlocked.status == 0
-    assert f"ended 1 SLURM jobs of a Snakemake that was killed: {runs.chain.orphan}" in runs.chain.end.words
+    ended = re.search(r"ended \d+ SLURM jobs of a Snakemake that was killed: ([\d, ]+)", runs.chain.end.words)
+    assert ended and runs.chain.orphan in ended[1].split(", ")
     left, successor = [row for row in jobs["chain"] if row["rule"] == "classifier"]
     assert left["JobIDRaw"] == runs.chain.orphan and left["State"].startswith("CANCELLED")
     assert left["End"] <= successor["Submit"] and successor["State"] == "COMPLETED"
@@ -262,9 +263,10 @@ def test_a_job_sent_back_into_the_queue_goes_on(runs, jobs):
 
 def test_over_the_time_limit_and_back(runs, jobs):
     assert runs.late.end.status == 0, runs.late.end.words
-    first, second = [row for row in jobs["late"] if row["rule"] == "classifier"]
-    assert (first["State"], second["State"]) == ("TIMEOUT", "COMPLETED")
-    assert (first["Timelimit"], second["Timelimit"]) == ("00:01:00", "00:05:00")
+    rows = [row for row in jobs["late"] if row["rule"] == "classifier"]
+    states = [row["State"] for row in rows]
+    assert len(states) > 1 and states == ["TIMEOUT"] * (len(states) - 1) + ["COMPLETED"]  # a busy machine may need a third
+    assert [row["Timelimit"] for row in rows] == ["00:01:00", "00:05:00", "00:09:00"][: len(rows)]
     assert from_step(runs.projects["late"], "cam/classifier.log") > 0
     whole, late = (runs.projects[name] / MODEL for name in ("local", "late"))
     assert late.read_bytes() == whole.read_bytes()

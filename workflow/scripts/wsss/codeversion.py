@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent
 REGISTRIES = ("wsss.methods", "wsss.stages.walks", "wsss.nets.segmenters")
 
 
+@functools.cache
 def code_version(*modules: str) -> str:
     """Digest (16 hex digits) over the import closure of dotted `modules` such as ``wsss.stages.cam``."""
     digest = hashlib.sha256()

@@ -11,8 +11,8 @@ import yaml
 from wsss.errors import UserError
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and reads 1e-4 as a number."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """SafeLoader, the fast one where there is one, that refuses duplicate keys and reads 1e-4 as a number."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
