@@ -42,7 +42,7 @@ def test_published_values_are_the_defaults_on_voc(name, batch_size, steps):
     assert published.items() <= found["classifier"].items() and total_steps(10_582, found["classifier"]) == steps
     shared = {"freeze_stem": True, "bn": "frozen", "output_stride": 8, "dilated": True, "dropout": 0.5, "hard_share": 0.2, "head_lr_scale": 10}
     own = {"second_scale": 0.3} if name == "seam" else {
-        "pair": "superpixels", "segments": 300, "compactness": 10, "grid_sizes": [224, 448], "prcm_key": "transpose", "skip_hidden_cls": False,
+        "pair": "superpixels", "segments": 300, "compactness": 10, "grid_sizes": [224, 448], "prcm_key": "transpose", "prcm_similarity": "dot", "skip_hidden_cls": False,
     }  # fmt: skip
     assert found["net_options"] == {**shared, **own}
     assert sorted(found["cam"]["scales"]) == [0.5, 1.0, 1.5, 2.0]
