@@ -16,9 +16,9 @@ from wsss.methods.pixel_correlation import (
     hardest_mean,
     image_logits,
     listed_classes,
+    listed_maps,
     max_norm,
     only_largest,
-    only_listed,
     statistics_kept,
     with_background,
 )
@@ -103,7 +103,7 @@ def test_listed_classes_are_each_images_own_and_absent_ones():
     assert listed_classes(y).tolist() == [[1, 3, 0], [2, 0, 1], [0, 1, 2]]
     assert listed_classes(torch.ones(1, 2)).tolist() == [[0, 1]] and listed_classes(torch.zeros(1, 2)).tolist() == [[0]]
     maps = torch.arange(3 * 6.0).reshape(3, 6, 1, 1)
-    assert only_listed(maps, listed_classes(y)).flatten(1).tolist() == [[0, 2, 4, 1], [6, 9, 7, 8], [12, 13, 14, 15]]
+    assert listed_maps(maps, listed_classes(y), (1, 1)).flatten(1).tolist() == [[0, 2, 4, 1], [6, 9, 7, 8], [12, 13, 14, 15]]
 
 
 def test_image_logits_are_the_mean_of_the_stretched_maps():

@@ -17,12 +17,12 @@ from wsss.methods.pixel_correlation import (
     hardest_mean,
     image_logits,
     listed_classes,
+    listed_maps,
     max_norm,
     only_largest,
-    only_listed,
     with_background,
 )
-from wsss.nets.pcm import RegionCorrelation, guidance, stretch
+from wsss.nets.pcm import RegionCorrelation, guidance
 
 
 class CPN(PixelCorrelationMethod):
@@ -75,8 +75,8 @@ class CPN(PixelCorrelationMethod):
         weights, size = shares(batch["pair_weight"]), batch["image"].shape[-2:]
         cls = self.classification([image_logits(o.maps, size) for o in looks], y, weights)
         classes = listed_classes(y)
-        cams = [stretch(only_listed(o.maps.float(), classes), size) for o in looks]
-        refined = [stretch(only_listed(o.features["cam_rv"], classes), size) for o in looks]
+        cams = [listed_maps(o.maps, classes, size) for o in looks]
+        refined = [listed_maps(o.features["cam_rv"], classes, size) for o in looks]
         present, n = y.gather(1, classes), y.shape[1]
         rvmin, label = sum(background_minimum(maps, present) for maps in refined) / 3, with_background(present)
         c = [max_norm(maps) * (w * label) for w, maps in zip(weights, cams, strict=True)]

@@ -130,10 +130,10 @@ def listed_classes(y: Tensor) -> Tensor:
     return y.argsort(dim=1, descending=True, stable=True)[:, :rows]
 
 
-def only_listed(maps: Tensor, classes: Tensor) -> Tensor:
-    """maps (B, C+1, h, w), classes (B, K) -> (B, K+1, h, w), background first."""
+def listed_maps(maps: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
+    """maps (B, C+1, h, w), classes (B, K) -> (B, K+1, *size) float32, background first."""
     index = classes[..., None, None].expand(-1, -1, *maps.shape[-2:])
-    return torch.cat([maps[:, :1], maps[:, 1:].gather(1, index)], dim=1)
+    return stretch(torch.cat([maps[:, :1], maps[:, 1:].gather(1, index)], dim=1).float(), size)
 
 
 def class_mean(distance: Tensor, classes: int) -> Tensor:

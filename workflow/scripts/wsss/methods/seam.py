@@ -13,9 +13,9 @@ from wsss.methods.pixel_correlation import (
     hardest_mean,
     image_logits,
     listed_classes,
+    listed_maps,
     max_norm,
     only_largest,
-    only_listed,
     with_background,
 )
 from wsss.nets.pcm import stretch
@@ -39,15 +39,15 @@ class SEAM(PixelCorrelationMethod):
 
         Everything is compared at the size of the view, as published, not on the grid of the maps.
         """
-        y, looks = batch["y"], (out, out.views["second"])
-        sizes = batch["image"].shape[-2:], self.second_size(batch["image"])
-        cls = sum(multilabel_soft_margin(image_logits(o.maps, s), y) for o, s in zip(looks, sizes, strict=True)) / 2
+        y, small = batch["y"], self.second_size(batch["image"])
+        looks = (out, batch["image"].shape[-2:]), (out.views["second"], small)
+        cls = sum(multilabel_soft_margin(image_logits(look.maps, size), y) for look, size in looks) / 2
         classes = listed_classes(y)
-        cams = [stretch(only_listed(o.maps.float(), classes), s) for o, s in zip(looks, sizes, strict=True)]
-        refined = [stretch(only_listed(o.features["cam_rv"], classes), s) for o, s in zip(looks, sizes, strict=True)]
+        cams = [listed_maps(look.maps, classes, size) for look, size in looks]
+        refined = [listed_maps(look.features["cam_rv"], classes, size) for look, size in looks]
         present, n = y.gather(1, classes), y.shape[1]
         rvmin = sum(background_minimum(maps, present) for maps in refined) / 2
-        c1, c2, r1, r2 = (stretch(max_norm(maps), sizes[1]) * with_background(present) for maps in (*cams, *refined))
+        c1, c2, r1, r2 = (stretch(max_norm(maps), small) * with_background(present) for maps in (*cams, *refined))
         er = equivariance(c1, c2, n)
         ecr = cross_regularisation(c1, c2, r1, r2, self.options["hard_share"], n)
         return {"total": cls + rvmin + er + ecr, "cls": cls, "rvmin": rvmin, "er": er, "ecr": ecr}
