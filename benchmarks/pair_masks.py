@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.images and not any(args.images.glob("*.jpg")):
+        parser.error(f"{args.images}: no .jpg in this folder")
     images, seconds, masks = crops(args.images, args.crop, args.count), {"plain": [], "ours": []}, []
     for seed, image in enumerate(images):
         start = time.process_time()

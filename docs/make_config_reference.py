@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from wsss.config import Config, read_yaml  # noqa: E402
 
 TARGET = ROOT / "docs" / "config.md"
-RECIPES = ("cam", "irn", "amn", "eps_base", "eps")
+RECIPES = ("cam", "irn", "amn", "eps_base", "eps", "seam", "cpn", "cam_affinitynet")
 DATASET = "voc12"  # has no preset, so its recipes are the files as they stand
 HEAD = """# Config reference
 
@@ -39,7 +39,8 @@ Recipes. `extends:` starts from another recipe; a stage that says `from: OTHER` 
 used; nor is one that says `import: NAME` ([import.md](import.md)): what a command put there is used. Values below are those of the shipped recipes ({recipes}) without any preset; where they differ each is
 named, and a recipe that is not named has no such stage of its own or leaves the key out. `full` is `cam` with
 `segmentation: {{labels: ground_truth}}`. The sources of the values are in the comments of the files and on the
-pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](methods/amn.md)).
+pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](methods/amn.md), [eps](methods/eps.md),
+[seam](methods/seam.md), [cpn](methods/cpn.md), [affinitynet](methods/affinitynet.md)).
 
 A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the threshold t in (0, 1], or
 `{{kind: power, value: a}}`, the score (1 - max over classes)^a.

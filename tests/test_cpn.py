@@ -67,9 +67,10 @@ def reference_loss(net, batch):
     return sum(cls) / 3, sum(rvmin) / 3, tcp, sum(cpcr)
 
 
+@pytest.mark.parametrize("classes", [3, 12])
 @pytest.mark.parametrize("options", [{}, {"prcm_key": "reference"}], ids=["transpose", "reference"])
-def test_losses_are_the_published_ones(options):
-    net, batch = cpn(**options).eval(), pair_batch()
+def test_losses_are_the_published_ones(options, classes):
+    net, batch = cpn(classes=classes, **options).eval(), pair_batch(classes=classes)
     losses = net.loss(batch, net(batch, net.loss_want), 0)
     found = [losses[name] for name in ("cls", "rvmin", "tcp", "cpcr")]
     torch.testing.assert_close(found, list(reference_loss(net, batch)), rtol=1e-4, atol=1e-6)
@@ -80,8 +81,8 @@ def test_maps_that_add_up_cost_nothing():
     g = torch.Generator().manual_seed(0)
     first, second = torch.rand(2, 1, 4, 5, 5, generator=g)
     c = d = [first + second, first, second]
-    assert triplet(c, d).item() == pytest.approx(0, abs=1e-6)
-    assert triplet([first + second + 1, first, second], d).item() == pytest.approx(1, rel=1e-5)
+    assert triplet(c, d, 3).item() == pytest.approx(0, abs=1e-6)
+    assert triplet([first + second + 1, first, second], d, 3).item() == pytest.approx(1, rel=1e-5)
 
 
 def test_background_competes_and_negative_values_stay():
@@ -89,7 +90,7 @@ def test_background_competes_and_negative_values_stay():
     whole, first, second = (torch.tensor([0.0, v]).reshape(1, 2, 1, 1) for v in (0.2, 1.0, 0.0))
     target = torch.tensor([0.8 - 0.0, 0.2 - 1.0])  # background wins, the class is cut
     refined = torch.zeros(1, 2, 1, 1)  # background 1 - 0
-    loss = cross_regularisation([whole, first, second], [refined] * 3, 1.0)
+    loss = cross_regularisation([whole, first, second], [refined] * 3, 1.0, 1)
     expected = ((target[0] - 1).abs() + 0) / 2 + (abs(0.0 - 1) + 0.2) / 2
     # the second pair: background 0.8 - 1 = -0.2 loses against the class's 0.2 and is cut
     assert loss.item() == pytest.approx(expected.item())
@@ -167,8 +168,8 @@ def test_first_triplet_term_teaches_trunk_and_the_second_the_own_layers(resnet38
     zero = [torch.zeros_like(m) for m in c]
     parameters = dict(resnet38d.named_parameters())
     wanted = {n: p for n, p in parameters.items() if p.requires_grad}
-    first = torch.autograd.grad(triplet(c, zero), wanted.values(), retain_graph=True, allow_unused=True)
-    second = torch.autograd.grad(triplet(zero, d), wanted.values(), allow_unused=True)
+    first = torch.autograd.grad(triplet(c, zero, 3), wanted.values(), retain_graph=True, allow_unused=True)
+    second = torch.autograd.grad(triplet(zero, d, 3), wanted.values(), allow_unused=True)
     reached = [{n for n, g in zip(wanted, grads, strict=True) if g is not None and g.abs().max() > 0} for grads in (first, second)]
     assert reached[1] == OWN and not reached[0] & OWN
     assert reached[0] == {n for n in wanted if n.startswith("backbone.")} | {"fc8.weight"} and len(reached[0]) == 36

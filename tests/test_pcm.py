@@ -161,18 +161,33 @@ def test_region_weights_sum_to_one_over_space_and_the_readings_differ():
     assert (right - mixed).abs().max() > 1e-3
 
 
+def unit(vector):
+    size = sum(v * v for v in vector) ** 0.5
+    return [v / size for v in vector]
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("key", ["transpose", "reference"])
-def test_region_weights_equal_a_slow_reference(key):
+def test_region_weights_equal_a_slow_reference(key, similarity):
     g = torch.Generator().manual_seed(1)
     keys, pixels = torch.randn(1, 4, 3, generator=g), torch.randn(1, 4, 5, generator=g)
-    found = region_weights(keys, pixels, key)[0]
+    found = region_weights(keys, pixels, key, similarity)[0]
+    shaped = unit if similarity == "cosine" else list
+    columns = [shaped(pixels[0, :, p].tolist()) for p in range(5)]
     block = keys[0].tolist()
     flat = [value for row in block for value in row]
     for c in range(3):
         of_class = [block[d][c] for d in range(4)] if key == "transpose" else flat[4 * c : 4 * c + 4]
-        scores = [sum(of_class[d] * pixels[0, d, p].item() for d in range(4)) / 3**0.5 for p in range(5)]
+        scores = [sum(a * b for a, b in zip(shaped(of_class), column, strict=True)) / 3**0.5 for column in columns]
         shares = np.exp(scores) / np.exp(scores).sum()
         np.testing.assert_allclose(found[c], shares, rtol=1e-4)
+
+
+def test_at_unit_length_no_pixel_takes_all_the_weight():
+    g = torch.Generator().manual_seed(2)
+    keys, pixels = (4 * torch.randn(1, 192, n, generator=g).relu() for n in (21, 3136))  # as gain 4 makes them
+    assert region_weights(keys, pixels, "transpose").amax() > 0.5
+    assert region_weights(keys, pixels, "transpose", "cosine").amax() < 2 / 3136
 
 
 def test_regions_are_softmax_means_of_the_features():

@@ -12,8 +12,11 @@ from wsss.methods.base import CamOut
 from wsss.methods.pixel_correlation import (
     background_from,
     background_minimum,
+    class_mean,
     hardest_mean,
     image_logits,
+    listed_classes,
+    listed_maps,
     max_norm,
     only_largest,
     statistics_kept,
@@ -75,15 +78,38 @@ def test_hardest_values_number_as_published():
     for channels, side, expected in ((21, 134, 75_415), (21, 448, 842_956)):
         values = torch.zeros(1, channels, side, side)
         values.view(-1)[:expected] = 1
-        assert hardest_mean(values, 0.2) == 1
+        assert hardest_mean(values, 0.2, 20) == 1
         values.view(-1)[expected - 1] = 0
-        assert hardest_mean(values, 0.2).item() == pytest.approx(1 - 1 / expected, abs=1e-6)
+        assert hardest_mean(values, 0.2, 20).item() == pytest.approx(1 - 1 / expected, abs=1e-6)
 
 
 def test_hardest_are_taken_image_by_image():
-    values = torch.tensor([[1.0, 2, 3, 4, 5], [10, 20, 30, 40, 50]])
-    assert hardest_mean(values, 0.4).item() == pytest.approx((4.5 + 45) / 2)
-    assert hardest_mean(values, 0.01).item() == pytest.approx((5 + 50) / 2)  # never none
+    values = torch.tensor([[1.0, 2, 3, 4, 5], [10, 20, 30, 40, 50]])[..., None, None]
+    assert hardest_mean(values, 0.4, 4).item() == pytest.approx((4.5 + 45) / 2)
+    assert hardest_mean(values, 0.01, 4).item() == pytest.approx((5 + 50) / 2)  # never none
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+def test_absent_classes_need_not_be_listed(share):
+    """Their distances are 0: the hardest of all 21 channels are the same with one of them or with all."""
+    values = torch.cat([torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 18, 6, 5)], 1)
+    listed = values[:, :4]
+    assert hardest_mean(listed, share, 20).item() == pytest.approx(hardest_mean(values, share, 20).item(), rel=1e-6)
+    assert class_mean(listed, 20).item() == pytest.approx(values[:, 1:].mean().item(), rel=1e-6)
+
+
+def test_listed_classes_are_each_images_own_and_absent_ones():
+    y = torch.tensor([[0.0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]])
+    assert listed_classes(y).tolist() == [[1, 3, 0], [2, 0, 1], [0, 1, 2]]
+    assert listed_classes(torch.ones(1, 2)).tolist() == [[0, 1]] and listed_classes(torch.zeros(1, 2)).tolist() == [[0]]
+    maps = torch.arange(3 * 6.0).reshape(3, 6, 1, 1)
+    assert listed_maps(maps, listed_classes(y), (1, 1)).flatten(1).tolist() == [[0, 2, 4, 1], [6, 9, 7, 8], [12, 13, 14, 15]]
+
+
+def test_image_logits_are_the_mean_of_the_stretched_maps():
+    maps = torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(0))
+    expected = stretch(maps, (40, 51)).mean((-2, -1))[:, 1:]
+    torch.testing.assert_close(image_logits(maps, (40, 51)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_second_view_is_published_size():
@@ -114,10 +140,10 @@ def test_regularisers_equal_slow_references():
     g = torch.Generator().manual_seed(0)
     c1, c2, r1, r2 = (torch.rand(2, 4, 6, 5, generator=g) for _ in range(4))
     before = [t.clone() for t in (c1, c2, r1, r2)]
-    found = cross_regularisation(c1, c2, r1, r2, 0.2).item()
+    found = cross_regularisation(c1, c2, r1, r2, 0.2, 3).item()
     expected = [slow_ecr(c2[b].numpy(), r1[b].numpy(), 0.2) + slow_ecr(c1[b].numpy(), r2[b].numpy(), 0.2) for b in (0, 1)]
     assert found == pytest.approx(np.mean(expected), rel=1e-5)
-    assert equivariance(c1, c2).item() == pytest.approx((c1 - c2)[:, 1:].abs().mean().item())
+    assert equivariance(c1, c2, 3).item() == pytest.approx((c1 - c2)[:, 1:].abs().mean().item())
     assert all(torch.equal(t, old) for t, old in zip((c1, c2, r1, r2), before, strict=True))
 
 
@@ -125,7 +151,7 @@ def test_equivariance_counts_absent_classes_in_its_mean():
     c1, c2 = torch.zeros(1, 21, 2, 2), torch.zeros(1, 21, 2, 2)
     c1[:, 3] = 1
     c1[:, 0] = 5
-    assert equivariance(c1, c2).item() == pytest.approx(1 / 20)
+    assert equivariance(c1, c2, 20).item() == pytest.approx(1 / 20)
 
 
 def reference_loss(net, batch):
@@ -162,8 +188,9 @@ def reference_loss(net, batch):
     return sum(cls) / 2, sum(rvmin) / 2, er, sum(ecr)
 
 
-def test_losses_are_the_published_ones():
-    net, batch = small().eval(), batch_of()
+@pytest.mark.parametrize("classes", [3, 12])
+def test_losses_are_the_published_ones(classes):
+    net, batch = small(classes=classes).eval(), batch_of(classes=classes)
     losses = net.loss(batch, net(batch, net.loss_want), 0)
     found = [losses[name] for name in ("cls", "rvmin", "er", "ecr")]
     torch.testing.assert_close(found, list(reference_loss(net, batch)), rtol=1e-4, atol=1e-6)
@@ -256,7 +283,7 @@ def test_logits_are_the_mean_of_the_stretched_maps():
     out = net(batch, frozenset({"maps", "logits"}))
     full = F.interpolate(out.maps, (60, 60), mode="bilinear", align_corners=True)
     torch.testing.assert_close(out.logits, full.mean((2, 3))[:, 1:])
-    assert not torch.allclose(out.logits, image_logits(out.maps), rtol=1e-3)
+    assert not torch.allclose(out.logits, out.maps.mean((-2, -1))[:, 1:], rtol=1e-3)
 
 
 @pytest.mark.parametrize("backbone, stride", [("resnet18", 8), ("resnet18", 16), ("resnet18", 32)])

@@ -15,15 +15,14 @@ from typing import Any
 from wsss import methods
 from wsss.errors import UserError
 from wsss.nets import segmenters
-from wsss.nets.catalog import require_stride
-from wsss.refinement import check_imports, check_refinement, replace_walk
+from wsss.recipe_checks import check_recipe, own
+from wsss.refinement import ELSEWHERE, replace_walk
 from wsss.schema import check, read_yaml, with_numbers, without_required
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
     "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
 )  # fmt: skip
-ELSEWHERE = {"from", "import"}  # a stage with one of these is not run
 BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe
 
 
@@ -139,18 +138,14 @@ class Config:
         for source, target, layer in self._layers(chain, recipe, dataset):
             if target == name:
                 self._refuse_borrowed(recipe, layer, f"{source} (laid on method {name})")
-            recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or self._own(recipe, k)})
+            recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or own(recipe, k)})
             check(recipe, without_required(self.schemas["method"]), f"{source} (laid on method {name})")
             self._check_net_options(recipe, f"{source} (laid on method {name})")
         recipe.pop("extends", None)
         check(recipe, self.schemas["method"], f"config/methods/{name}.yaml")
         recipe["name"] = name
-        self._complete(recipe, f"config/methods/{name}.yaml")
+        check_recipe(recipe, f"config/methods/{name}.yaml", self.schemas["net_options"])
         return recipe
-
-    @staticmethod
-    def _own(recipe: dict, stage: str) -> bool:
-        return stage in recipe and not ELSEWHERE & set(recipe[stage])
 
     @staticmethod
     def _refuse_borrowed(recipe: dict, layer: dict, where: str) -> None:
@@ -185,53 +180,6 @@ class Config:
         where = f"config/datasets/{dataset}.yaml"
         _known(overrides, self.names("methods"), f"{where}: overrides")
         return layers + [(where, n, overrides[n]) for n, _ in chain if n in overrides]
-
-    def _complete(self, recipe: dict, path: str) -> None:
-        for key in ("net", "backbone", "weights", "refine"):
-            if key not in recipe:
-                raise UserError(f"{path}: {key} is missing (and no recipe it extends gives it)")
-        for stage in ("classifier", "affinity", "segmentation"):
-            if self._own(recipe, stage):
-                self._complete_training(recipe[stage], f"{path}: {stage}")
-        if self._own(recipe, "seeds"):
-            self._complete_seeds(recipe["seeds"], f"{path}: seeds")
-        self._check_strides(recipe, path)
-        check_refinement(recipe, path)
-        check_imports(recipe, path)
-        if self._own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
-            raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
-
-    def _check_strides(self, recipe: dict, path: str) -> None:
-        """Some trunks exist at one output stride only; a net without the option takes it as it is."""
-        options = self.schemas["net_options"].get(recipe["net"], {}).get("properties", {})
-        if self._own(recipe, "classifier") and "output_stride" in options:
-            stride = recipe.get("net_options", {}).get("output_stride")
-            require_stride(recipe["backbone"], stride, path, "net_options")
-        if self._own(recipe, "segmentation"):
-            network = recipe["segmentation"]
-            segmenters.require_options(network.get("net", segmenters.DEFAULT), network["options"], f"{path}: segmentation")
-            require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
-
-    def _complete_seeds(self, settings: dict, where: str) -> None:
-        by_scores, has_prob = settings.get("unary") == "scores", "gt_prob" in settings["crf_params"]
-        if by_scores and has_prob:
-            raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
-        if not by_scores and not has_prob:
-            raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
-
-    def _complete_training(self, settings: dict, where: str) -> None:
-        """Keys that only some choices need, which a layer may have brought without them."""
-        if settings["optimiser"] == "sgd" and "momentum" not in settings:
-            raise UserError(f"{where}: optimiser sgd needs momentum (0 to 1)")
-        if settings["schedule"] == "poly" and "power" not in settings:
-            raise UserError(f"{where}: schedule poly needs power (0.9 as published)")
-        if settings["schedule"] != "poly" and settings.get("poly_steps"):
-            raise UserError(f"{where}: poly_steps goes with schedule poly; set it to null, or schedule: poly")
-        if not settings.get("steps") and not settings.get("epochs"):
-            raise UserError(f"{where}: give steps or epochs")
-        for kind, (low, high) in settings["augmentation"]["resize"].items():
-            if low > high:
-                raise UserError(f"{where}: augmentation.resize.{kind}: [{low}, {high}] must be [low, high]")
 
 
 def _known(given: dict, known: list[str], where: str) -> None:

@@ -2,6 +2,7 @@
 
 from wsss.errors import UserError
 
+ELSEWHERE = {"from", "import"}  # a stage with one of these is not run
 WALKS = ("irn", "affinitynet")  # refinements that train a network (stage affinity) and walk
 # Keys of the section affinity that describe the network, and all that pseudo_masks needs, by refinement.
 NETWORK = {
@@ -29,10 +30,10 @@ def check_refinement(recipe: dict, path: str) -> None:
         UserError: a key is missing, or belongs to another refinement.
     """
     refine, affinity = recipe["refine"], recipe.get("affinity", {})
-    if affinity and not {"from", "import"} & set(affinity):
+    if affinity and not ELSEWHERE & set(affinity):
         _check_affinity(recipe, affinity, f"{path}: affinity")
     settings = recipe.get("pseudo_masks", {})
-    if refine == "crf" or {"from", "import"} & set(settings):
+    if refine == "crf" or ELSEWHERE & set(settings):
         return
     if refine in WALKS and not affinity:
         raise UserError(f"{path}: refine {refine} needs a section affinity (or affinity: {{from: RECIPE}})")

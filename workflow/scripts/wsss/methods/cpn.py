@@ -13,21 +13,24 @@ from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
     background_minimum,
+    class_mean,
     hardest_mean,
     image_logits,
+    listed_classes,
+    listed_maps,
     max_norm,
     only_largest,
     with_background,
 )
-from wsss.nets.pcm import RegionCorrelation, guidance, stretch
+from wsss.nets.pcm import RegionCorrelation, guidance
 
 
 class CPN(PixelCorrelationMethod):
     """Three looks at each image: whole (0), and the two parts of a complementary pair (1, 2).
 
     Options: those of PixelCorrelationMethod; pair "superpixels" (segments, compactness) | "grid" (grid_sizes);
-    prcm_key "transpose" | "reference" (wsss.nets.pcm.RegionCorrelation); skip_hidden_cls (a part that shows
-    nothing has no classification loss; in the released code it has).
+    prcm_key "transpose" | "reference", prcm_similarity "dot" | "cosine" (wsss.nets.pcm.RegionCorrelation);
+    skip_hidden_cls (a part that shows nothing has no classification loss; in the released code it has).
     """
 
     defaults = {
@@ -37,12 +40,13 @@ class CPN(PixelCorrelationMethod):
         "compactness": 10,
         "grid_sizes": [224, 448],
         "prcm_key": "transpose",
+        "prcm_similarity": "dot",
         "skip_hidden_cls": False,
     }
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
-        self.prcm = RegionCorrelation(self.options["prcm_key"])
+        self.prcm = RegionCorrelation(self.options["prcm_key"], self.options["prcm_similarity"])
 
     @classmethod
     def spec_for(cls, options=None):
@@ -67,16 +71,17 @@ class CPN(PixelCorrelationMethod):
 
     def loss(self, batch, out, step):
         """Classification and rvmin of the three looks, TCP and CPCR; all weights 1, all at the size of the crop."""
-        y, outs = batch["y"], (out, out.views["first"], out.views["second"])
-        weights = shares(batch["pair_weight"])
-        size, label = batch["image"].shape[-2:], with_background(y)
-        cams = [stretch(o.maps.float(), size) for o in outs]
-        refined = [stretch(o.features["cam_rv"], size) for o in outs]
-        cls = self.classification([image_logits(maps) for maps in cams], y, weights)
-        rvmin = sum(background_minimum(maps, y) for maps in refined) / 3
-        c = [w * max_norm(maps) * label for w, maps in zip(weights, cams, strict=True)]
-        d = [w * max_norm(maps) * label for w, maps in zip(weights, refined, strict=True)]
-        tcp, cpcr = triplet(c, d), cross_regularisation(c, d, self.options["hard_share"])
+        y, looks = batch["y"], (out, out.views["first"], out.views["second"])
+        weights, size = shares(batch["pair_weight"]), batch["image"].shape[-2:]
+        cls = self.classification([image_logits(o.maps, size) for o in looks], y, weights)
+        classes = listed_classes(y)
+        cams = [listed_maps(o.maps, classes, size) for o in looks]
+        refined = [listed_maps(o.features["cam_rv"], classes, size) for o in looks]
+        present, n = y.gather(1, classes), y.shape[1]
+        rvmin, label = sum(background_minimum(maps, present) for maps in refined) / 3, with_background(present)
+        c = [max_norm(maps) * (w * label) for w, maps in zip(weights, cams, strict=True)]
+        d = [max_norm(maps) * (w * label) for w, maps in zip(weights, refined, strict=True)]
+        tcp, cpcr = triplet(c, d, n), cross_regularisation(c, d, self.options["hard_share"], n)
         return {"total": cls + rvmin + tcp + cpcr, "cls": cls, "rvmin": rvmin, "tcp": tcp, "cpcr": cpcr}
 
     def classification(self, logits: Sequence[Tensor], y: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -94,21 +99,22 @@ def shares(first: Tensor) -> list[Tensor]:
     return [torch.ones_like(first), first, 1 - first]
 
 
-def triplet(c: Sequence[Tensor], d: Sequence[Tensor]) -> Tensor:
+def triplet(c: Sequence[Tensor], d: Sequence[Tensor], classes: int) -> Tensor:
     """TCP: the parts' maps add up to the whole's, mean distance over the classes.
 
-    c, d: class maps and refined maps (B, C+1, H, W) of whole, first, second. Of the class maps only the whole's learn.
+    c, d: class maps and refined maps (B, K+1, H, W) of whole, first, second, of `classes` the listed ones. Of the
+    class maps only the whole's learn.
     """
     cams = c[1].detach() + c[2].detach() - c[0]
     refined = d[0] - d[1] - d[2]
-    return cams[:, 1:].abs().mean() + refined[:, 1:].abs().mean()
+    return class_mean(cams.abs(), classes) + class_mean(refined.abs(), classes)
 
 
-def cross_regularisation(c: Sequence[Tensor], d: Sequence[Tensor], share: float) -> Tensor:
+def cross_regularisation(c: Sequence[Tensor], d: Sequence[Tensor], share: float, classes: int) -> Tensor:
     """CPCR: a part's refined maps follow what the class maps of the whole have beyond those of the other part.
 
     Here, unlike in SEAM, the background competes for the largest value at a pixel.
     """
     whole, first, second = (background_from(maps.detach()) for maps in c)
     pairs = (whole - first, d[2]), (whole - second, d[1])
-    return sum(hardest_mean((only_largest(rest) - background_from(maps)).abs(), share) for rest, maps in pairs)
+    return sum(hardest_mean((only_largest(rest) - background_from(maps)).abs(), share, classes) for rest, maps in pairs)

@@ -82,7 +82,7 @@ class PixelCorrelationMethod(Method):
         if "maps" in want:
             out.maps = maps
         if "logits" in want:
-            out.logits = image_logits(stretch(maps.float(), image.shape[-2:]))
+            out.logits = image_logits(maps, image.shape[-2:])
         if "features" in want:
             out.features = {f"x{i}": tap for i, tap in enumerate(taps, start=1)}
             out.features["cam_rv"] = self.refined(image, taps, maps)
@@ -107,9 +107,38 @@ class PixelCorrelationMethod(Method):
         return max_norm(acc[present(y)])
 
 
-def image_logits(maps: Tensor) -> Tensor:
-    """Class logits (B, C): mean over space of maps (B, C+1, H, W) at the size of the input."""
-    return maps.mean((-2, -1))[:, 1:]
+def image_logits(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class logits (B, C) float32: mean over space of maps (B, C+1, h, w) stretched to `size`, without making those."""
+    down, across = (mean_weights(n, side, maps.device) for n, side in zip(maps.shape[-2:], size, strict=True))
+    return torch.einsum("bchw,h,w->bc", maps[:, 1:].float(), down, across)
+
+
+def mean_weights(n: int, side: int, device: torch.device) -> Tensor:
+    """(n,): what each of n values counts in the mean of the line they become when stretched to `side`."""
+    lines = torch.eye(n, device=device)[None]
+    return F.interpolate(lines, size=side, mode="linear", align_corners=True)[0].mean(-1)
+
+
+def listed_classes(y: Tensor) -> Tensor:
+    """y (B, C) -> (B, K) classes whose maps the losses need: each image's own, padded with absent ones.
+
+    Maps of absent classes are masked to 0 and differ from nothing, so one of them (it competes for the largest
+    value of a pixel) stands for all. VOC's images have one to three of 20 classes, and what the losses make of
+    maps at the size of the image is most of their cost.
+    """
+    rows = min(y.shape[1], int(y.sum(1).max()) + 1)  # one wait for the device a step
+    return y.argsort(dim=1, descending=True, stable=True)[:, :rows]
+
+
+def listed_maps(maps: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
+    """maps (B, C+1, h, w), classes (B, K) -> (B, K+1, *size) float32, background first."""
+    index = classes[..., None, None].expand(-1, -1, *maps.shape[-2:])
+    return stretch(torch.cat([maps[:, :1], maps[:, 1:].gather(1, index)], dim=1).float(), size)
+
+
+def class_mean(distance: Tensor, classes: int) -> Tensor:
+    """Mean over images, `classes` and space of (B, K+1, H, W) without the background; those not listed are 0."""
+    return distance[:, 1:].mean() * ((distance.shape[1] - 1) / classes)
 
 
 def with_background(y: Tensor) -> Tensor:
@@ -134,10 +163,16 @@ def only_largest(maps: Tensor) -> Tensor:
     return maps * (maps == maps.amax(1, keepdim=True))
 
 
-def hardest_mean(distance: Tensor, share: float) -> Tensor:
-    """Mean of the largest floor(share n) of each image's n values, averaged over images; distance (B, ...)."""
+def hardest_mean(distance: Tensor, share: float, classes: int) -> Tensor:
+    """Mean of the largest floor(share n) of each image's n distances, averaged over images.
+
+    distance (B, K+1, H, W), none negative; n counts background and `classes`, of which those not listed are 0.
+    """
     flat = distance.flatten(1)
-    return flat.topk(max(1, int(share * flat.shape[1])), dim=1, sorted=False).values.mean()
+    wanted = max(1, int(share * (classes + 1) * distance[0, 0].numel()))
+    if wanted >= flat.shape[1]:
+        return flat.sum(1).mean() / wanted
+    return flat.topk(wanted, dim=1, sorted=False).values.mean()
 
 
 def background_minimum(refined: Tensor, y: Tensor) -> Tensor:

@@ -9,8 +9,11 @@ from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
     background_minimum,
+    class_mean,
     hardest_mean,
     image_logits,
+    listed_classes,
+    listed_maps,
     max_norm,
     only_largest,
     with_background,
@@ -36,31 +39,33 @@ class SEAM(PixelCorrelationMethod):
 
         Everything is compared at the size of the view, as published, not on the grid of the maps.
         """
-        image, y, second = batch["image"], batch["y"], out.views["second"]
-        size, small = image.shape[-2:], self.second_size(image)
-        cams = stretch(out.maps.float(), size), stretch(second.maps.float(), small)
-        refined = stretch(out.features["cam_rv"], size), stretch(second.features["cam_rv"], small)
-        cls = sum(multilabel_soft_margin(image_logits(maps), y) for maps in cams) / 2
-        rvmin = sum(background_minimum(maps, y) for maps in refined) / 2
-        c1, c2, r1, r2 = (stretch(max_norm(maps), small) * with_background(y) for maps in (*cams, *refined))
-        er = equivariance(c1, c2)
-        ecr = cross_regularisation(c1, c2, r1, r2, self.options["hard_share"])
+        y, small = batch["y"], self.second_size(batch["image"])
+        looks = (out, batch["image"].shape[-2:]), (out.views["second"], small)
+        cls = sum(multilabel_soft_margin(image_logits(look.maps, size), y) for look, size in looks) / 2
+        classes = listed_classes(y)
+        cams = [listed_maps(look.maps, classes, size) for look, size in looks]
+        refined = [listed_maps(look.features["cam_rv"], classes, size) for look, size in looks]
+        present, n = y.gather(1, classes), y.shape[1]
+        rvmin = sum(background_minimum(maps, present) for maps in refined) / 2
+        c1, c2, r1, r2 = (stretch(max_norm(maps), small) * with_background(present) for maps in (*cams, *refined))
+        er = equivariance(c1, c2, n)
+        ecr = cross_regularisation(c1, c2, r1, r2, self.options["hard_share"], n)
         return {"total": cls + rvmin + er + ecr, "cls": cls, "rvmin": rvmin, "er": er, "ecr": ecr}
 
 
-def equivariance(c1: Tensor, c2: Tensor) -> Tensor:
-    """ER: mean distance of both views' class maps (B, C+1, h, w); absent classes, 0 in both, count in the mean."""
-    return (c1[:, 1:] - c2[:, 1:]).abs().mean()
+def equivariance(c1: Tensor, c2: Tensor, classes: int) -> Tensor:
+    """ER: mean distance of both views' class maps (B, K+1, h, w); of `classes`, the absent ones count as 0."""
+    return class_mean((c1 - c2).abs(), classes)
 
 
-def cross_regularisation(c1: Tensor, c2: Tensor, r1: Tensor, r2: Tensor, share: float) -> Tensor:
+def cross_regularisation(c1: Tensor, c2: Tensor, r1: Tensor, r2: Tensor, share: float, classes: int) -> Tensor:
     """ECR: the refined maps r of one view follow the class maps c of the other, by their hardest values.
 
-    All (B, C+1, h, w). The class maps are targets: no gradient reaches them.
+    All (B, K+1, h, w), of `classes` the listed ones. The class maps are targets: no gradient reaches them.
     """
     targets = [strongest_class(background_from(maps.detach())) for maps in (c1, c2)]
     pairs = (targets[1], r1), (targets[0], r2)
-    return sum(hardest_mean((target - maps).abs(), share) for target, maps in pairs)
+    return sum(hardest_mean((target - maps).abs(), share, classes) for target, maps in pairs)
 
 
 def strongest_class(maps: Tensor) -> Tensor:

@@ -87,12 +87,13 @@ class RegionCorrelation(nn.Module):
     """CPN's second term: every class compared, as one region, with all pixels.
 
     key "transpose": a class's key is its own embedding; "reference": the released code reads the (192, n) block
-    of keys row by row as (n, 192), which mixes classes and channels.
+    of keys row by row as (n, 192), which mixes classes and channels. similarity "dot": as published; "cosine":
+    keys and pixels at unit length, as PCM compares pixels (region_weights says why).
     """
 
-    def __init__(self, key: str):
+    def __init__(self, key: str, similarity: str = "dot"):
         super().__init__()
-        self.key = key
+        self.key, self.similarity = key, similarity
         self.f10 = nn.Conv2d(3 + 64 + 128, EMBEDDING, 1, bias=False)
         nn.init.xavier_uniform_(self.f10.weight, gain=4)
 
@@ -102,11 +103,17 @@ class RegionCorrelation(nn.Module):
         with torch.autocast(features.device.type, enabled=False):  # the softmax is sharp: rounding would show
             regions = features.flatten(2) @ rows.softmax(-1).transpose(1, 2)
             keys = F.relu(self.f10(regions.unsqueeze(-1))).flatten(2)
-            weights = region_weights(keys, F.relu(f9(features)).flatten(2), self.key)
+            weights = region_weights(keys, F.relu(f9(features)).flatten(2), self.key, self.similarity)
         return (weights * rows).view_as(guide)
 
 
-def region_weights(keys: Tensor, pixels: Tensor, key: str) -> Tensor:
-    """keys (B, d, n), pixels (B, d, N) -> (B, n, N), softmax over the pixels of one class."""
+def region_weights(keys: Tensor, pixels: Tensor, key: str, similarity: str = "dot") -> Tensor:
+    """keys (B, d, n), pixels (B, d, N) -> (B, n, N), softmax over the pixels of one class.
+
+    With features of the size networks have, the dot products lie far apart and a single pixel takes all the
+    weight, and no gradient is left to mend that. At unit length no pixel can.
+    """
     by_class = keys.transpose(1, 2) if key == "transpose" else keys.reshape(keys.shape[0], keys.shape[2], -1)
+    if similarity == "cosine":
+        by_class, pixels = F.normalize(by_class, dim=2), F.normalize(pixels, dim=1)
     return (by_class @ pixels / math.sqrt(keys.shape[2])).softmax(-1)

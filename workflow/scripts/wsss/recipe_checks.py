@@ -1,0 +1,65 @@
+"""What a resolved recipe must hold beyond its schema: keys that only some choices need, and choices that go together."""
+
+from wsss.errors import UserError
+from wsss.nets import segmenters
+from wsss.nets.catalog import require_stride
+from wsss.refinement import ELSEWHERE, check_imports, check_refinement
+
+
+def check_recipe(recipe: dict, path: str, net_options: dict) -> None:
+    """`recipe` in full, its stages that it runs itself; net_options: schemas by net.
+
+    Raises:
+        UserError: with `path` and the key to mend.
+    """
+    for key in ("net", "backbone", "weights", "refine"):
+        if key not in recipe:
+            raise UserError(f"{path}: {key} is missing (and no recipe it extends gives it)")
+    for stage in ("classifier", "affinity", "segmentation"):
+        if own(recipe, stage):
+            _check_training(recipe[stage], f"{path}: {stage}")
+    if own(recipe, "seeds"):
+        _check_seeds(recipe["seeds"], f"{path}: seeds")
+    _check_strides(recipe, path, net_options)
+    check_refinement(recipe, path)
+    check_imports(recipe, path)
+    if own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
+        raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
+
+
+def own(recipe: dict, stage: str) -> bool:
+    """Whether the recipe runs the stage itself."""
+    return stage in recipe and not ELSEWHERE & set(recipe[stage])
+
+
+def _check_strides(recipe: dict, path: str, net_options: dict) -> None:
+    """Some trunks exist at one output stride only; a net without the option takes it as it is."""
+    if own(recipe, "classifier") and "output_stride" in net_options.get(recipe["net"], {}).get("properties", {}):
+        stride = recipe.get("net_options", {}).get("output_stride")
+        require_stride(recipe["backbone"], stride, path, "net_options")
+    if own(recipe, "segmentation"):
+        network = recipe["segmentation"]
+        segmenters.require_options(network.get("net", segmenters.DEFAULT), network["options"], f"{path}: segmentation")
+        require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
+
+
+def _check_seeds(settings: dict, where: str) -> None:
+    by_scores, has_prob = settings.get("unary") == "scores", "gt_prob" in settings["crf_params"]
+    if by_scores and has_prob:
+        raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
+    if not by_scores and not has_prob:
+        raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
+
+
+def _check_training(settings: dict, where: str) -> None:
+    if settings["optimiser"] == "sgd" and "momentum" not in settings:
+        raise UserError(f"{where}: optimiser sgd needs momentum (0 to 1)")
+    if settings["schedule"] == "poly" and "power" not in settings:
+        raise UserError(f"{where}: schedule poly needs power (0.9 as published)")
+    if settings["schedule"] != "poly" and settings.get("poly_steps"):
+        raise UserError(f"{where}: poly_steps goes with schedule poly; set it to null, or schedule: poly")
+    if not settings.get("steps") and not settings.get("epochs"):
+        raise UserError(f"{where}: give steps or epochs")
+    for kind, (low, high) in settings["augmentation"]["resize"].items():
+        if low > high:
+            raise UserError(f"{where}: augmentation.resize.{kind}: [{low}, {high}] must be [low, high]")
