@@ -16,8 +16,13 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+include: "rules/planning.smk"
 include: "rules/common.smk"
-include: "rules/inputs.smk"
+include: "rules/inputs/data.smk"
+include: "rules/inputs/masks.smk"
+include: "rules/inputs/segmentation.smk"
+include: "rules/inputs/evaluation.smk"
+include: "rules/inputs/report.smk"
 include: "rules/dataset.smk"
 include: "rules/coco_masks.smk"
 include: "rules/weights.smk"
@@ -37,6 +42,7 @@ include: "rules/report.smk"
 
 if shard_count() > 1:
 
+    include: "rules/inputs/shards.smk"
     include: "rules/shards.smk"
 
 

@@ -177,7 +177,7 @@ def write_index_of(world: World) -> str:
 
 
 def read_index_of(world: World) -> None:
-    read_index(world.results / "cam/cam/index.json", world.ids("train"), "")
+    read_index(world.results / "cam/cam/index.json", world.ids("train"))
 
 
 def open_journal_of(world: World) -> str:
@@ -209,7 +209,7 @@ def ratio_of_index(world: World) -> None:
     assert all(i in known and (folder / f"{i}.npy").is_file() for i in ids)
     plain = time.process_time() - start
     start = time.process_time()
-    read_index(folder / "index.json", ids, "")
+    read_index(folder / "index.json", ids)
     report_ratio(plain, time.process_time() - start)
 
 

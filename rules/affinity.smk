@@ -12,17 +12,17 @@ rule affinity:
     benchmark:
         "logs/{dataset}/{method}/affinity.tsv"
     conda:
-        "../envs/affinity.yaml"
+        torch_env("affinity")
     threads: 8
     resources:
-        gpu=1,
+        gpu=training_gpus,
         mem_mb=16000,
         runtime=480,
     params:
         settings=settings_of("affinity"),
         recipe=recipe_facts,
         seed=seed_of,
-        compute=compute,
+        compute=training_compute,
         code=code_of("affinity"),
         refine=refine_of,
         network=walk_network,

@@ -11,7 +11,7 @@ rule cam:
     benchmark:
         per_shard("logs/{dataset}/{method}/cam.tsv")
     conda:
-        "../envs/cam.yaml"
+        torch_env("cam")
     threads: 8
     resources:
         gpu=1,

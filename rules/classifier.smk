@@ -12,17 +12,17 @@ rule classifier:
     benchmark:
         "logs/{dataset}/{method}/classifier.tsv"
     conda:
-        "../envs/classifier.yaml"
+        torch_env("classifier")
     threads: 8
     resources:
-        gpu=1,
+        gpu=training_gpus,
         mem_mb=16000,
         runtime=720,
     params:
         settings=settings_of("classifier"),
         recipe=recipe_facts,
         seed=seed_of,
-        compute=compute,
+        compute=training_compute,
         code=code_of("classifier", with_net=True),
         net_options=net_options,
     script:

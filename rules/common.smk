@@ -1,11 +1,7 @@
 # Paths, recipe look-up, code versions: everything the rules ask before anything runs.
 
-import functools
-import inspect
 import os
 import sys
-
-sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -13,7 +9,7 @@ from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_ar
 
 from wsss import methods
 from wsss.chain import behind, imports_behind
-from wsss.cluster import end_jobs
+from wsss.cluster import end_jobs, refuse_shell_words
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
 from wsss.data.photos import find_photos, photo_source
@@ -28,20 +24,8 @@ from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, own_data, saliency_maker
 
-
-def plainly(function):
-    """Let a UserError end Snakemake with its own words instead of a traceback."""
-
-    @functools.wraps(function)
-    def guarded(*args):
-        try:
-            return function(*args)
-        except UserError as error:
-            raise WorkflowError(str(error)) from None
-
-    guarded.__signature__ = inspect.signature(function)  # Snakemake asks for it again with every job
-    return guarded
-
+# For stages whose Snakemake dies before they have begun.
+os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))
 
 CONFIG = plainly(Config)(f"{workflow.basedir}/config", config)
 config.update(CONFIG.main)
@@ -61,7 +45,7 @@ def with_seed(base, seed):
     return base if seed == 0 else f"{base}.seed{seed}"
 
 
-@plainly
+@asked
 def recipe_of(w):
     return CONFIG.recipe(method_base(w.method), w.dataset)
 
@@ -72,15 +56,18 @@ class Row:
     def __init__(self, dataset, method):
         self.dataset, self.method = dataset, method
 
+    def items(self):
+        return vars(self).items()
 
-@plainly
+
+@asked
 def maker(w, stage):
     """Wildcards of the method that runs `stage` for this one."""
     owner = CONFIG.owner(method_base(w.method), w.dataset, stage)
     return Row(w.dataset, with_seed(owner, method_seed(w.method)))
 
 
-@plainly
+@asked
 def artefact(w, stage, name):
     """Path of a file of `stage` as the method sees it: its own, or that of the recipe it takes the stage from."""
     owner = maker(w, stage)
@@ -90,17 +77,19 @@ def artefact(w, stage, name):
     return f"results/{w.dataset}/{owner.method}/{stage}/{name}"
 
 
+@asked
 def artefact_of(w, recipe, stage, name):
     """The same for another recipe, on the same dataset and seed."""
     return artefact(Row(w.dataset, with_seed(recipe, method_seed(w.method))), stage, name)
 
 
-@plainly
+@asked
 def section(w, stage):
     """The settings a stage of this method runs with, in whichever recipe they stand."""
     return recipe_of(maker(w, stage))[stage]
 
 
+@asked
 def manifest(w):
     """The two files every stage reads: the table, and the facts with the digest over all files."""
     return {
@@ -109,6 +98,7 @@ def manifest(w):
     }
 
 
+@asked
 def weights_input(w, backbone):
     """ImageNet weights of a trunk, unless the recipe wants a random start."""
     if recipe_of(w)["weights"] == "none":
@@ -119,7 +109,7 @@ def weights_input(w, backbone):
 def settings_of(stage):
     """Params function: the stage's section of the recipe."""
 
-    @plainly
+    @asked
     def settings(w):
         section = recipe_of(w).get(stage)
         if section is None:
@@ -139,22 +129,42 @@ def settings_of(stage):
     return settings
 
 
+@asked
 def recipe_facts(w):
     recipe = recipe_of(w)
     facts = {k: recipe[k] for k in ("net", "backbone", "weights")}
     return {**facts, "method": w.method, "dataset": w.dataset}
 
 
+@asked
 def seed_of(w):
     return method_seed(w.method)
 
 
+@asked
 def net_options(w):
     return recipe_of(w)["net_options"]
 
 
+@asked
 def compute(w):
-    return dict(config["compute"])
+    """What shapes the arithmetic of a stage with a network; the number of GPUs does for trainings only."""
+    return {k: v for k, v in config["compute"].items() if k != "gpus"}
+
+
+def training_gpus(w):
+    return config["compute"].get("gpus", 1)
+
+
+def training_compute(w):
+    """`compute` with the number of GPUs, where it is not one: a training's files say what they were made with."""
+    gpus = training_gpus(w)
+    return {**compute(w), "gpus": gpus} if gpus > 1 else compute(w)
+
+
+def torch_env(stage):
+    """Environment of a stage that may use a GPU, with the build of PyTorch that `runtime.conda` names."""
+    return f"../envs/{stage}{'.cpu' if config['runtime']['conda'] == 'cpu' else ''}.yaml"
 
 
 def shard_count():
@@ -179,7 +189,7 @@ def shards_of(folder):
 def code_of(stage, with_net=False):
     """Params function: digest over the code the stage uses, those included that the recipe names."""
 
-    @plainly
+    @asked
     def code(w):
         modules = [f"wsss.stages.{stage}"]
         if with_net:
@@ -226,13 +236,17 @@ def final_targets():
 
 
 def check_executor():
-    """Stop where the default profile's local GPU limit would let a cluster run one GPU job at a time."""
+    """Stop before a cluster runs one GPU job at a time, as the default profile has it, or a shell reads what is not for it."""
     limit = workflow.resource_settings.resources.get("gpu")
     if limit is not None and not workflow.local_exec and "--workflow-profile" not in " ".join(sys.argv):
         raise WorkflowError(
             "the default profile lets one GPU job run at a time, on a cluster too; "
             "start it with: snakemake --workflow-profile profiles/slurm"
         )
+    if not workflow.local_exec:
+        check = plainly(refuse_shell_words)
+        check(workflow.config_settings.config_args or (), "--config")
+        check((workflow.main_snakefile, workflow.workdir_init, *workflow.overwrite_configfiles), "the path")
 
 
 def end_orphans():

@@ -14,7 +14,7 @@ rule predict:
     wildcard_constraints:
         name="[a-z0-9_]+",
     conda:
-        "../envs/predict.yaml"
+        torch_env("predict")
     threads: 16
     resources:
         gpu=1,

@@ -11,7 +11,7 @@ rule predictions:
     benchmark:
         per_shard("logs/{dataset}/{method}/predictions.tsv")
     conda:
-        "../envs/predictions.yaml"
+        torch_env("predictions")
     threads: 16
     resources:
         gpu=1,

@@ -11,7 +11,7 @@ rule pseudo_masks:
     benchmark:
         per_shard("logs/{dataset}/{method}/pseudo_masks.tsv")
     conda:
-        "../envs/pseudo_masks.yaml"
+        torch_env("pseudo_masks")
     threads: 16
     resources:
         gpu=walk_gpu,

@@ -35,6 +35,7 @@ rule report:
             category="{dataset}",
             labels={"what": "table across methods"},
         ),
+        text="results/{dataset}/report/summary.txt",
         curves=report(
             "results/{dataset}/report/curves.svg",
             caption="../workflow/report/curves.rst",

@@ -12,17 +12,17 @@ rule segmentation:
     benchmark:
         "logs/{dataset}/{method}/segmentation.tsv"
     conda:
-        "../envs/segmentation.yaml"
+        torch_env("segmentation")
     threads: 8
     resources:
-        gpu=1,
+        gpu=training_gpus,
         mem_mb=16000,
         runtime=1440,
     params:
         settings=settings_of("segmentation"),
         recipe=recipe_facts,
         seed=seed_of,
-        compute=compute,
+        compute=training_compute,
         code=code_of("segmentation"),
         network=segmentation_network,
     script:

@@ -156,7 +156,7 @@ def test_probabilities_of_another_size_are_named(copied):
     record = next(r for r in records_of(copied) if r.labels)
     path = copied.results / "seeds" / f"{record.id}.npz"
     write_probs(path, *np.ones((2, 2, 5, 5)))
-    with pytest.raises(UserError, match=r"shape \(2, 5, 5\) differs from \(2, 96, 96\).*run the seeds stage again"):
+    with pytest.raises(UserError, match=r"shape \(2, 5, 5\) differs from \(2, 96, 96\).*run: snakemake --force .*seeds/index.json"):
         copied.run("affinity", LEARN, into="again", runtime={"workers": 0})
 
 

@@ -1,14 +1,20 @@
-"""Conda envs, requirements.txt and pyproject.toml: pins agree, and every stage's env holds what it imports."""
+"""Conda envs, requirements, lock, container and pyproject.toml: pins agree; every stage's env holds what it imports."""
 
 import ast
 import functools
+import os
 import re
+import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from conda_standin import pip_lines
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from wsss import methods
 from wsss.codeversion import closure
 from wsss.nets import segmenters
@@ -19,6 +25,9 @@ ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pydensecrf": "pydensecrf2", "yaml": "pyyaml", "skimage": "scikit-image"}
 PIN = re.compile(r"([a-z0-9_.-]+)==([0-9][0-9a-z.]*)")
 COMPILED = "pydensecrf2"  # comes as source, so its env needs a C++ compiler
+CPU_BUILDS = "--extra-index-url https://download.pytorch.org/whl/cpu"
+LOCK = ROOT / "requirements.lock"
+CONTAINERS = [ROOT / "container/Dockerfile", ROOT / "container/wsss.def"]
 
 
 def read_pins(lines):
@@ -40,20 +49,28 @@ def requirements():
 
 def pip_pins(env):
     """Pins of an env's `pip:` section."""
-    sections = [d["pip"] for d in yaml.safe_load(env.read_text("utf-8"))["dependencies"] if isinstance(d, dict)]
-    return read_pins([line for section in sections for line in section])
+    return read_pins([line for line in pip_lines(env) if line != CPU_BUILDS])
+
+
+def env_files(directive, folder):
+    """Env files that a rule's `conda:` may name: one, or one for each build of PyTorch."""
+    stage = re.fullmatch(r'torch_env\("([a-z_]+)"\)', directive)
+    if stage:
+        return [ROOT / f"envs/{stage[1]}{variant}.yaml" for variant in ("", ".cpu")]
+    return [(folder / directive.strip('"')).resolve()]
 
 
 def rules():
-    """(rule, conda env file, script file) of every rule."""
+    """(rule, conda env files, script file, whether it may ask for a GPU) of every rule."""
     found = []
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for block in re.split(r"^rule ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
-            conda = re.search(r'^    conda:\s+"([^"]+)"', block, re.MULTILINE)
+            conda = re.search(r"^    conda:\s+(\S+)$", block, re.MULTILINE)
             script = re.search(r'^    script:\s+"([^"]+)"', block, re.MULTILINE)
             name = block.split(":")[0]
             assert conda and script, f"{path.name}: rule {name} needs conda and script"
-            found.append((name, (path.parent / conda[1]).resolve(), (path.parent / script[1]).resolve()))
+            gpu = re.search(r"^ +gpu=", block, re.MULTILINE) is not None
+            found.append((name, env_files(conda[1], path.parent), (path.parent / script[1]).resolve(), gpu))
     return found
 
 
@@ -74,8 +91,8 @@ def file_of(module):
     return base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
 
 
-def needed(script):
-    """Distributions that a rule's script, and all of `wsss` behind it, import."""
+def modules_of(script):
+    """All of `wsss` that a rule's script rests on, parts included that a recipe names."""
     modules = closure(*(name for name in imported(script) if name.startswith("wsss.")))
     if any("wsss.methods" in imported(file_of(module)) for module in modules):
         modules |= closure(*map(methods.module_path, methods.METHODS))  # loaded by name
@@ -84,7 +101,12 @@ def needed(script):
     for stage, parts in (("affinity", walks.LEARNERS), ("pseudo_masks", walks.WALKERS)):
         if f"wsss.stages.{stage}" in modules:
             modules |= closure(*parts.values())
-    names = {name.split(".")[0] for module in modules for name in imported(file_of(module))}
+    return modules
+
+
+def needed(script):
+    """Distributions that a rule's script, and all of `wsss` behind it, import."""
+    names = {name.split(".")[0] for module in modules_of(script) for name in imported(file_of(module))}
     return {DISTRIBUTIONS.get(n, n) for n in names - set(sys.stdlib_module_names) - {"wsss"}}
 
 
@@ -100,17 +122,101 @@ def test_env_is_pinned_as_requirements_are(env):
     assert has_compiler == (COMPILED in pins)
 
 
+@pytest.mark.parametrize("env", ENVS, ids=lambda p: p.stem)
+def test_env_parses_as_conda_reads_it(env):
+    rattler = pytest.importorskip("rattler", reason="py-rattler (requirements.txt), conda's grammar, is not installed")
+    content = yaml.safe_load(env.read_text("utf-8"))
+    assert set(content) == {"channels", "dependencies"}
+    for line in content["dependencies"]:
+        if isinstance(line, str):
+            assert rattler.MatchSpec(line, strict=True).name.normalized == line.split("=")[0]
+    assert [str(Requirement(line)) for line in pip_lines(env) if line != CPU_BUILDS] == [
+        f"{name}=={version}" for name, version in pip_pins(env).items()
+    ]
+
+
 def test_every_rule_has_its_env_and_every_env_its_rule():
-    used = {env for _, env, _ in rules()}
-    assert used == set(ENVS)
-    assert all(script.is_file() for _, _, script in rules())
+    assert {env for _, envs, _, _ in rules() for env in envs} == set(ENVS)
+    assert all(script.is_file() for _, _, script, _ in rules())
 
 
 def test_envs_hold_just_what_their_rules_import():
     wanted = {}
-    for _, env, script in rules():
-        wanted[env] = wanted.get(env, set()) | needed(script)
+    for _, envs, script, _ in rules():
+        for env in envs:
+            wanted[env] = wanted.get(env, set()) | needed(script)
     assert {e.stem: sorted(pip_pins(e)) for e in ENVS} == {e.stem: sorted(wanted[e]) for e in ENVS}
+
+
+def test_pytorch_with_cuda_is_for_rules_that_may_have_a_gpu_and_they_choose():
+    """One env with the CPU's build for the others; the saliency rule's GPU is for a user's own command."""
+    for name, envs, _, gpu in rules():
+        cpu_only = [CPU_BUILDS in pip_lines(env) for env in envs]
+        if gpu and name != "saliency":
+            assert cpu_only == [False, True], name
+            assert pip_lines(envs[1]) == [CPU_BUILDS, *pip_lines(envs[0])]
+        else:
+            assert cpu_only == ["torch" in pip_pins(envs[0])], name
+
+
+def locked():
+    """requirements.lock: name -> [(version, marker or None)]."""
+    found = {}
+    for line in LOCK.read_text("utf-8").splitlines():
+        if line and not line.lstrip().startswith("#"):
+            requirement = Requirement(line)
+            (pin,) = requirement.specifier
+            assert pin.operator == "==" and not requirement.url, line
+            found.setdefault(canonicalize_name(requirement.name), []).append((pin.version, requirement.marker))
+    return found
+
+
+def test_lock_holds_the_pins_of_requirements():
+    assert {name: locked().get(name) for name in requirements()} == {
+        name: [(version, None)] for name, version in requirements().items()
+    }
+
+
+def needs(name):
+    """What an installed distribution needs here, without extras."""
+    wanted = [Requirement(line) for line in metadata.requires(name) or []]
+    return [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+
+
+def test_lock_holds_all_that_the_packages_need():
+    """One version each on this Python, allowed by those that need it."""
+    versions = {
+        name: [version for version, marker in choices if marker is None or marker.evaluate()]
+        for name, choices in locked().items()
+    }
+    installed = {canonicalize_name(d.name) for d in metadata.distributions()}
+    for name in sorted(set(requirements()) & installed | {n for n in versions if versions[n]} & installed):
+        for need in needs(name):
+            (version,) = versions.get(canonicalize_name(need.name), [None])
+            assert version and need.specifier.contains(version, prereleases=True), f"{name} needs {need}: {version}"
+
+
+def all_needs(name, found):
+    """An installed distribution and all that it needs here."""
+    name = canonicalize_name(name)
+    if name not in found:
+        found.add(name)
+        for need in needs(name):
+            all_needs(need.name, found)
+    return found
+
+
+def test_planning_needs_snakemake_and_nothing_else():
+    """With --sdm conda, Snakemake may stand alone in its own environment."""
+    lines = [line for path in (ROOT / "rules").rglob("*.smk") for line in path.read_text("utf-8").splitlines()]
+    imports = sorted({line for line in lines if line.startswith(("from wsss", "import wsss"))})
+    assert len(imports) > 10
+    code = "\n".join(["import sys", *imports, "print(*{name.split('.')[0] for name in sys.modules})"])
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+    loaded = subprocess.check_output([sys.executable, "-c", code], env=env, text=True).split()
+    owners = metadata.packages_distributions()
+    used = {canonicalize_name(owner) for name in loaded for owner in owners.get(name, [])}
+    assert "pyyaml" in used and used - {"setuptools", "wsss"} <= all_needs("snakemake", set())
 
 
 def test_requirements_lie_within_pyproject():

@@ -65,7 +65,7 @@ def irn_dict(n, extra=0, tensors=True):
 
 def imported(name="mine"):
     path = f"imports/own/{name}/cam/index.json"
-    return CamFolder.of(path, read_index(path, list(IDS), "no")), read_json(path)
+    return CamFolder.of(path, read_index(path, list(IDS))), read_json(path)
 
 
 @pytest.mark.parametrize("tensors", [True, False])
@@ -320,7 +320,7 @@ def masks(target, change=lambda n, mask: mask, mode="L"):
 @pytest.mark.parametrize("stage", ["seeds", "ir_labels", "pseudo_masks"])
 def test_masks_enter_as_a_stage(site, stage):
     words = import_masks(masks(site / "png"), "own", "mine", stage)
-    index = read_index(f"imports/own/mine/{stage}/index.json", list(IDS), "no")
+    index = read_index(f"imports/own/mine/{stage}/index.json", list(IDS))
     assert index["suffixes"] == [".png"] and f"--stage {stage}" in index["remake"]
     path = f"imports/own/mine/{stage}/{IDS[1]}.png"
     assert (read_mask(path) == read_mask(site / "png" / f"{IDS[1]}.png")).all()

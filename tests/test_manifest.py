@@ -128,7 +128,7 @@ def test_damaged_manifest_names_every_line(tmp_path, rows):
         "'cow'",
         "line 7",
         "already used in line 2",
-        "run the dataset stage",
+        "run: snakemake --force",
     ):
         assert part in str(error.value)
 

@@ -11,6 +11,7 @@ from PIL import Image
 from wsss.errors import UserError
 from wsss.io.atomic import write_text
 from wsss.report import pages, panels, plots
+from wsss.report.repeats import spread
 from wsss.score.confusion import summarise
 from wsss.score.sweep import Sweep
 from wsss.score.thresholds import seed_stage
@@ -181,7 +182,7 @@ def test_curves_of_two_kinds_and_odd_names(tmp_path):
     flat = {"threshold": np.array([0.1, 0.2]), "miou": np.array([40.0, np.nan])}
     sweeps = {"a$b$": flat, "_c": {**flat, "kind": "power", "fixed": 0.1}}
     plots.curves(tmp_path / "c.svg", sweeps)
-    plots.per_class(tmp_path / "p.svg", CLASSES, {"a$": {"cat": None, "background": 50.0}})
+    plots.per_class(tmp_path / "p.svg", CLASSES, {"a$": {"cat": None, "background": spread([50.0])}})
     assert all((tmp_path / f).read_text().startswith("<?xml") for f in ("c.svg", "p.svg"))
 
 

@@ -1,12 +1,14 @@
 """The rules behind `runtime.shards`, in a copy of the repository."""
 
 import json
+import os
 import re
 import shutil
+import time
 
 import pytest
 from helpers import artefacts, copy_project, kill_when, snakemake
-from test_workflow import edit, go_on, gone, rules_of, shorten, written
+from test_workflow import edit, rules_of, shorten
 
 SPLIT = ("--config", "runtime={shards: 2}")
 TARGET = "results/demo_tiny/cam/ir_labels/index.json"
@@ -84,8 +86,10 @@ def test_stages_of_a_dataset_are_split_too(tmp_path):
 
 
 def test_two_jobs_a_stage_write_what_one_writes(whole, trained):
-    done = snakemake(trained, "--cores", "2", TARGET, *SPLIT)
+    """The networks' two at the same time, as on a machine with two GPUs."""
+    done = snakemake(trained, "--cores", "2", TARGET, *SPLIT, "--set-threads", "cam=1", "--resources", "gpu=2")
     assert done.returncode == 0, done.stdout[-5000:]
+    assert re.findall(r"^\w*rule cam|^Finished.*\(Rule: cam", done.stdout, re.M)[:2] == ["localrule cam"] * 2
     assert results(trained) == results(whole)
     for stage in STAGES:
         folder, logs = trained / "results/demo_tiny/cam" / stage, trained / "logs/demo_tiny/cam"
@@ -113,6 +117,35 @@ def test_another_number_of_shards_computes_nothing_again(whole, trained):
     assert plan(trained, SHORT) == {}
     edit(trained / "config/methods/cam.yaml", lambda c: c["seeds"].update(confident={"kind": "const", "value": 0.9}))
     assert plan(trained, SHORT) == {"seeds": 3, "merge": 1, "total": 4}
+
+
+def written(folder, files):
+    return lambda: len(list(folder.glob("*.npy"))) >= files
+
+
+def go_on(project, target):
+    """What a user does after a kill: the same command again (Snakemake's own lock first, as it says itself)."""
+    done = snakemake(project, "--cores", "2", target)
+    if "--unlock" in done.stdout:
+        assert snakemake(project, "--unlock").returncode == 0
+        done = snakemake(project, "--cores", "2", target)
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def gone(project):
+    """Wait until no process works in `project` any more."""
+    for _ in range(100):
+        inside = []
+        for entry in os.listdir("/proc"):
+            try:
+                if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd").startswith(str(project)):
+                    inside.append(entry)
+            except OSError:
+                continue
+        if not inside:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_killed_while_shards_write_cams(whole, trained):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -152,7 +153,7 @@ def test_a_corrupted_cam_is_named(copied, stage, threads):
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(UserError) as caught:
         copied.run(stage, consumers()[stage], into="again", threads=threads)
-    assert str(path) in str(caught.value) and "run the cam stage again" in str(caught.value)
+    assert re.search(f"{re.escape(str(path))}.*run: snakemake --force .*/cam/index.json$", str(caught.value))
     assert not (copied.results / "again" / INDEX).exists()
 
 
@@ -326,6 +327,8 @@ def test_a_removed_image_leaves_the_index(copied):
     whole = json.loads((copied.results / "seeds/index.json").read_text())
     table = copied.results / "manifest.csv"
     table.write_text("".join(table.read_text().splitlines(True)[:-1]))
+    facts = copied.results / "dataset.json"
+    facts.write_text(facts.read_text().replace('"all": 6', '"all": 5'))
     copied.run("seeds", per_image()["seeds"])
     left = json.loads((copied.results / "seeds/index.json").read_text())
     assert len(left["ids"]) == len(whole["ids"]) - 1 and left["digest"] != whole["digest"]

@@ -50,8 +50,7 @@ def run(task):
     Path(sys.argv[1]).touch()
     time.sleep(60)
 
-named = SimpleNamespace(items=dict().items)
-start(run, SimpleNamespace(log=[], input=named, output=named, params=named, config={"runtime": {}}, threads=1))
+start(run, SimpleNamespace(log=[], input={}, output={}, params={}, config={"runtime": {}}, threads=1))
 """
 
 
@@ -120,6 +119,7 @@ def test_a_killed_pool_process_has_a_mend():
             "lower the stage's batch_size",
         ),
         (MemoryError(), "more memory"),
+        (RuntimeError("[/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:5: Connection reset"), "train together"),
     ],
 )
 def test_want_of_memory_has_a_mend(error, mend):

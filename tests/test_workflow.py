@@ -4,12 +4,12 @@ import json
 import os
 import re
 import shutil
-import time
 
+import chaos
 import numpy as np
 import pytest
 import yaml
-from helpers import STAGES, artefacts, copy_project, kill_when, photo, planned, snakemake
+from helpers import STAGES, copy_project, photo, planned, snakemake
 from PIL import Image
 from wsss.codeversion import code_version
 
@@ -100,6 +100,12 @@ def job_of(text, rule):
 def test_pseudo_masks_ask_for_a_gpu_only_for_the_walk(fresh, method, gpus):
     done = snakemake(fresh, "-n", f"results/demo_tiny/{method}/pseudo_masks/index.json")
     assert f"gpu={gpus}" in job_of(done.stdout, "pseudo_masks")
+
+
+def test_trainings_ask_for_the_gpus_that_they_are_spread_over(fresh):
+    options = ("--resources", "gpu=4", "--config", "compute={gpus: 2}")
+    done = snakemake(fresh, "-n", "results/demo_tiny/full/miou.txt", *options)
+    assert "gpu=2" in job_of(done.stdout, "segmentation") and "gpu=1" in job_of(done.stdout, "predictions")
 
 
 def test_a_segmentation_taken_from_another_recipe(clone):
@@ -308,76 +314,17 @@ def test_the_command_in_the_error_mends_a_lost_file(project):
     assert lost.read_bytes() == content and kept.stat().st_mtime_ns == before
 
 
-def checkpointed(folder, steps):
-    """Whether a training has saved `steps` checkpoints (each is a new file under the same name)."""
-    seen = set()
-
-    def ready():
-        path = folder / "train_state.pt"
-        if path.exists():
-            seen.add(path.stat().st_mtime_ns)
-        return len(seen) >= steps
-
-    return ready
-
-
-def written(folder, files):
-    return lambda: len(list(folder.glob("*.npy"))) >= files
-
-
-def go_on(project, target):
-    """What a user does after a kill: the same command again (Snakemake's own lock first, as it says itself)."""
-    done = snakemake(project, "--cores", "2", target)
-    if "--unlock" in done.stdout:
-        assert snakemake(project, "--unlock").returncode == 0
-        done = snakemake(project, "--cores", "2", target)
-    assert done.returncode == 0, done.stdout[-5000:]
-
-
-def gone(project):
-    """Wait until no process works in `project` any more."""
-    for _ in range(100):
-        inside = []
-        for entry in os.listdir("/proc"):
-            try:
-                if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd").startswith(str(project)):
-                    inside.append(entry)
-            except OSError:
-                continue
-        if not inside:
-            return True
-        time.sleep(0.1)
-    return False
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to see that all processes are gone")
-def test_killed_while_training_and_while_writing_cams(finished, project):
-    """SIGKILL to everything, twice; then the same bytes as the run nobody disturbed."""
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to see which job runs")
+def test_five_kills_at_random_moments_change_no_byte(finished, tmp_path):
+    """tests/chaos.py with few kills: of all processes, of Snakemake alone, of a job alone; then what a user types."""
+    project = shorten(copy_project(tmp_path / "clone"))
     edit(project / "config/config.yaml", lambda content: content["runtime"].update(checkpoint_seconds=0))
-    whole = artefacts(project / "results/demo_tiny/cam")
-    shutil.rmtree(project / "results/demo_tiny/cam")
-    out, target = project / "results/demo_tiny/cam", "results/demo_tiny/cam/ir_labels/index.json"
-
-    assert kill_when(project, target, checkpointed(out / "classifier", 2)), "training ended before the kill"
-    assert gone(project)
-    assert (out / "classifier/train_state.pt").exists() and not (
-        out / "classifier/model.safetensors"
-    ).exists()
-    snakemake(project, "--unlock")
-
-    assert kill_when(project, target, written(out / "cam", 2)), "all CAMs were written before the kill"
-    assert gone(project)
-    log = (project / "logs/demo_tiny/cam/classifier.log").read_text()
-    assert re.search(r"from step [1-3] on", log), "the training did not go on from its checkpoint"
-    assert not (out / "cam/index.json").exists()
-
-    go_on(project, target)
-    log = (project / "logs/demo_tiny/cam/cam.log").read_text()
-    assert re.search(r"6 images, [1-6] already done", log)
-    again = artefacts(out)
-    assert not [name for name in again if name.endswith((".tmp", "train_state.pt"))]
-    for name in (n for n in whole if n.split("/")[0] in STAGES[:4]):
-        assert again[name] == whole[name], name
+    kills = chaos.plan(5, seed=2)
+    assert {kill.who for kill in kills} == set(chaos.WHO)
+    outcome = chaos.torment(project, kills, chaos.durations(finished), chaos.artefacts(finished))
+    assert len(outcome.hits) + outcome.missed == 5 and outcome.missed <= 1
+    assert outcome.resumed >= 1, "no killed job went on from what it had left"
+    assert outcome.differences == []
 
 
 # --- errors --------------------------------------------------------------------------------------------
@@ -478,7 +425,7 @@ def declared_rules(project):
     return bodies
 
 
-GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions"}
+GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict"}
 
 
 def test_every_rule_declares_what_a_cluster_and_a_person_need(fresh):
@@ -489,11 +436,11 @@ def test_every_rule_declares_what_a_cluster_and_a_person_need(fresh):
             assert re.search(rf"^    {directive}:", body, re.M), f"rule {name} has no {directive}"
         for resource in ("mem_mb", "runtime"):
             assert re.search(rf"^        {resource}=", body, re.M), f"rule {name} has no {resource}"
-        assert (re.search(r"^        gpu=(1|walk_gpu),", body, re.M) is not None) == (name in GPU_RULES), name
+        assert (re.search(r"^        gpu=(1|walk_gpu|training_gpus),", body, re.M) is not None) == (name in GPU_RULES), name
         assert "retries" not in body, "retries belong in the profile"
-        environment = re.search(r'conda:\n\s+"\.\./(.*?)"', body).group(1)
+        stage = re.search(r'conda:\n\s+(?:"\.\./envs/|torch_env\(")(\w+)', body).group(1)
         script = re.search(r'script:\n\s+"\.\./(.*?)"', body).group(1)
-        assert (fresh / environment).is_file() and (fresh / script).is_file(), name
+        assert (fresh / f"envs/{stage}.yaml").is_file() and (fresh / script).is_file(), name
         assert script == f"workflow/scripts/{name}.py", "a script has its rule's name"
 
 

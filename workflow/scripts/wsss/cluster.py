@@ -6,12 +6,25 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from wsss.errors import UserError
 
 PATIENCE = 300  # seconds; a site's KillWait, by default 30, is what a job gets to save in
+
+
+def refuse_shell_words(words: Iterable[str | Path], what: str) -> None:
+    """UserError naming a word of the command line that would not reach a job as it was typed.
+
+    Snakemake repeats `--config` and its paths in the shell line of every job, in quotes that do not hold all.
+    """
+    for word in map(str, words):
+        if any(mark in word for mark in "$`\\\n") or {"'", '"'} <= set(word):
+            raise UserError(
+                f"{what} {word!r}: on a cluster a shell reads it again, and expands $, `, \\ and mixed quotes; write the value "
+                "into config/config.yaml, or take a path without them"
+            )
 
 
 def end_jobs(wanted: Collection[str], folder: str | Path, patience: float = PATIENCE) -> list[str]:

@@ -12,7 +12,8 @@ from wsss.data.torch_sets import MapPath
 from wsss.data.transforms import draw_geometry
 from wsss.errors import UserError
 from wsss.io.images import read_image
-from wsss.io.probs import read_probs
+from wsss.io.probs import AGAIN, read_probs
+from wsss.io.remake import mend
 
 
 class AffinitySet(TorchDataset):
@@ -55,6 +56,6 @@ class AffinitySet(TorchDataset):
         if probs.shape[1:] != wanted:
             raise UserError(
                 f"{path}: shape {probs.shape[1:]} differs from {wanted}, background and classes, height and width of "
-                "the image; run the seeds stage again"
+                f"the image; {mend(path, AGAIN)}"
             )
         return probs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-import lzma
+import gzip
 import os
 import shutil
 import tarfile
@@ -20,8 +20,9 @@ from wsss.io.atomic import explain_os_errors
 MAX_BYTES = 20 << 30
 MAX_MEMBERS = 500_000
 CHUNK = 1 << 20
+LARGEST_READ = 4 * CHUNK  # of a tar at a time: more is a header that wants the memory, not a name
 # RuntimeError (NotImplementedError with it): what zipfile says of encrypted members and unknown methods
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def extract(
     starts afresh.
 
     Raises:
-        UserError: not an archive or cut short; a member that leaves the folder, a wanted link or device,
+        UserError: not a zip, tar or tar.gz, or cut short; a member that leaves the folder, a wanted link or device,
             a name twice; more than ``max_bytes`` or ``max_members``; nothing below the prefixes.
     """
     archive, target = Path(archive), Path(target)
@@ -119,11 +120,8 @@ def _unpack(
 
 def _members(archive: Path) -> Iterator[tuple[_Member, object]]:
     with open(archive, "rb") as handle:
-        is_zip = handle.read(4) in (
-            b"PK\3\4",
-            b"PK\5\6",
-        )  # is_zipfile also says yes to a tar that holds a zip
-    if is_zip:
+        head = handle.read(4)
+    if head in (b"PK\3\4", b"PK\5\6"):  # is_zipfile also says yes to a tar that holds a zip
         with zipfile.ZipFile(archive) as handle:
             for info in handle.infolist():
                 yield (
@@ -131,10 +129,23 @@ def _members(archive: Path) -> Iterator[tuple[_Member, object]]:
                     lambda i=info: handle.open(i),
                 )
     else:
-        with tarfile.open(archive, "r:*") as handle:
+        opener = gzip.open if head.startswith(b"\x1f\x8b") else open
+        with opener(archive, "rb") as raw, tarfile.open(fileobj=_Bounded(raw), mode="r:") as handle:
             for info in handle:
                 kind = "file" if info.isreg() else "folder" if info.isdir() else "link or device"
                 yield _Member(info.name, kind, info.size, info), lambda i=info: handle.extractfile(i)
+
+
+class _Bounded:
+    """A tar's bytes, few at a time: `tarfile` reads long names and the like whole, of whatever size they say they are."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self.raw, self.seek, self.tell = raw, raw.seek, raw.tell
+
+    def read(self, size: int) -> bytes:
+        if size > LARGEST_READ:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self.raw.read(size)
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +124,7 @@ def _masks(params: Mapping[str, Any], parts: Sequence[Part]) -> dict[str, Any]:
         )
     path = Path(params["masks"]) / "index.json"
     ids = [coco_id(part.split, params["year"], n) for part in parts for n in part.numbers]
-    return read_index(path, ids, f"snakemake --force {os.path.relpath(path)}")
+    return read_index(path, ids)
 
 
 def _rows(part: Part, params: Mapping[str, Any]) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from wsss.data.table import bad_id, iter_rows, listing, split_list
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_json, write_text
 from wsss.io.digest import sha256_bytes, sha256_file
+from wsss.io.remake import mend
 from wsss.io.threads import threaded
 
 COLUMNS = ("id", "split", "image", "labels", "mask", "mask_train", "saliency")
 SPLITS = ("trainaug", "train", "val")
+AGAIN = "run the dataset stage again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +168,17 @@ def load_manifest(manifest_csv: str | Path) -> Dataset:
     first_line: dict[str, int] = {}
     records: list[Record] = []
     problems: list[str] = []
-    for line, cells in iter_rows(path, COLUMNS):
+    for line, cells in _rows(path):
         found = _faults(cells, index, first_line)
         problems += [f"line {line} (id {cells['id']!r}): {fault}" for fault in found]
         first_line.setdefault(cells["id"], line)
         if not found:
             records.append(_record(cells, str(root), index))
+    whole = info.get("counts", {}).get("all", len(records))
+    if not problems and len(records) != whole:
+        problems.append(f"{len(records)} rows, and dataset.json counts {whole}")
     if problems:
-        raise UserError(listing(f"{path}: damaged; run the dataset stage again", problems))
+        raise UserError(listing(f"{path}: damaged; {mend(path, AGAIN)}", problems))
     return Dataset(
         info["name"], root, tuple(info["classes"]), tuple(records), info["allow_unlabelled"], info["digest"]
     )
@@ -214,10 +219,18 @@ def _content_digest(table: str, rows: Sequence[Row], root: Path) -> str:
 
 def _read_info(path: Path) -> dict[str, Any]:
     info = read_json(path)
-    missing = sorted({"name", "root", "classes", "allow_unlabelled", "digest"} - set(info))
+    missing = sorted({"name", "root", "classes", "allow_unlabelled", "digest"} - set(info if isinstance(info, dict) else ()))
     if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; run the dataset stage again")
+        raise UserError(f"{path}: lacks {', '.join(missing)}; {mend(path, AGAIN)}")
     return info
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """`iter_rows`, whose words are for tables that people write."""
+    try:
+        yield from iter_rows(path, COLUMNS)
+    except UserError as error:
+        raise UserError(f"{path}: damaged; {mend(path, AGAIN)}\n  {error}") from error
 
 
 def _faults(cells: dict[str, str], index: dict[str, int], first_line: dict[str, int]) -> list[str]:

@@ -42,7 +42,7 @@ def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys") 
     if target.absolute() == source.parent.absolute():
         raise UserError(f"{target}: holds the CAMs themselves; give another folder")
     records = [r for r in dataset_of(dataset).split("trainaug") if r.labels]
-    cams = CamFolder.of(source, read_index(source, [r.id for r in records], f"snakemake --force {source}"))
+    cams = CamFolder.of(source, read_index(source, [r.id for r in records]))
 
     def write(record: Record) -> None:
         table = as_dict(cams, record, layout)

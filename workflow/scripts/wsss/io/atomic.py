@@ -4,11 +4,13 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from wsss.errors import UserError
+from wsss.io.remake import mend
 
 _MENDS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again (finished work is kept)",
@@ -17,6 +19,7 @@ _MENDS = {
     errno.EACCES: "no permission to write here; change the folder's owner or mode",
     errno.EPERM: "no permission to write here; change the folder's owner or mode",
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+    errno.ENAMETOOLONG: "the file system does not take so long a name; shorten the id, or work in a folder with a shorter path",
     errno.EEXIST: "a file stands where a folder is needed; move it away",
 }
 
@@ -52,6 +55,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temp.unlink(missing_ok=True)
 
 
+def drop_temporaries(folder: str | Path) -> None:
+    """Remove what killed writers left in `folder`, which must be that of one job: a living writer loses its file."""
+    for path in Path(folder).glob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` atomically."""
     with atomic_path(path) as temp:
@@ -77,6 +89,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; run the stage that writes it again") from error
+        raise UserError(f"{path}: missing; {mend(path, 'restore it')}") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); delete it and run the same command again") from error
+        again = mend(path, "delete it and run the same command again")
+        raise UserError(f"{path}: not valid JSON ({error}); {again}") from error

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
+from wsss.io.remake import mend
 
 GEOMETRIES = ("pad16", "stretch")
 NORMS = ("max", "none")
 EPSILON = 1e-5
+AGAIN = "run the cam stage again"
 log = logging.getLogger(__name__)
 
 
@@ -61,11 +63,11 @@ def read_cam(path: str | Path) -> np.ndarray:
     try:
         cam = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing CAM; run the cam stage again") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a CAM of this workflow ({error}); delete it and run the cam stage again") from error
+        raise UserError(f"{path}: missing CAM; {mend(path, AGAIN)}") from error
+    except (ValueError, EOFError, OSError, MemoryError) as error:  # MemoryError: the shape in a damaged header
+        raise UserError(f"{path}: not a CAM of this workflow ({error}); {mend(path, AGAIN)}") from error
     if not isinstance(cam, np.ndarray) or cam.ndim != 3 or cam.dtype != np.float16:
-        raise UserError(f"{path}: a CAM is a float16 array (K, h, w); delete it and run the cam stage again")
+        raise UserError(f"{path}: a CAM is a float16 array (K, h, w); {mend(path, AGAIN)}")
     return cam.astype(np.float32)
 
 

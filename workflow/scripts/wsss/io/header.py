@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss.errors import UserError
+from wsss.io.remake import mend
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
@@ -18,4 +19,4 @@ def read_facts(path: str | Path) -> dict[str, Any]:
             header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
         return json.loads(header.get("__metadata__", {}).get("facts", "{}"))
     except (OSError, ValueError, OverflowError, MemoryError, AttributeError) as error:
-        raise UserError(f"{path}: not a readable model ({error}); run the stage that trains it again") from error
+        raise UserError(f"{path}: not a readable model ({error}); {mend(path, 'train it again')}") from error

@@ -7,6 +7,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from wsss.errors import UserError
 
+# Pillow goes by content, not by suffix, and hands PostScript in a .jpg to Ghostscript: nothing but pictures is opened.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 Image.MAX_IMAGE_PIXELS = 200_000_000  # a photo beyond this is a mistake or an attack
 _SWAPPED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
 
@@ -18,7 +20,7 @@ def read_image(path: str | Path) -> np.ndarray:
         UserError: the file is missing, empty, truncated, or no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             image.load()
             return np.array(_to_rgb(ImageOps.exif_transpose(image)))
     except FileNotFoundError as error:
@@ -34,7 +36,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         UserError: the file is missing or no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             swapped = image.getexif().get(0x0112) in _SWAPPED
     except FileNotFoundError as error:

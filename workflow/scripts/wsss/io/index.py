@@ -8,6 +8,7 @@ from typing import Any
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_json
 from wsss.io.digest import fingerprint
+from wsss.io.remake import AGAIN, mend
 
 
 def write_index(folder: str | Path, digests: dict[str, Any], suffixes: list[str], **facts: Any) -> None:
@@ -54,23 +55,21 @@ def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
     return len(digests)
 
 
-def read_index(path: str | Path, ids: list[str], remake: str) -> dict[str, Any]:
+def read_index(path: str | Path, ids: list[str]) -> dict[str, Any]:
     """Read an index and check that it and the folder beside it hold all of `ids`.
 
-    Args:
-        remake: the command that makes the folder again, for the error text.
-
     Raises:
-        UserError: listing the missing ids or files (Snakemake does not watch them).
+        UserError: listing the missing ids or files (Snakemake does not watch them), with the command that makes them.
     """
     path = Path(path)
     index = read_json(path)
     if not isinstance(index, dict) or not all(isinstance(index.get(key), list) for key in ("ids", "suffixes")):
-        raise UserError(f"{path}: not an index of this workflow; delete it and run: {remake}")
+        raise UserError(f"{path}: not an index of this workflow; {mend(path, AGAIN)}")
     known, present = set(index["ids"]), set(os.listdir(path.parent))
     absent = sorted(set(ids) - known)
     absent += [i for i in ids if i in known and any(i + suffix not in present for suffix in index["suffixes"])]
     if absent:
+        missing = mend(path, AGAIN, absent)
         names = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
-        raise UserError(f"{path.parent}: {len(absent)} of {len(ids)} ids have no file here ({names}); run: {remake}")
+        raise UserError(f"{path.parent}: {len(absent)} of {len(ids)} ids have no file here ({names}); {missing}")
     return index

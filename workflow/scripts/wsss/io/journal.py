@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from wsss.io.atomic import explain_os_errors, write_text
@@ -34,10 +34,20 @@ class Journal:
         self.folder = Path(folder)
         self.suffixes = suffixes
         self.path = Path(path or self.folder / NAME)
+        self.fingerprint = fingerprint
         self.done: dict[str, list[str]] = self._recover(fingerprint, ids)
-        lines = [json.dumps({"fingerprint": fingerprint})]
-        lines += [json.dumps({"id": i, "sha256": d}, ensure_ascii=False) for i, d in self.done.items()]
+        self._write(self.done)
+
+    def close(self) -> None:
+        """Put the entries into the order of their ids: a finished journal does not tell of kills on the way."""
+        self._write(sorted(self.done))
+
+    def _write(self, ids: Iterable[str]) -> None:
+        lines = [json.dumps({"fingerprint": self.fingerprint}), *map(self._line, ids)]
         write_text(self.path, "\n".join(lines) + "\n")
+
+    def _line(self, item_id: str) -> str:
+        return json.dumps({"id": item_id, "sha256": self.done[item_id]}, ensure_ascii=False)
 
     def add(self, item_id: str) -> None:
         """Record that all files of `item_id` stand under their final names.
@@ -45,9 +55,8 @@ class Journal:
         Not synced to disk: a line that a power failure takes costs the work of one image, never a result.
         """
         self.done[item_id] = self._digests(item_id)
-        line = json.dumps({"id": item_id, "sha256": self.done[item_id]}, ensure_ascii=False) + "\n"
         with explain_os_errors(self.path), open(self.path, "ab") as handle:
-            handle.write(line.encode("utf-8"))
+            handle.write(f"{self._line(item_id)}\n".encode())
 
     def _digests(self, item_id: str) -> list[str]:
         return [sha256_file(self.folder / f"{item_id}{suffix}") for suffix in self.suffixes]

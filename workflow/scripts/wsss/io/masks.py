@@ -7,6 +7,10 @@ from PIL import Image, UnidentifiedImageError
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
+from wsss.io.images import FORMATS
+from wsss.io.remake import mend
+
+RESTORE = "restore it, or run the stage that writes it again"
 
 
 def _voc_palette() -> np.ndarray:
@@ -40,14 +44,13 @@ def read_mask(path: str | Path) -> np.ndarray:
         UserError: missing, unreadable, or not a single-channel 8-bit PNG (RGB colours are not class ids).
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode not in ("P", "L"):
                 raise UserError(
                     f"{path}: mask has mode {image.mode}; it must be an 8-bit single-channel or palette PNG of class ids"
                 )
             return np.array(image)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing mask; restore it, or run the stage that writes it again") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        mend = "restore it, or run the stage that writes it again"
-        raise UserError(f"{path}: not a readable mask ({error}); {mend}") from error
+        raise UserError(f"{path}: missing mask; {mend(path, RESTORE)}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable mask ({error}); {mend(path, RESTORE)}") from error

@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from wsss.errors import UserError
 from wsss.io.atomic import write_bytes, write_text
+from wsss.io.remake import mend
 
 
 def save_model(path: str | Path, network: torch.nn.Module, **facts: Any) -> None:
@@ -32,7 +33,7 @@ def load_model(path: str | Path, network: torch.nn.Module) -> dict[str, Any]:
             state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
             facts = json.loads((handle.metadata() or {}).get("facts", "{}"))
     except (FileNotFoundError, SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable model ({error}); run the stage that trains it again") from error
+        raise UserError(f"{path}: not a readable model ({error}); {mend(path, 'train it again')}") from error
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:

@@ -11,8 +11,10 @@ import numpy as np
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
+from wsss.io.remake import mend
 
 SUFFIX, NAME = ".npz", "probs"
+AGAIN = "run the seeds stage again"
 
 
 def write_probs(path: str | Path, confident: np.ndarray, unsure: np.ndarray) -> None:
@@ -32,11 +34,9 @@ def read_probs(path: str | Path) -> np.ndarray:
         with np.load(path, allow_pickle=False) as file:
             values = file[NAME]
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing CRF probabilities; run the seeds stage again") from error
-    except (ValueError, KeyError, EOFError, OSError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{path}: not CRF probabilities of this workflow ({error}); delete it and run the seeds stage again"
-        ) from error
+        raise UserError(f"{path}: missing CRF probabilities; {mend(path, AGAIN)}") from error
+    except (ValueError, KeyError, EOFError, OSError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not CRF probabilities of this workflow ({error}); {mend(path, AGAIN)}") from error
     if values.ndim != 4 or len(values) != 2 or values.dtype != np.uint8:
-        raise UserError(f"{path}: CRF probabilities are uint8 (2, K+1, H, W); delete it and run the seeds stage again")
+        raise UserError(f"{path}: CRF probabilities are uint8 (2, K+1, H, W); {mend(path, AGAIN)}")
     return values

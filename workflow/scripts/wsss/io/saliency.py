@@ -7,6 +7,8 @@ from PIL import Image, UnidentifiedImageError
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
+from wsss.io.images import FORMATS
+from wsss.io.remake import mend
 
 MEND = "save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)"
 
@@ -24,11 +26,11 @@ def read_saliency(path: str | Path) -> np.ndarray:
         UserError: missing, unreadable, or not 8-bit gray (RGB, 16-bit and palette files are not guessed at).
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode != "L":
                 raise UserError(f"{path}: saliency map has mode {image.mode}, not 8-bit gray (L); {MEND}")
             return np.array(image)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing saliency map; make it again or leave the column empty") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable saliency map ({error}); make it again") from error
+        raise UserError(f"{path}: missing saliency map; {mend(path, 'make it again or leave the column empty')}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable saliency map ({error}); {mend(path, 'make it again')}") from error

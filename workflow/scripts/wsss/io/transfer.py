@@ -66,7 +66,7 @@ def _attempt(url: str, part: Path, options: Options) -> None:
     if response is None:
         return
     with response:
-        _refuse_plain_http(response.geturl(), options)
+        _refuse_plain(response.geturl(), options)
         offset = _offset(response, part, state)
         total = _total(response, offset)
         first = _read(response)
@@ -147,12 +147,14 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
 
-def _refuse_plain_http(url: str, options: Options) -> None:
-    if options.checked or not url.lower().startswith("http://"):
+def _refuse_plain(url: str, options: Options) -> None:
+    """Without TLS only a checksum says what came; `url` is the address behind all redirects (which may be ftp too)."""
+    kind = url.partition(":")[0].lower()
+    if options.checked or kind == "https":
         return
     if not options.locked:
-        raise Refused("plain http, and no checksum is known; give a checksum or an https address")
-    log.warning("%s: plain http and no checksum known yet; what comes now is trusted and recorded", url)
+        raise Refused(f"plain {kind}, and no checksum is known; give a checksum or an https address")
+    log.warning("%s: plain %s and no checksum known yet; what comes now is trusted and recorded", url, kind)
 
 
 def refuse_web_page(content_type: str, first: bytes, part: Path) -> None:

@@ -23,6 +23,7 @@ from wsss.methods.pixel_correlation import (
     with_background,
 )
 from wsss.nets.pcm import RegionCorrelation, guidance
+from wsss.train.ranks import mean_over_ranks
 
 
 class CPN(PixelCorrelationMethod):
@@ -90,7 +91,7 @@ class CPN(PixelCorrelationMethod):
         if not self.options["skip_hidden_cls"]:
             return losses.mean()
         shown = (torch.stack([w.flatten() for w in weights]) > 0).float()
-        return (losses * shown).sum() / shown.sum()
+        return (losses * shown).sum() / mean_over_ranks(shown.sum())
 
 
 def shares(first: Tensor) -> list[Tensor]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from wsss.train.ranks import mean_over_ranks, world
+
 IGNORE = 255
 ASPP_DILATIONS = (6, 12, 18, 24)
 
@@ -46,7 +48,7 @@ def resize_label(label: Tensor, size: Sequence[int]) -> Tensor:
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` is set; 0 with zero gradient where it is set nowhere."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    return (values * mask).sum() / mean_over_ranks(mask.sum()).clamp(min=1 / world())
 
 
 def valid_mean(pixel_loss: Tensor, label: Tensor) -> Tensor:

@@ -99,7 +99,8 @@ class _Reader:
             raise self.damaged(f"type flag {flag} is not known")
         dtype = DTYPES[flag]
         values = bytearray(self.claim(math.prod(shape) * dtype.itemsize))
-        self.handle.readinto(values)
+        if self.handle.readinto(values) != len(values):
+            raise self.damaged("it ends in the middle of an array")
         return torch.frombuffer(values, dtype=dtype).reshape(shape)
 
     def shape(self) -> list[int] | None:

@@ -5,16 +5,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from wsss.train import ranks
+
 
 class BatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d that uses its running statistics even in training while `frozen` is set."""
+    """BatchNorm2d that uses its running statistics even in training while `frozen` is set.
+
+    Where several processes train together the statistics are those of the batch as a whole, on CPUs too (torch's
+    SyncBatchNorm is for GPUs only).
+    """
 
     frozen = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.frozen:
-            return super().forward(x)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        if self.frozen:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        if self.training and ranks.world() > 1:
+            return self._together(x)
+        return super().forward(x)
+
+    def _together(self, x: Tensor) -> Tensor:
+        """x (b, C, h, w), as many images in each process."""
+        wide = x.to(self.running_mean.dtype)
+        mean = ranks.averaged(wide.mean((0, 2, 3)))
+        centred = wide - mean.view(-1, 1, 1)
+        var = ranks.averaged(centred.square().mean((0, 2, 3)))
+        count = ranks.world() * x.numel() // x.shape[1]
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * (count / max(count - 1, 1)), self.momentum)
+        scale = torch.rsqrt(var + self.eps) * self.weight
+        return (centred * scale.view(-1, 1, 1) + self.bias.view(-1, 1, 1)).to(x.dtype)
 
 
 def freeze_statistics(module: nn.Module) -> None:

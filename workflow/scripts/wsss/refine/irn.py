@@ -16,6 +16,7 @@ from wsss.nets.backbones import build_backbone, load_pretrained
 from wsss.refine.affinity import pair_affinity, shifted, source_view
 from wsss.refine.pairs import EPSILON, pair_losses, pair_types
 from wsss.refine.paths import PathIndex, path_index
+from wsss.train.ranks import mean_over_ranks, world
 
 STRIDE = 4
 
@@ -212,5 +213,5 @@ def displacement_losses(displacement: Tensor, bg: Tensor, fg: Tensor, index: Pat
         offset = difference.new_tensor([dy, dx]).view(1, 2, 1, 1)
         sums["displacement_fg"] += ((difference - offset).abs().sum(1) * fg[:, d]).sum()
         sums["displacement_bg"] += (difference.abs().sum(1) * bg[:, d]).sum()
-    counts = {"displacement_fg": fg.sum(), "displacement_bg": bg.sum()}
-    return {name: value / (2 * counts[name] + EPSILON) for name, value in sums.items()}
+    counts = {"displacement_fg": mean_over_ranks(fg.sum()), "displacement_bg": mean_over_ranks(bg.sum())}
+    return {name: value / (2 * counts[name] + EPSILON / world()) for name, value in sums.items()}

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from wsss.refine.affinity import source_view, target_views
 from wsss.refine.paths import PathIndex
+from wsss.train.ranks import mean_over_ranks, world
 
 EPSILON = 1e-5
 IGNORE = 255
@@ -38,4 +39,4 @@ def pair_losses(affinity: Tensor, bg: Tensor, fg: Tensor, negative: Tensor) -> d
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over `mask`, 0 for an empty one."""
-    return (values * mask).sum() / (mask.sum() + EPSILON)
+    return (values * mask).sum() / (mean_over_ranks(mask.sum()) + EPSILON / world())

@@ -13,7 +13,9 @@ import pandas as pd
 
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_bytes, write_text
+from wsss.io.remake import AGAIN, mend
 from wsss.report import plots, tables
+from wsss.report.repeats import base_name, mean_curve, seed_number, spread
 from wsss.report.style import CSS
 from wsss.report.text import CAPTIONS, PAGE
 from wsss.score.write import STAGES, provenance_line
@@ -25,19 +27,20 @@ def build(inputs: dict, out_dir) -> None:
     inputs: {"dataset": name, "classes": foreground names, "methods": [{"name", "scores": path of scores.json,
     "sweep": path of sweep.csv, "history": {stage: path of history.csv}, "panels": [paths of PNGs]}]}; all but
     name and scores may be missing. Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
-    row, its page and plots show the first. Raises UserError naming a file that is missing or unreadable.
+    row, its page and its plots, as mean and standard deviation; panels are the first seed's. Raises UserError naming a file that is missing or unreadable.
     """
     out = Path(out_dir)
     entries = inputs["methods"]
     if not entries:
         raise UserError("report: no method is given; name at least one in config/config.yaml")
     methods = tables.group({m["name"]: read_json(m["scores"]) for m in entries})
-    first = {}
-    for entry in sorted(entries, key=lambda m: ".seed" in m["name"]):
-        first.setdefault(tables.base_name(entry["name"]), entry)
+    seeds = {}
+    for entry in sorted(entries, key=lambda m: seed_number(m["name"])):
+        seeds.setdefault(base_name(entry["name"]), []).append(entry)
     write_text(out / "style.css", CSS)
     write_text(out / "summary.csv", tables.summary_csv(inputs["dataset"], methods))
-    site = _Site(inputs, out, methods, first)
+    write_text(out / "summary.txt", tables.summary_txt(inputs["dataset"], methods))
+    site = _Site(inputs, out, methods, seeds)
     site.index()
     for method in methods:
         site.method(method)
@@ -50,13 +53,13 @@ def read_curve(path, kind: str = "const", fixed: float | None = None) -> dict:
 
 
 class _Site:
-    """The pages of one dataset; `first` maps a method to the inputs of its first seed."""
+    """The pages of one dataset; `seeds` maps a method to the inputs of each of its seeds."""
 
-    def __init__(self, inputs, out, methods, first):
+    def __init__(self, inputs, out, methods, seeds):
         self.dataset, self.classes = inputs["dataset"], list(inputs["classes"])
-        self.out, self.methods, self.first = out, methods, first
-        self.histories = {m: _histories(e) for m, e in first.items() if e.get("history")}
-        self.panels = {m: self._copy_panels(m, e.get("panels", [])) for m, e in first.items()}
+        self.out, self.methods, self.seeds = out, methods, seeds
+        self.histories = {m: found for m, runs in seeds.items() if (found := _histories(runs))}
+        self.panels = {m: self._copy_panels(m, runs[0].get("panels", [])) for m, runs in seeds.items()}
 
     def index(self):
         parts = [_section("Methods", "table", tables.methods_table(self.methods))]
@@ -75,15 +78,16 @@ class _Site:
 
     def method(self, method):
         stage, _ = _last(method)
-        score = method.runs[0]["miou"]
-        lead = f'<span class="big">{tables.figure(score)}</span> % mIoU, {escape(STAGES[stage])}'
+        score, n = tables.over_seeds(run["miou"] for run in method.runs), len(method.runs)
+        lead = f'<span class="big">{score}</span> % mIoU, {escape(STAGES[stage])}'
+        lead += f", {escape(tables.REPEATS)}, n = {n}" if n > 1 else ""
         parts = [f"<section><p>{lead}</p></section>", _section("Stages", "stages", _stages_table(method))]
         curve = self._curve(method)
         if curve:
             plots.curves(self.out / f"{method.name}_curve.svg", {method.name: curve})
             parts.append(_section("mIoU against the threshold", "curves", _image(f"{method.name}_curve.svg")))
         plot = f"{method.name}_per_class.svg"
-        by_stage = {STAGES[s]: b["per_class"] for s, b in _stages(method)}
+        by_stage = {STAGES[s]: _per_class(method, s) for s, _ in _stages(method)}
         plots.per_class(self.out / plot, self.classes, by_stage)
         parts.append(_section("Classes", "per_class", _image(plot, wide=len(self.classes) > 30)))
         runs = {method.name: self.histories[method.name]} if method.name in self.histories else {}
@@ -92,11 +96,12 @@ class _Site:
         self._page(f"{method.name}.html", method.name, f"on {self.dataset}", "".join(parts))
 
     def _curve(self, method):
-        path = self.first[method.name].get("sweep")
+        paths = [entry["sweep"] for entry in self.seeds[method.name] if entry.get("sweep")]
         source = _dig_provenance(method.runs[0])
-        if not path or not source:
+        if not paths or not source:
             return None
-        return read_curve(path, source.get("threshold_kind", "const"), source.get("threshold"))
+        kind, fixed = source.get("threshold_kind", "const"), source.get("threshold")
+        return mean_curve([read_curve(path, kind, fixed) for path in paths])
 
     def _training(self, name, histories):
         stages = dict.fromkeys(s for runs in histories.values() for s in runs)
@@ -142,8 +147,12 @@ def _image(name, wide=False):
     return f'<figure class="{kind}"><img src="{quote(name)}" alt="{escape(Path(name).stem)}"></figure>'
 
 
-def _histories(entry):
-    return {stage: _read_csv(path, ("step", "total")) for stage, path in entry["history"].items()}
+def _histories(entries):
+    """stage -> the history of each seed that has one."""
+    found = {}
+    for stage, path in [pair for entry in entries for pair in entry.get("history", {}).items()]:
+        found.setdefault(stage, []).append(_read_csv(path, ("step", "total")))
+    return found
 
 
 def _stages(method):
@@ -151,8 +160,14 @@ def _stages(method):
 
 
 def _last(method):
-    stage, block = _stages(method)[-1]
-    return stage, block["per_class"]
+    """The last stage there is, and the IoU of each class there, over the seeds."""
+    stage, _ = _stages(method)[-1]
+    return stage, _per_class(method, stage)
+
+
+def _per_class(method, stage):
+    blocks = [run["stages"][stage]["per_class"] for run in method.runs if stage in run["stages"]]
+    return {name: spread(block.get(name) for block in blocks) for name in blocks[0]}
 
 
 def _dig_provenance(scores):
@@ -163,23 +178,35 @@ def _stages_table(method):
     keys = ["miou", "precision", "recall", "coverage", "other_rule_miou"]
     head = ["stage", "mIoU", "precision", "recall", "coverage", "mIoU, other rule for 255"]
     rows, notes = [], []
-    for number, (stage, block) in enumerate(_stages(method), 1):
-        rows.append([f"{STAGES[stage]}<sup>{number}</sup>", *(tables.figure(block.get(k)) for k in keys)])
-        notes.append(f"<li>{STAGES[stage]}: {escape(provenance_line(block.get('provenance', {})))}.</li>")
+    for number, (stage, _) in enumerate(_stages(method), 1):
+        rows.append([f"{STAGES[stage]}<sup>{number}</sup>", *(_over_seeds(method, stage, k) for k in keys)])
+        notes.append(f"<li>{STAGES[stage]}: {escape(provenance_line(_provenance(method, stage)))}.</li>")
     return tables.html_table(head, rows) + f'<ol class="notes">{"".join(notes)}</ol>'
 
 
+def _provenance(method, stage):
+    return tables.provenance_of([run["stages"][stage] for run in method.runs if stage in run["stages"]])
+
+
+def _over_seeds(method, stage, key):
+    return tables.over_seeds(run["stages"].get(stage, {}).get(key) for run in method.runs)
+
+
 def _read_csv(path, names):
-    table = pd.read_csv(io.BytesIO(_read(path)))
-    if not set(names) <= set(table):
-        raise UserError(f"{path}: needs the columns {', '.join(names)}; run the stage that writes it again")
-    return {name: table[name].to_numpy(dtype=float) for name in names}
+    content = _read(path)
+    if not content.endswith(b"\n"):  # what is cut short is mostly a CSV still
+        raise UserError(f"{path}: damaged, its last line has no end; {mend(path, AGAIN)}")
+    try:
+        table = pd.read_csv(io.BytesIO(content))
+        return {name: table[name].to_numpy(dtype=float) for name in names}
+    except KeyError as error:
+        raise UserError(f"{path}: needs the columns {', '.join(names)}; {mend(path, AGAIN)}") from error
+    except ValueError as error:  # pandas' own errors are of this kind too
+        raise UserError(f"{path}: damaged ({error}); {mend(path, AGAIN)}") from error
 
 
 def _read(path):
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); run the stage that writes it again"
-        ) from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {mend(path, AGAIN)}") from error

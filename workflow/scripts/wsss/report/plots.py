@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wsss.io.atomic import write_bytes
+from wsss.report.repeats import Spread
 
 # Okabe and Ito's palette: told apart with every kind of colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4B5563", "#B8A800"]
@@ -34,8 +35,9 @@ STYLE = {
 def curves(path, sweeps: dict) -> None:
     """mIoU against the threshold, all methods in one plot: a dot marks the best value, a ring the fixed one.
 
-    sweeps: {method: {"threshold": (T,), "miou": (T,), "fixed": value or None}}, figures in percent. Values of
-    different kinds of background (thresholds, alphas) get an axis each. Without any sweep the axes are empty.
+    sweeps: {method: {"threshold": (T,), "miou": (T,), "fixed": value or None}}, figures in percent; with "std" (T,) and
+    "n" the curve is a mean over n seeds and has a band of one standard deviation. Values of different kinds of
+    background (thresholds, alphas) get an axis each. Without any sweep the axes are empty.
     """
     kinds = sorted({sweep.get("kind", "const") for sweep in sweeps.values()}) or ["const"]
     with _figure(path, max(1, len(kinds)), (7.2, 4.2)) as axes:
@@ -50,15 +52,18 @@ def curves(path, sweeps: dict) -> None:
 
 
 def per_class(path, classes, scores: dict) -> None:
-    """IoU per class as bars, methods side by side. scores: {method: {class: percent or None}}."""
+    """IoU per class as bars, methods side by side; scores: {method: {class: Spread or None}}, with its std as whisker."""
     names = ["background", *classes]
     width = 0.84 / max(1, len(scores))
     size = (max(7.2, 1.6 + 0.13 * len(names) * max(2, len(scores))), 4.0)
     with _figure(path, 1, size) as (axis,):
         for i, (method, values) in enumerate(scores.items()):
-            heights = [values.get(c) or 0.0 for c in names]
+            found = [values.get(c) or Spread(0.0, None, 0) for c in names]
+            heights, errors = [s.mean for s in found], [s.std or 0.0 for s in found]
             places = np.arange(len(names)) + (i - (len(scores) - 1) / 2) * width
             axis.bar(places, heights, width * 0.92, color=COLOURS[i % len(COLOURS)], label=method)
+            if any(errors):
+                axis.errorbar(places, heights, errors, fmt="none", ecolor="#374151", elinewidth=0.9)
         axis.set(ylabel="IoU (%)", ylim=(0, 100), xlim=(-0.7, len(names) - 0.3))
         axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         axis.grid(axis="x", visible=False)
@@ -66,21 +71,26 @@ def per_class(path, classes, scores: dict) -> None:
 
 
 def training(path, histories: dict) -> None:
-    """Training loss per step, one small plot per stage, one line per method (running mean over raw values).
+    """Training loss per step, one small plot per stage, one line per seed of a method (running mean over raw values).
 
-    histories: {stage: {method: {"step": (S,), "total": (S,)}}}.
+    histories: {stage: {method: [{"step": (S,), "total": (S,)} per seed]}}.
     """
     with _figure(path, max(1, len(histories)), (4.2, 3.2)) as axes:
         methods = list(dict.fromkeys(m for runs in histories.values() for m in runs))
         for axis, (stage, runs) in zip(axes, histories.items(), strict=False):
             axis.set(title=stage, xlabel="step", ylabel="loss")
-            for method, run in runs.items():
-                colour = COLOURS[methods.index(method) % len(COLOURS)]
-                there = np.isfinite(run["total"])
-                step, loss = np.asarray(run["step"])[there], np.asarray(run["total"])[there]
-                axis.plot(step, loss, color=colour, alpha=0.22, linewidth=0.8)
-                axis.plot(step, smooth(loss), color=colour, linewidth=1.6, label=method)
+            for method, seeds in runs.items():
+                for number, run in enumerate(seeds):
+                    colour = COLOURS[methods.index(method) % len(COLOURS)]
+                    _loss(axis, run, colour, None if number else method, 1.6 / len(seeds) ** 0.5)
             axis.legend(fontsize=9)
+
+
+def _loss(axis, run, colour, label, width):
+    there = np.isfinite(run["total"])
+    step, loss = np.asarray(run["step"])[there], np.asarray(run["total"])[there]
+    axis.plot(step, loss, color=colour, alpha=0.22, linewidth=0.8 * width / 1.6)
+    axis.plot(step, smooth(loss), color=colour, linewidth=width, label=label)
 
 
 def smooth(values) -> np.ndarray:
@@ -95,7 +105,10 @@ def smooth(values) -> np.ndarray:
 
 def _curve(axis, name, sweep, colour):
     value, miou = np.asarray(sweep["threshold"], float), np.asarray(sweep["miou"], float)
-    axis.plot(value, miou, color=colour, linewidth=1.8, label=name)
+    label = f"{name} (n = {sweep['n']})" if sweep.get("n") else name
+    axis.plot(value, miou, color=colour, linewidth=1.8, label=label)
+    if sweep.get("std") is not None:
+        axis.fill_between(value, miou - sweep["std"], miou + sweep["std"], color=colour, alpha=0.2, linewidth=0)
     if not np.isfinite(miou).any():
         return
     best = int(np.nanargmax(miou))

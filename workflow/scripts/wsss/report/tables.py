@@ -2,10 +2,10 @@
 
 import csv
 import io
-import statistics
 from dataclasses import dataclass
 from html import escape
 
+from wsss.report.repeats import Spread, base_name, seed_number, spread
 from wsss.score.write import REDUNDANT
 
 # column name in summary.csv: (heading, path inside scores.json "stages")
@@ -20,6 +20,9 @@ COLUMNS = {
 }
 
 
+REPEATS = "mean ± standard deviation of a sample (n - 1) over n seeds"
+
+
 @dataclass(frozen=True)
 class Method:
     """One recipe over its seeds: scores.json of each, the run without a seed suffix first."""
@@ -32,26 +35,23 @@ class Method:
         found = [_dig(run["stages"], COLUMNS[column][1]) for run in self.runs]
         return [block for block in found if block and block.get("miou") is not None]
 
-    def mean(self, column: str) -> float | None:
-        """Mean mIoU over the seeds, percent."""
-        blocks = self.blocks(column)
-        return statistics.fmean(b["miou"] for b in blocks) if blocks else None
-
-    def spread(self, column: str) -> float | None:
-        """Standard deviation over the seeds (of a sample), None with fewer than two."""
-        blocks = self.blocks(column)
-        return statistics.stdev(b["miou"] for b in blocks) if len(blocks) > 1 else None
-
-
-def base_name(name: str) -> str:
-    """`amn.seed2` -> `amn`: the runs of one recipe share a row."""
-    return name.split(".seed")[0]
+    def spread(self, column: str) -> Spread | None:
+        """mIoU over the seeds, percent; None where no seed has one."""
+        return spread(block["miou"] for block in self.blocks(column))
 
 
 def group(scores: dict) -> list[Method]:
     """{run name: scores.json content} -> one Method per recipe, in order of first appearance."""
     bases = dict.fromkeys(base_name(name) for name in scores)
-    return [Method(b, tuple(s for name, s in sorted(scores.items()) if base_name(name) == b)) for b in bases]
+    names = sorted(scores, key=seed_number)
+    return [Method(b, tuple(scores[name] for name in names if base_name(name) == b)) for b in bases]
+
+
+def provenance_of(blocks: list[dict]) -> dict:
+    """Of one figure over its seeds: what differs between them (the seed, a threshold) as a list, in their order."""
+    sources = [block.get("provenance", {}) for block in blocks]
+    found = {key: [source.get(key) for source in sources] for key in sources[0]}
+    return {key: values[0] if all(v == values[0] for v in values) else values for key, values in found.items()}
 
 
 def used_columns(methods: list[Method]) -> list[str]:
@@ -60,14 +60,33 @@ def used_columns(methods: list[Method]) -> list[str]:
 
 
 def summary_csv(dataset: str, methods: list[Method]) -> str:
-    """The table across methods for programs: mean and standard deviation per column, percent, four decimals."""
+    """The table across methods for programs: mean and standard deviation (n - 1) per column, percent, four decimals."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["dataset", "method", "seeds", *(f"{c}{end}" for c in COLUMNS for end in ("", "_std"))])
     for m in methods:
-        figures = [f(c) for c in COLUMNS for f in (m.mean, m.spread)]
+        found = [m.spread(c) for c in COLUMNS]
+        figures = [figure for s in found for figure in ((s.mean, s.std) if s else (None, None))]
         table.writerow([dataset, m.name, len(m.runs), *("" if x is None else f"{x:.4f}" for x in figures)])
     return out.getvalue()
+
+
+def summary_txt(dataset: str, methods: list[Method]) -> str:
+    """The same for people: a row per method, `mean ± std` where there are several seeds, and their number n."""
+    columns = used_columns(methods)
+    rows = [["method", "n", *(COLUMNS[c][0] for c in columns)]]
+    rows += [[m.name, str(len(m.runs)), *(_words(m.spread(c), len(m.runs)) for c in columns)] for m in methods]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    several = f"; {REPEATS}" if any(len(m.runs) > 1 for m in methods) else ""
+    return "\n".join([f"mIoU in percent on {dataset}{several}", "", *lines]) + "\n"
+
+
+def _words(found, runs):
+    if found is None:
+        return "-"
+    few = f" (n = {found.n})" if found.n < runs else ""
+    return f"{found.mean:.1f}{few}" if found.std is None else f"{found.mean:.1f} ± {found.std:.1f}{few}"
 
 
 def methods_table(methods: list[Method]) -> str:
@@ -85,8 +104,8 @@ def methods_table(methods: list[Method]) -> str:
 
 def stability_table(methods: list[Method]) -> str:
     """HTML: how much the choice of the threshold matters; "" when no method has a sweep."""
-    found = [(m.name, (m.runs[0]["stages"].get("seed") or {}).get("sweep")) for m in methods]
-    rows = [_stability_row(name, sweep) for name, sweep in found if sweep]
+    found = {m.name: [s for run in m.runs if (s := (run["stages"].get("seed") or {}).get("sweep"))] for m in methods}
+    rows = [_stability_row(name, sweeps) for name, sweeps in found.items() if sweeps]
     head = ["method", "best threshold", "mIoU there", "&minus;0.10", "&minus;0.05", "+0.05", "+0.10"]
     head += ["width within 1 point", "pixels changing within &plusmn;0.05", "within &plusmn;0.10"]
     head += ["own best per image"]
@@ -106,9 +125,17 @@ def figure(value: float | None, digits: int = 1) -> str:
     return "&ndash;" if value is None else f"{value:.{digits}f}"
 
 
+def over_seeds(values, digits: int = 1) -> str:
+    """HTML: one figure of all seeds, `mean ± std`."""
+    found = spread(values)
+    if found is None or found.std is None:
+        return figure(found and found.mean, digits)
+    return f'{figure(found.mean, digits)} <span class="soft">&plusmn; {found.std:.{digits}f}</span>'
+
+
 def _best(methods, column):
     racing = [m for m in methods if m.blocks(column) and not _is_yardstick(m.blocks(column)[0])]
-    return max((round(m.mean(column), 1) for m in racing), default=None)
+    return max((round(m.spread(column).mean, 1) for m in racing), default=None)
 
 
 def _is_yardstick(block):
@@ -120,16 +147,17 @@ def _link(name):
 
 
 def _cell(method, column, best):
-    mean, spread = method.mean(column), method.spread(column)
-    text = figure(mean)
-    is_best = mean is not None and round(mean, 1) == best and not _is_yardstick(method.blocks(column)[0])
-    text = f"<b>{text}</b>" if is_best else text
-    return text if spread is None else f'{text} <span class="soft">&plusmn; {spread:.1f}</span>'
+    blocks = method.blocks(column)
+    text = over_seeds(block["miou"] for block in blocks)
+    is_best = blocks and round(method.spread(column).mean, 1) == best and not _is_yardstick(blocks[0])
+    few = f' <span class="soft">(n = {len(blocks)})</span>' if 0 < len(blocks) < len(method.runs) else ""
+    mean, space, rest = text.partition(" ")
+    return (f"<b>{mean}</b>" if is_best else mean) + space + rest + few
 
 
 def _note(column, methods):
     """Where a column's figures come from: what all share once, what differs per method."""
-    sources = {m.name: m.blocks(column)[0].get("provenance", {}) for m in methods if m.blocks(column)}
+    sources = {m.name: provenance_of(m.blocks(column)) for m in methods if m.blocks(column)}
     keys = sorted({k for s in sources.values() for k in s} - REDUNDANT)
     shared, own = [], []
     for key in keys:
@@ -142,12 +170,14 @@ def _note(column, methods):
     return f"{escape(COLUMNS[column][0])}: " + "; ".join(shared + own) + "."
 
 
-def _stability_row(name, sweep):
-    at, within = sweep.get("at", {}), sweep.get("flips_within", {})
-    beside = [figure(at.get(k, {}).get("miou")) for k in ("-0.10", "-0.05", "+0.05", "+0.10")]
-    flips = [figure(within.get(k)) for k in ("0.05", "0.10")]
-    best = [figure(sweep["best"], 2), figure(sweep["best_miou"])]
-    return [escape(name), *best, *beside, figure(sweep["width_1pt"], 2), *flips, figure(sweep["oracle_miou"])]
+def _stability_row(name, sweeps):
+    def cell(*keys, digits=1):
+        return over_seeds((_dig(sweep, keys) for sweep in sweeps), digits)
+
+    beside = [cell("at", offset, "miou") for offset in ("-0.10", "-0.05", "+0.05", "+0.10")]
+    flips = [cell("flips_within", reach) for reach in ("0.05", "0.10")]
+    best = [cell("best", digits=2), cell("best_miou")]
+    return [escape(name), *best, *beside, cell("width_1pt", digits=2), *flips, cell("oracle_miou")]
 
 
 def _dig(obj, keys):

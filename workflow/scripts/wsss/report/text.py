@@ -6,10 +6,11 @@ CAPTIONS = {
     "<em>refined seed</em> is the seed after a CRF has moved its edges; the <em>pseudo-mask</em> is "
     "what the segmentation network is trained on; <em>segmentation</em> is that network on images it "
     "has never seen. Compare methods by their seeds at the best threshold: that column uses ground "
-    "truth, for all of them alike.",
+    "truth, for all of them alike. &plusmn; is the standard deviation of a sample (n &minus; 1) over as many seeds as "
+    "the column says.",
     "curves": "How good each method's seed is at every threshold, from one pass over its CAMs. A flat, high curve "
     "means that the threshold hardly matters. Dot: best value (found with ground truth); ring: the "
-    "published value.",
+    "published value. A band is the mean over seeds &plusmn; one standard deviation (n &minus; 1).",
     "stability": "mIoU at the best threshold and beside it, how wide the threshold may range within one point of the "
     "best, what share of the pixels changes its label on the way (less is better), and the mIoU if each "
     "image had its own best threshold.",
@@ -37,7 +38,8 @@ PAGE = """\
 <main>
 {body}
 </main>
-<footer>All figures in percent unless said otherwise. The table for programs: <a href="summary.csv">summary.csv</a>.
+<footer>All figures in percent unless said otherwise. The table for programs: <a href="summary.csv">summary.csv</a>,
+for mails: <a href="summary.txt">summary.txt</a>.
 </footer>
 </body>
 </html>

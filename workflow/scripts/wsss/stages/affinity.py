@@ -7,12 +7,12 @@ from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.stages import walks
 from wsss.stages.task import Task
-from wsss.stages.training import load_initial, start_device, train, training_records
+from wsss.stages.training import load_initial, start_devices, train, training_records
 
 
 def run(task: Task) -> None:
     """Train it on every labelled image."""
-    device = start_device(task)
+    device = start_devices(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=True)
     learner = walks.learner(task.params["refine"])

@@ -10,7 +10,7 @@ from wsss.stages.training import (
     label_files,
     load_initial,
     saliency_files,
-    start_device,
+    start_devices,
     train,
     training_records,
 )
@@ -18,7 +18,7 @@ from wsss.stages.training import (
 
 def run(task: Task) -> None:
     """Train the recipe's net on image labels (and the per-pixel labels or saliency maps some methods add)."""
-    device = start_device(task)
+    device = start_devices(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=True)
     method = build_method(task, dataset.num_classes)

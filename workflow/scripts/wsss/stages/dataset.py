@@ -4,7 +4,7 @@ from pathlib import Path
 
 from wsss.data import coco, demo, folder, voc
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
+from wsss.io.atomic import drop_temporaries, read_json
 from wsss.stages.task import Task
 
 BUILDERS = {"demo": demo.build, "voc": voc.build, "folder": folder.build, "coco": coco.build}
@@ -17,6 +17,7 @@ def run(task: Task) -> None:
         raise UserError(f"dataset kind {spec['kind']} is unknown; known: {', '.join(BUILDERS)}")
     params = {**spec["params"], **unpacked(task), "name": task.params["name"]}
     dataset = BUILDERS[spec["kind"]](params, Path(task.outputs["manifest"]).absolute().parent)
+    drop_temporaries(task.folder)
     task.write_record(images=len(dataset.records))
 
 

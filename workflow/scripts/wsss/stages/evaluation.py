@@ -8,7 +8,7 @@ import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
-from wsss.io.atomic import read_json, write_text
+from wsss.io.atomic import drop_temporaries, read_json, write_text
 from wsss.io.header import read_facts
 from wsss.io.masks import read_mask
 from wsss.score.confusion import confusion, summarise
@@ -30,6 +30,7 @@ def run(task: Task) -> None:
     name = task.params["recipe"]["method"]
     write_scores(task.outputs["scores"], dataset.name, name, stages)
     write_miou(task.outputs["miou"], dataset.name, name, stages)
+    drop_temporaries(task.folder)
     task.write_record()
 
 

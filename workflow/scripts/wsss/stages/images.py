@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from wsss.data.manifest import Record
-from wsss.io.atomic import read_json
+from wsss.io.atomic import drop_temporaries
 from wsss.io.cams import CamFolder
 from wsss.io.index import read_index, write_index, write_shard
 from wsss.io.journal import Journal
@@ -50,11 +50,13 @@ def run_images(
     log.info("%s: %d images, %d already done", task.stage, len(ids), len(ids) - len(todo))
     with graceful_stop():
         _note_finished(task, journal, work(todo), len(todo))
+    journal.close()
     if task.shard:
         write_shard(task.output, journal.done, suffixes, fingerprint=mark, **facts)
     else:
         write_index(task.folder, journal.done, suffixes, fingerprint=mark, **facts)
         drop_leftovers(task.folder, 1)
+        drop_temporaries(task.folder)
     task.write_record(images=len(todo))
 
 
@@ -100,10 +102,7 @@ def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, A
     Raises:
         UserError: ids or files are missing; names them and the command that makes them again.
     """
-    path = task.inputs[name]
-    remake = read_json(path)
-    remake = remake.get("remake") if isinstance(remake, dict) else None  # an imported folder says its command
-    return read_index(path, [r.id for r in records], remake or f"snakemake --force {path}")
+    return read_index(task.inputs[name], [r.id for r in records])
 
 
 def cam_folder(task: Task, records: Iterable[Record]) -> CamFolder:

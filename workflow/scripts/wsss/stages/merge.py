@@ -1,6 +1,6 @@
 """Stage `merge`: of the shards of a per-image stage, the index that one job for all images would have written."""
 
-from wsss.io.atomic import read_json
+from wsss.io.atomic import drop_temporaries, read_json
 from wsss.io.index import merge_shards
 from wsss.io.shards import drop_leftovers, index_paths
 from wsss.stages.task import Task
@@ -14,6 +14,7 @@ def run(task: Task) -> None:
     paths = index_paths(task.folder, total)
     images = merge_shards(paths, task.folder)
     drop_leftovers(task.folder, total)
+    drop_temporaries(task.folder)
     records = {path.stem: read_json(path.with_suffix(".run.json")) for path in paths}
     shards = {name: {fact: record[fact] for fact in FACTS} for name, record in records.items()}
     task.write_record(images=images, shards=shards)

@@ -21,12 +21,12 @@ def run(task: Task) -> None:
 
 def gather(folder: Path, entry: dict) -> dict:
     """The files of one method for `wsss.report.pages.build`."""
-    panels = read_json(entry["panels"])
-    beside = Path(entry["panels"]).parent
+    panels = entry.get("panels")  # only the first seed of a method has some
+    ids = read_json(panels)["ids"] if panels else []
     return {
         "name": entry["name"],
         "scores": folder / "scores.json",
         "sweep": folder / "sweep.csv",
         "history": entry["history"],
-        "panels": [beside / f"{item_id}.png" for item_id in panels["ids"]],
+        "panels": [Path(panels).parent / f"{item_id}.png" for item_id in ids],
     }

@@ -7,12 +7,12 @@ from wsss.data.torch_sets import MapPath, TrainingSet
 from wsss.errors import UserError
 from wsss.nets import segmenters
 from wsss.stages.task import Task
-from wsss.stages.training import label_files, load_initial, start_device, train, training_records
+from wsss.stages.training import label_files, load_initial, start_devices, train, training_records
 
 
 def run(task: Task) -> None:
     """Train on every image of trainaug."""
-    device = start_device(task)
+    device = start_devices(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=False)
     label_path = _label_path(task, dataset, records)

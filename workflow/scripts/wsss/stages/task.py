@@ -1,5 +1,7 @@
 """What a stage is given to do, and the start of every entry script."""
 
+import contextlib
+import errno
 import logging
 import os
 import re
@@ -15,6 +17,7 @@ from wsss.errors import UserError
 from wsss.io.digest import fingerprint, sha256_file
 from wsss.io.record import RunRecord
 from wsss.io.shards import Shard
+from wsss.stages.clock import bring_back
 from wsss.train import signals
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ class Task:
             `seed`, `compute` (precision, cpu_threads), `code`; and `shard`, which does not: "3of8" for a part of the images.
         runtime: what must not shape the result: device, workers, checkpoint_seconds, log_every.
         threads: cores the rule was given.
+        gpus: GPUs that a training is spread over.
         arithmetic: kind of device and number type, from `start_device`; empty where a stage has no network.
     """
 
@@ -40,6 +44,7 @@ class Task:
     params: dict[str, Any]
     runtime: dict[str, Any]
     threads: int = 1
+    gpus: int = 1
     record: RunRecord = field(init=False)
     arithmetic: dict[str, str] = field(init=False, default_factory=dict)
 
@@ -84,8 +89,10 @@ class Task:
 
 def start(run: Callable[[Task], None], snakemake: Any) -> None:
     """Run a stage for a Snakemake `script:`; a UserError ends it with plain words and status 1."""
-    _log_to(snakemake.log[0] if snakemake.log else None)
     signals.die_with_parent(signal.SIGTERM)  # no orphan races its successor
+    if signals.orphaned():
+        _leave(1)  # before the log is opened, which may be the successor's
+    _log_to(snakemake.log[0] if snakemake.log else None)
     task = Task(
         stage=run.__module__.rsplit(".", 1)[-1],
         inputs={k: str(v) for k, v in snakemake.input.items()},
@@ -93,8 +100,14 @@ def start(run: Callable[[Task], None], snakemake: Any) -> None:
         params={**dict(snakemake.params.items()), **_shard_name(getattr(snakemake, "wildcards", None))},
         runtime=dict(snakemake.config["runtime"]),
         threads=snakemake.threads,
+        gpus=max(getattr(getattr(snakemake, "resources", None), "gpu", 1), 1),
     )
-    guarded(run, task)
+
+    def stage(task: Task) -> None:
+        bring_back(snakemake.input)
+        run(task)
+
+    guarded(stage, task)
 
 
 def _shard_name(wildcards: Any) -> dict[str, str]:
@@ -108,6 +121,7 @@ def guarded(run: Callable[[Task], None], task: Task) -> None:
         run(task)
     except Exception as error:
         plain = plain_words(error)
+        signals.let_first_speak()
         if plain is None:
             log.error("%s: unexpected error\n%s", task.stage, traceback.format_exc())
         else:
@@ -120,13 +134,19 @@ def guarded(run: Callable[[Task], None], task: Task) -> None:
 _MENDS = {
     r"OutOfMemoryError|CUDA out of memory": "the GPU's memory is used up; lower the stage's batch_size or crop, "
     "or set runtime.device: cpu",
-    r"MemoryError|can't allocate memory": "memory is used up; lower the stage's batch_size, use fewer cores "
+    r"MemoryError|can't allocate memory|Insufficient memory|bad_alloc": "memory is used up; lower the stage's batch_size, use fewer cores "
     "(--cores), or give the job more memory (--set-resources)",
     r"DataLoader worker .*(exited unexpectedly|killed by signal)": "a process that reads images was killed, mostly "
     "for want of (shared) memory; lower runtime.workers or the stage's batch_size, or give the job more memory",
+    r"gloo|NCCL": "another of the processes that train together has ended; where it "
+    "has not said why, it was killed, mostly for want of memory; lower the stage's batch_size, or give the job more memory",
     r"BrokenProcessPool": "a worker process was killed, mostly for want of memory; use fewer cores (--cores), "
     "or give the job more memory (--set-resources)",
 }
+
+
+_DRIVE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV}
+_DRIVE_MEND = "see that it is mounted and whole, then run the same command again (finished work is kept)"
 
 
 def plain_words(error: Exception) -> str | None:
@@ -134,6 +154,8 @@ def plain_words(error: Exception) -> str | None:
     if isinstance(error, UserError):
         # From a data loader's worker it comes with that process's traceback inside.
         return str(error).rpartition("UserError: ")[2].strip()
+    if isinstance(error, OSError) and error.errno in _DRIVE:
+        return f"{error.filename or 'a drive'}: {error.strerror}; the drive does not answer as it should: {_DRIVE_MEND}"
     name_and_text = f"{type(error).__name__}: {error}"
     mends = [mend for pattern, mend in _MENDS.items() if re.search(pattern, name_and_text)]
     return f"{mends[0]} ({name_and_text.splitlines()[0]})" if mends else None
@@ -152,9 +174,11 @@ def _log_to(path: str | None) -> None:
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.WARNING)
     handlers.append(terminal)
+    logging.raiseExceptions = False  # a line that a full disk does not take is no error of its own
     if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+        with contextlib.suppress(OSError):  # nor is a log that cannot be opened: the terminal has the errors
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)

@@ -10,11 +10,12 @@ import torch
 from wsss.data.manifest import Dataset, Record
 from wsss.data.table import listing
 from wsss.errors import UserError
+from wsss.io.atomic import drop_temporaries
 from wsss.io.models import save_model, write_history
 from wsss.nets import weights
 from wsss.stages.images import file_of, input_index
 from wsss.stages.task import Task
-from wsss.train import finished
+from wsss.train import finished, ranks
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, StepLoss, fit
 
@@ -24,9 +25,32 @@ log = logging.getLogger(__name__)
 def start_device(task: Task) -> torch.device:
     """Pick the device and seed torch, so that random initial weights are a function of the seed."""
     compute = task.params["compute"]
-    device = pick_device(task.runtime["device"], compute["cpu_threads"], compute["precision"])
+    place = ranks.rank(), ranks.world()
+    device = pick_device(task.runtime["device"], compute["cpu_threads"], compute["precision"], *place)
     note_device(task, device)
     torch.manual_seed(task.params["seed"])
+    return device
+
+
+def start_devices(task: Task) -> torch.device:
+    """`start_device` for a training: from here on there is a process for each of the task's GPUs, doing the same.
+
+    Raises:
+        UserError: the batch cannot be shared out evenly.
+    """
+    size, wanted = task.settings["batch_size"], task.params["compute"].get("gpus", 1)
+    if task.gpus < wanted:
+        log.warning("compute.gpus is %d, this job was given %d; say --resources gpu=%d", wanted, task.gpus, wanted)
+    if size % task.gpus:
+        raise UserError(
+            f"{task.stage}: a batch of {size} cannot be shared out among {task.gpus} GPUs; let compute.gpus divide batch_size"
+        )
+    ranks.fork(task.gpus)
+    device = start_device(task)
+    ranks.connect(device)
+    if task.gpus > 1:
+        task.record.facts["processes"] = task.gpus
+        task.arithmetic["processes"] = str(task.gpus)
     return device
 
 
@@ -55,8 +79,10 @@ def train(
 ) -> None:
     """Train (or resume), then write model, history and run record; what finished before is not trained again."""
     state_path, mark = task.folder / "train_state.pt", task.fingerprint()
-    if finished.restore(task.outputs.values(), mark):
+    if ranks.agree(ranks.rank() == 0 and finished.restore(task.outputs.values(), mark))[0]:
+        ranks.leave()
         log.info("%s: this training had finished; its model is back in place", task.stage)
+        tidy(task.folder, state_path)
         return  # run.json too is that training's
     job = Job(
         network=network,
@@ -64,7 +90,7 @@ def train(
         groups=groups,
         dataset=dataset,
         settings=task.settings,
-        runtime={**task.runtime, **task.params["compute"], "workers": min(task.runtime["workers"], task.threads)},
+        runtime={**task.runtime, **task.params["compute"], "workers": loader_workers(task)},
         seed=task.params["seed"],
         device=device,
         state_path=state_path,
@@ -72,6 +98,7 @@ def train(
         after_step=after_step,
     )
     history = fit(job)
+    ranks.leave()
     if finish is not None:
         finish()
     write_history(task.outputs["history"], history)
@@ -79,7 +106,18 @@ def train(
     save_model(task.outputs["model"], network, params=task.params, **initial)
     task.write_record(images=len(history) * task.settings["batch_size"], **initial)
     finished.keep(task.outputs.values(), mark)
+    tidy(task.folder, state_path)
+
+
+def loader_workers(task: Task) -> int:
+    """Processes that read images for each of those that train."""
+    return min(task.runtime["workers"], max(task.threads // ranks.world(), 1))
+
+
+def tidy(folder: Path, state_path: Path) -> None:
+    """Remove what only an unfinished training needs, and what killed ones left."""
     state_path.unlink(missing_ok=True)
+    drop_temporaries(folder)
 
 
 def initial_weights(task: Task) -> dict[str, str | None]:

@@ -14,15 +14,16 @@ from wsss.errors import UserError
 _leases: list[Any] = []  # open lock files, held for the life of the process
 
 
-def pick_device(wanted: str, threads: int, precision: str = "auto") -> torch.device:
+def pick_device(wanted: str, threads: int, precision: str = "auto", rank: int = 0, world: int = 1) -> torch.device:
     """The device to work on; also fixes the number of CPU threads (results depend on it bit by bit).
 
     Args:
         wanted: ``auto``, ``cpu`` or ``cuda``.
         precision: where it comes down to float32, a GPU computes in that and not in TF32.
+        rank, world: number of this process among those that train together, each on a GPU of its own.
 
     Raises:
-        UserError: ``cuda`` is asked for and there is none.
+        UserError: ``cuda`` is asked for and there is none, or there are fewer than `world`.
     """
     torch.set_num_threads(threads)
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
@@ -30,7 +31,7 @@ def pick_device(wanted: str, threads: int, precision: str = "auto") -> torch.dev
     if not torch.cuda.is_available():
         raise UserError("config: device: cuda is asked for, but PyTorch sees no GPU; set device: auto, or mend the driver")
     torch.backends.cudnn.benchmark = False
-    device = torch.device("cuda", _lease_gpu())
+    device = torch.device("cuda", _lease_gpu() if world == 1 else _gpu_of(rank, world))
     reduced = autocast_dtype(device, precision) is not None
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = reduced
     return device
@@ -38,19 +39,35 @@ def pick_device(wanted: str, threads: int, precision: str = "auto") -> torch.dev
 
 def _lease_gpu() -> int:
     """Index, among the visible GPUs, of one no other job of this user holds; SLURM decides for itself."""
-    count = torch.cuda.device_count()
-    if count == 1 or "SLURM_JOB_ID" in os.environ:
+    if torch.cuda.device_count() == 1 or "SLURM_JOB_ID" in os.environ:
         return 0
+    return _free_gpu() or 0
+
+
+def _gpu_of(rank: int, world: int) -> int:
+    """The same for one of several processes, which must not share one."""
+    count = torch.cuda.device_count()
+    index = None if count < world else rank if "SLURM_JOB_ID" in os.environ else _free_gpu()
+    if index is None:
+        raise UserError(
+            f"config: compute.gpus: a training is to use {world} GPUs, but of the {count} that PyTorch sees too few are "
+            "free; lower it, or give --resources gpu=N the number of your GPUs"
+        )
+    return index
+
+
+def _free_gpu() -> int | None:
+    """Lease the first of the visible GPUs that no other job of this user holds; None where there is none."""
     folder = Path(tempfile.gettempdir()) / f"wsss-gpu-leases-{os.getuid()}"
     folder.mkdir(exist_ok=True)
-    for index in range(count):
+    for index in range(torch.cuda.device_count()):
         handle = open(folder / f"{index}.lock", "w")  # noqa: SIM115 - kept open as long as the process lives
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _leases.append(handle)
             return index
         handle.close()
-    return 0
+    return None
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:

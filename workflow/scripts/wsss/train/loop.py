@@ -2,6 +2,7 @@
 
 All randomness is a function of (seed, step): data order and augmentation through `StepSampler`, and
 dropout through a per-step torch seed, so a checkpoint needs weights, optimiser and step only.
+Several processes (`wsss.train.ranks`) share each batch; number 0 writes the checkpoints.
 """
 
 import io
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from wsss.errors import UserError
 from wsss.io.atomic import write_bytes
+from wsss.train import ranks
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 from wsss.train.sampler import StepSampler, steps_per_epoch
@@ -90,19 +92,21 @@ def _run_steps(job: Job, start: int, steps: int, optimiser: torch.optim.Optimize
     """The steps from `start` on; their rows are appended to `history`."""
     saved = time.monotonic()
     pending: list[tuple[int, float, dict[str, torch.Tensor], list[str]]] = []
-    progress = tqdm(total=steps, initial=start, desc="train", mininterval=5, disable=None)
+    quiet = True if ranks.rank() else None
+    progress = tqdm(total=steps, initial=start, desc="train", mininterval=5, disable=quiet)
     for step, batch in enumerate(_loader(job, start, steps), start):
         lr = learning_rate(step, steps, job.settings)
         set_learning_rate(optimiser, lr)
         losses = _step(job, batch, step, optimiser, scaler)
         pending.append((step, lr, losses, batch["id"]))
         progress.update()
-        stop = stop_requested()  # asked once: what is true for saving must be true for leaving
-        save = stop or time.monotonic() - saved >= job.runtime["checkpoint_seconds"]
+        due = ranks.rank() == 0 and time.monotonic() - saved >= job.runtime["checkpoint_seconds"]
+        stop, due = ranks.agree(stop_requested(), due)  # asked once: what is true for saving must be true for leaving
+        save = stop or due
         if save or step + 1 == steps or len(pending) >= job.runtime["log_every"]:
             history += _flush(pending)
             _report(history, steps)
-        if save:
+        if save and ranks.rank() == 0:
             _save(job, step + 1, optimiser, scaler, history)
             saved = time.monotonic()
         if stop:
@@ -112,11 +116,12 @@ def _run_steps(job: Job, start: int, steps: int, optimiser: torch.optim.Optimize
 
 
 def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, scaler: Any) -> dict[str, torch.Tensor]:
-    torch.manual_seed((job.seed << 32) + step)
+    torch.manual_seed((ranks.rank() << 56) + (job.seed << 32) + step)  # other dropout for other images
     batch = to_device(batch, job.device)
     with autocast(job.device, job.runtime["precision"]):
         losses = job.step_loss(batch, step)
     scaler.scale(losses["total"]).backward()
+    ranks.average_gradients(p for group in optimiser.param_groups for p in group["params"])
     scaler.step(optimiser)
     scaler.update()
     optimiser.zero_grad(set_to_none=True)
@@ -138,7 +143,8 @@ def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def _loader(job: Job, start: int, stop: int) -> DataLoader:
     workers = min(job.runtime["workers"], max(stop - start, 0))
-    sampler = StepSampler(len(job.dataset), job.settings["batch_size"], job.seed, start, stop)
+    place = ranks.rank(), ranks.world()
+    sampler = StepSampler(len(job.dataset), job.settings["batch_size"], job.seed, start, stop, *place)
     return DataLoader(
         job.dataset,
         batch_sampler=sampler,
@@ -151,13 +157,14 @@ def _loader(job: Job, start: int, stop: int) -> DataLoader:
 
 
 def _flush(pending: list) -> list[dict[str, float]]:
-    """Bring losses to the host in one go; abort on a loss that is not finite."""
+    """Bring losses, the mean over processes, to the host in one go; abort on a loss that is not finite."""
     rows = []
     for step, lr, losses, ids in pending:
-        values = {name: float(value) for name, value in losses.items()}
+        values = {name: float(ranks.mean_over_ranks(value)) for name, value in losses.items()}
         if not all(abs(value) < float("inf") for value in values.values()):
+            batch = [item_id for part in ranks.gather(ids) for item_id in part]
             raise UserError(
-                f"loss is not finite at step {step} (lr {lr:g}): {values}; batch: {', '.join(map(str, ids))}. "
+                f"loss is not finite at step {step} (lr {lr:g}): {values}; batch: {', '.join(map(str, batch))}. "
                 "Lower the learning rate or precision; the last checkpoint is untouched"
             )
         rows.append({"step": step, "lr": lr, **values})

@@ -5,12 +5,16 @@ Without torch, because every stage starts here.
 
 import contextlib
 import ctypes
+import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
+MASTER = "WSSS_SNAKEMAKE_PID"  # in the environment of a stage: the Snakemake that started it, set by rules/common.smk
 _stop = False
+_follows = False  # this process is not the first of those that train together
 
 
 def stop_requested() -> bool:
@@ -33,6 +37,32 @@ def die_with_parent(signum: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signum))  # PR_SET_PDEATHSIG
+
+
+def follow() -> None:
+    """This process was forked to train together with its parent, which writes and speaks for all."""
+    global _follows
+    _follows = True
+    die_with_parent(signal.SIGKILL)
+
+
+def let_first_speak() -> None:
+    """Called with an error in hand: the first of several processes says it, if it is its own too, and ends the others."""
+    if _follows:
+        time.sleep(1)
+
+
+def orphaned() -> bool:
+    """Whether the Snakemake of this stage has gone: it may have died before `die_with_parent` was called."""
+    master = os.environ.get(MASTER)
+    if master is None or os.getppid() == int(master):
+        return False
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(int(master), 0)
+        except ProcessLookupError:
+            return True
+    return False
 
 
 def _on_sigterm(signum: int, frame: Any) -> None:

@@ -1,0 +1,70 @@
+# What the rules read and are given: the pages.
+
+
+@asked
+def panels_inputs(w):
+    inputs = {**manifest(w), **masks_made(w)}
+    has_both_seeds = "seeds" in inputs and "import" not in section(w, "seeds")
+    if has_both_seeds or "ir_labels" in imports_of(w):
+        inputs["ir_labels"] = artefact(w, "ir_labels", "index.json")
+    return inputs
+
+
+@asked
+def seed_bg(w):
+    return section(w, "evaluation")["bg"]
+
+
+@asked
+def histories(w):
+    """Training histories of a method, its own and those it takes from other recipes; an imported model has none."""
+    return {
+        name: artefact(row, name, "history.csv")
+        for name, row in makers(w).items()
+        if "import" not in recipe_of(row).get(name, {})
+    }
+
+
+@asked
+def report_rows(w):
+    return [Row(w.dataset, method) for method in configured_methods()]
+
+
+@asked
+def panels_of(w):
+    """Pictures are shown of the first seed of a method."""
+    if method_seed(w.method) != min(config["seeds"]):
+        return {}
+    return {"panels": f"results/{w.dataset}/{w.method}/panels/index.json"}
+
+
+@asked
+def report_inputs(w):
+    files = []
+    for row in report_rows(w):
+        folder = f"results/{row.dataset}/{row.method}"
+        files += [
+            f"{folder}/scores.json",
+            f"{folder}/sweep.csv",
+            *panels_of(row).values(),
+            *histories(row).values(),
+        ]
+    return {**manifest(w), "files": files}
+
+
+@asked
+def report_methods(w):
+    return [
+        {
+            "name": row.method,
+            "folder": f"results/{row.dataset}/{row.method}",
+            "history": histories(row),
+            **panels_of(row),
+        }
+        for row in report_rows(w)
+    ]
+
+
+@asked
+def panel_count(w):
+    return config["report"]["panels"]

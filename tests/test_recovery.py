@@ -1,0 +1,117 @@
+"""What a kill leaves behind, and that nothing of it stays: half-written files, checkpoints, the order of a journal, orphans."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from helpers import LIBRARY, Chain, environment, folder_dataset
+from wsss.data.manifest import load_manifest
+from wsss.io.atomic import drop_temporaries, write_text
+from wsss.io.journal import Journal
+from wsss.stages.images import run_images
+from wsss.train import finished
+from wsss.train.signals import MASTER
+
+
+def test_a_journal_that_is_closed_does_not_tell_in_which_order_it_was_filled(tmp_path):
+    for name, ids in (("one", "abc"), ("two", "cab")):
+        (tmp_path / name).mkdir()
+        for item_id in ids:
+            (tmp_path / name / f"{item_id}.txt").write_text(item_id)
+    one, two = (Journal(tmp_path / name, "f", [".txt"]) for name in ("one", "two"))
+    for journal, ids in ((one, "abc"), (two, "cab")):
+        for item_id in ids:
+            journal.add(item_id)
+    assert one.path.read_bytes() != two.path.read_bytes()
+    one.close(), two.close()
+    assert one.path.read_bytes() == two.path.read_bytes()
+    assert Journal(tmp_path / "two", "f", [".txt"]).done == two.done
+
+
+def leftovers(folder):
+    """What writers leave that were killed before they could rename: a file, and a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".model.safetensors.123.tmp").write_text("half")
+    (folder / ".VOC2012.123.tmp").mkdir()
+    (folder / ".VOC2012.123.tmp/a.png").write_text("half")
+
+
+def test_only_temporaries_are_dropped(tmp_path):
+    leftovers(tmp_path)
+    for name in ("tmp", "a.tmp", ".finished.model", "journal.jsonl"):
+        (tmp_path / name).write_text("kept")
+    drop_temporaries(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"tmp", "a.tmp", ".finished.model", "journal.jsonl"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return folder_dataset(tmp_path_factory.mktemp("recovery"))
+
+
+def test_a_stage_of_images_cleans_up_when_it_ends(results):
+    task = Chain(results).task("seeds", into="images")
+    ids = [record.id for record in load_manifest(results / "manifest.csv").records]
+    leftovers(task.folder)
+
+    def work(todo):
+        for item_id in todo:
+            write_text(task.folder / f"{item_id}.txt", item_id)
+            yield item_id
+
+    run_images(task, ids, [".txt"], work)
+    names = {f"{item_id}.txt" for item_id in ids} | {"index.json", "journal.jsonl", "run.json"}
+    assert {p.name for p in task.folder.iterdir()} == names
+
+
+def test_a_training_cleans_up_when_it_ends_and_when_it_is_put_back(results):
+    """Killed between its end and the removal of its checkpoint, it must not keep that for ever."""
+    chain = Chain(results, steps=1)
+    folder = chain.task("classifier").folder
+    leftovers(folder)
+    chain.run("classifier")
+    files = {p.name for p in folder.iterdir()}
+    assert files == {
+        "model.safetensors",
+        "history.csv",
+        "run.json",
+        finished.NOTE,
+        ".finished.model.safetensors",
+        ".finished.history.csv",
+    }
+    (folder / "model.safetensors").unlink()  # as Snakemake does, which did not see its end
+    (folder / "train_state.pt").write_bytes(b"not removed yet")
+    leftovers(folder)
+    chain.run("classifier")
+    assert {p.name for p in folder.iterdir()} == files
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from wsss.stages.task import start
+
+def run(task):
+    Path(sys.argv[1]).touch()
+
+start(run, SimpleNamespace(log=[sys.argv[2]], input={}, output={}, params={}, config={"runtime": {}}, threads=1))
+"""
+
+
+def begin(folder, master):
+    """Start a stage in a process of its own whose Snakemake is `master`; whether it did anything."""
+    done, log = folder / "done", folder / "stage.log"
+    log.write_text("of another run\n")
+    changes = {"PYTHONPATH": str(LIBRARY), MASTER: str(master)}
+    subprocess.run([sys.executable, "-c", STAGE, str(done), str(log)], env={**environment(), **changes}, timeout=60)
+    return done.exists(), log.read_text() != "of another run\n"
+
+
+def test_a_stage_whose_snakemake_died_before_it_began_does_nothing(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    assert begin(tmp_path, dead.pid) == (False, False)
+    assert begin(tmp_path, os.getpid()) == (True, True)
+    assert begin(tmp_path, os.getppid()) == (True, True), "it lives, though a shell stands between"
