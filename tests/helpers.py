@@ -165,7 +165,7 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def snakemake(project, *arguments, timeout=300):
+def snakemake(project, *arguments, timeout=900):
     """Run Snakemake in `project`; returns the finished process with stdout and stderr joined in `stdout`."""
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
@@ -194,7 +194,7 @@ def planned(project, *targets):
     return jobs
 
 
-def kill_when(project, target, ready, timeout=120):
+def kill_when(project, target, ready, timeout=600):
     """Start Snakemake in a process group of its own and SIGKILL all of it as soon as `ready()` is true.
 
     Returns whether it was killed before it ended by itself.
