@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,7 +31,7 @@ QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--slurm-no-account",
 CHAIN = [f"results/demo_tiny/{name}" for name in ("cam/miou.txt", "cam/ir_labels/index.json", "full/miou.txt")]
 MODEL = "results/demo_tiny/cam/classifier/model.safetensors"
 LABELS = "labels_ir_labels_seeds"  # the group, as Snakemake names its job
-PATIENCE = float(os.environ.get("WSSS_SLURM_PATIENCE", 240))  # seconds for one thing to happen; more on a busy machine
+PATIENCE = float(os.environ.get("WSSS_SLURM_PATIENCE", 900))  # seconds for one thing to happen, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,21 @@ def cluster():
         pytest.skip(reason)
     memory = Path("/dev/shm")
     folder = tempfile.mkdtemp(prefix="wsss-slurm-", dir=memory if memory.is_dir() else None)
-    with Cluster(Path(folder)) as cluster:
-        yield cluster
-        for run in Run.started:
-            run.kill()
-    subprocess.run(["rm", "-r", folder], check=True)
+    try:
+        with ExitStack() as stack:
+            yield started(stack, Cluster(Path(folder)))
+            for run in Run.started:
+                run.kill()
+    finally:
+        subprocess.run(["rm", "-r", folder], check=True)
+
+
+def started(stack, cluster):
+    """Daemons that do not come up are this machine's matter, not the workflow's; why is told in full."""
+    try:
+        return stack.enter_context(cluster)
+    except RuntimeError as error:
+        pytest.skip(f"no SLURM could be started: {error}")
 
 
 # --- driving the runs ----------------------------------------------------------------------------------
