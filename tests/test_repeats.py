@@ -124,7 +124,8 @@ def test_two_seeds_from_nothing_to_the_report(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:]
     folder = project / "results/demo_tiny"
     values = [read_json(folder / name / "scores.json")["miou"] for name in ("cam", "cam.seed1")]
-    assert values[0] != values[1]
+    models = [(folder / name / "classifier/model.safetensors").read_bytes() for name in ("cam", "cam.seed1")]
+    assert models[0] != models[1]
     row = next(csv.DictReader((folder / "report/summary.csv").open()))
     assert row["seeds"] == "2"
     assert float(row["segmentation_crf"]) == pytest.approx(statistics.fmean(values), abs=1e-3)
