@@ -216,11 +216,26 @@ def test_a_damaged_one_is_trained_again(trained, caplog, damage):
     assert {name: (trained.folder / name).read_bytes() for name in trained.outputs} == trained.outputs
 
 
-def test_without_hard_links_it_is_only_not_kept(tmp_path, monkeypatch):
+def test_another_environment_trains_again(trained, caplog, monkeypatch):
+    monkeypatch.setattr("wsss.stages.training.package_versions", lambda: {"torch": "another"})
+    assert not deleted_and_run(trained, caplog)
+
+
+def no_links(monkeypatch):
     def refuse(*args):
         raise PermissionError("no links here")
 
     monkeypatch.setattr(os, "link", refuse)
+
+
+def test_copied_to_a_drive_without_hard_links_it_is_put_back(trained, caplog, monkeypatch):
+    no_links(monkeypatch)
+    assert deleted_and_run(trained, caplog)
+    assert {name: (trained.folder / name).read_bytes() for name in trained.outputs} == trained.outputs
+
+
+def test_without_hard_links_it_is_only_not_kept(tmp_path, monkeypatch):
+    no_links(monkeypatch)
     (tmp_path / "model").write_text("m")
     finished.keep([tmp_path / "model"], "f")
     assert not finished.restore([tmp_path / "model"], "f") and (tmp_path / "model").read_text() == "m"

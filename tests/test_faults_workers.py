@@ -54,18 +54,25 @@ def faulty(monkeypatch, tmp_path):
     """Makes a module's `read_image` strike once, at its n-th call over all worker processes."""
     parent = os.getpid()
 
-    def reader(strike, calls, path):
+    def reader(strike, calls, ready, path):
         with open(calls, "a+") as count:
             count.write(".")
             count.seek(0)
             number = len(count.read())
         if number == strike[1] and os.getpid() != parent:
-            time.sleep(1)  # what came before is made by then
+            end = time.monotonic() + 60
+            while not ready() and time.monotonic() < end:  # what came before is made and saved
+                time.sleep(0.01)
             strike[0]()
         return read_image(path)
 
-    def plant(module, fault, at):
-        monkeypatch.setattr(module, "read_image", functools.partial(reader, (fault, at), tmp_path / "calls"))
+    def plant(module, fault, at, left):
+        """`left`: what the stage has left to go on from when the fault strikes."""
+
+        def ready():
+            return left.exists() and (left.suffix == ".pt" or left.read_text().count("\n") > 1)  # a journal has a head
+
+        monkeypatch.setattr(module, "read_image", functools.partial(reader, (fault, at), tmp_path / "calls", ready))
 
     return plant
 
@@ -82,7 +89,7 @@ def failure(function):
 def test_a_worker_that_reads_for_a_training(made, faulty, caplog, name):
     fault, expected = FAULTS[name]
     train = functools.partial(made.run, "classifier", into=f"{name}/classifier", runtime=WORKERS)
-    faulty(torch_sets, fault, 20)
+    faulty(torch_sets, fault, 20, made.results / name / "classifier/train_state.pt")
     words = failure(train)
     assert expected in words and MENDS[name] in words
     with caplog.at_level(logging.INFO):
@@ -97,7 +104,7 @@ def test_a_worker_that_reads_for_cams(made, faulty, name):
     infer = functools.partial(
         made.run, "cam", {"model": f"classifier/{MODEL}"}, into=f"{name}/cam", threads=2, runtime={"workers": 1}
     )
-    faulty(torch_sets, fault, 6)
+    faulty(torch_sets, fault, 6, made.results / name / "cam/journal.jsonl")
     assert expected in failure(infer)
     infer()
     assert artefacts(made.results / name / "cam") == artefacts(made.results / "cam")
@@ -107,7 +114,7 @@ def test_a_worker_that_reads_for_cams(made, faulty, name):
 def test_a_process_of_a_pool(made, faulty, caplog, name):
     fault = FAULTS[name][0]
     refine = functools.partial(made.run, "seeds", CAM, into=f"{name}/seeds", threads=2)
-    faulty(seeds, fault, 5)
+    faulty(seeds, fault, 5, made.results / name / "seeds/journal.jsonl")
     words = failure(refine)
     assert "fewer cores (--cores)" in words and MENDS[name] in words
     with caplog.at_level(logging.INFO):

@@ -268,7 +268,7 @@ def test_a_reader_says_how_an_import_is_made_again(site):
     for n in (0, 1):
         save(site / "maps", IDS[n], irn_dict(n))
     import_cams(site / "maps", "own", "mine")
-    assert imported()[1]["remake"] == "python workflow/scripts/import_cams.py FOLDER --dataset own --name mine"
+    assert imported()[1]["remake"] == "python workflow/scripts/import_cams.py FOLDER --dataset own --name mine --scale 1 --norm max"
 
 
 def test_coco_ids_in_any_form(tmp_path):

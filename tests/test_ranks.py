@@ -289,6 +289,20 @@ def test_a_training_given_two_gpus_is_two_processes(results):
     assert marks[0] != marks[1], "one must not go on from the other's checkpoint"
 
 
+def test_one_that_fails_before_they_meet_leaves_none_waiting(results, monkeypatch):
+    """As where the second GPU is another job's."""
+
+    def pick(wanted, threads, precision, rank, world):
+        if rank == 1:
+            raise UserError("no GPU is free for me")
+        return torch.device("cpu")
+
+    monkeypatch.setattr("wsss.stages.training.pick_device", pick)
+    task = Chain(results, steps=1).task("classifier", into="lonely")
+    task.gpus = 2
+    assert run_stage(task) == -signal.SIGTERM  # within two minutes; alone it would wait longer
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(results):
     task = Chain(results, steps=1).task("classifier", into="odd")
     task.gpus = 3

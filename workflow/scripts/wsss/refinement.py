@@ -42,11 +42,18 @@ def check_refinement(recipe: dict, path: str) -> None:
 
 
 def check_imports(recipe: dict, path: str) -> None:
-    """Imported CAMs want seeds of their own: those taken from another recipe are made of that recipe's CAMs.
+    """What is imported must be used: CAMs by seeds of their own, a classifier by a `cam` of its own, affinity by a walk.
 
     Raises:
-        UserError: they are taken.
+        UserError: another recipe's results would be used in its place.
     """
+    if "import" in recipe.get("classifier", {}) and "from" in recipe.get("cam", {}):
+        raise UserError(
+            f"{path}: classifier is imported, but cam is that of recipe {recipe['cam']['from']}, made by its own network; "
+            "give the recipe a section cam of its own (docs/import.md)"
+        )
+    if "import" in recipe.get("affinity", {}) and recipe["refine"] not in WALKS:
+        raise UserError(f"{path}: affinity is imported, but refine {recipe['refine']} does not walk; set refine: {' | '.join(WALKS)}")
     for stage in ("seeds", "ir_labels"):
         owner = recipe.get(stage, {}).get("from")
         needs_it = recipe["refine"] != "none" and "import" not in recipe.get("pseudo_masks", {})

@@ -51,6 +51,7 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
     reader = OwnFolder(own) if own.is_file() else PickledFolder(scale)
     target.fill(records, lambda record: write_cam(target.folder / f"{record.id}.npy", reader.maps(record, sources)))
     facts = reader.facts(norm)
+    target.options = ("--scale", f"{scale:g}", "--norm", facts["norm"])
     sha256 = target.seal([r.id for r in records], sources, ".npy", reader.layout, **facts)
     how = f"{len(records)} CAMs ({reader.layout}; {NOTE}), stored with norm {facts['norm']}"
     return target.told(sha256, f"{source}: {how}")

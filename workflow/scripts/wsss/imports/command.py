@@ -79,6 +79,7 @@ class Target:
     name: str
     stage: str
     source: Path
+    options: tuple[str, ...] = ()  # that shaped what was imported
 
     @property
     def folder(self) -> Path:
@@ -109,7 +110,8 @@ class Target:
         """What fills the folder again."""
         script = "import_cams.py" if self.stage == "cam" else "import_masks.py"
         stage = "" if self.stage == "cam" else f" --stage {self.stage}"
-        return f"python workflow/scripts/{script} FOLDER{stage} --dataset {self.dataset} --name {self.name}"
+        words = " ".join(("", *self.options))
+        return f"python workflow/scripts/{script} FOLDER{stage} --dataset {self.dataset} --name {self.name}{words}"
 
     def told(self, sha256: str, *lines: str) -> str:
         """What the command prints."""

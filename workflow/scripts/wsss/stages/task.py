@@ -126,6 +126,7 @@ def guarded(run: Callable[[Task], None], task: Task) -> None:
             log.error("%s: unexpected error\n%s", task.stage, traceback.format_exc())
         else:
             log.error("%s: %s", task.stage, plain)
+        signals.end_who_waits()
         _leave(1)
     except SystemExit as error:
         _leave(int(error.code or 0))

@@ -11,7 +11,9 @@ from wsss.data.manifest import Dataset, Record
 from wsss.data.table import listing
 from wsss.errors import UserError
 from wsss.io.atomic import drop_temporaries
+from wsss.io.digest import fingerprint
 from wsss.io.models import save_model, write_history
+from wsss.io.record import package_versions
 from wsss.nets import weights
 from wsss.stages.images import file_of, input_index
 from wsss.stages.task import Task
@@ -48,8 +50,9 @@ def start_devices(task: Task) -> torch.device:
     ranks.fork(task.gpus)
     device = start_device(task)
     ranks.connect(device)
-    if task.gpus > 1:
+    if max(task.gpus, wanted) > 1:
         task.record.facts["processes"] = task.gpus
+    if task.gpus > 1:
         task.arithmetic["processes"] = str(task.gpus)
     return device
 
@@ -79,7 +82,8 @@ def train(
 ) -> None:
     """Train (or resume), then write model, history and run record; what finished before is not trained again."""
     state_path, mark = task.folder / "train_state.pt", task.fingerprint()
-    if ranks.agree(ranks.rank() == 0 and finished.restore(task.outputs.values(), mark))[0]:
+    made_with = fingerprint({"training": mark, "packages": package_versions()})  # another environment trains again
+    if ranks.agree(ranks.rank() == 0 and finished.restore(task.outputs.values(), made_with))[0]:
         ranks.leave()
         log.info("%s: this training had finished; its model is back in place", task.stage)
         tidy(task.folder, state_path)
@@ -105,7 +109,7 @@ def train(
     initial = initial_weights(task)
     save_model(task.outputs["model"], network, params=task.params, **initial)
     task.write_record(images=len(history) * task.settings["batch_size"], **initial)
-    finished.keep(task.outputs.values(), mark)
+    finished.keep(task.outputs.values(), made_with)
     tidy(task.folder, state_path)
 
 

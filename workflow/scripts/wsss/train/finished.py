@@ -7,6 +7,7 @@ It takes them for incomplete and deletes them; second names for the same files, 
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def restore(outputs: Iterable[str | Path], fingerprint: str) -> bool:
         return False
     for path in paths:
         path.unlink(missing_ok=True)
-        os.link(second_name(path), path)
+        try:
+            os.link(second_name(path), path)
+        except OSError:  # copied here from another drive, to one without hard links
+            shutil.copyfile(second_name(path), path)
         os.utime(path)  # newer than its inputs, as if just made
     return True
 

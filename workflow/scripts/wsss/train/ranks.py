@@ -69,7 +69,10 @@ def connect(device: torch.device) -> None:
     store = dist.FileStore(str(_meeting), _world)
     dist.init_process_group(backend, store=store, rank=_rank, world_size=_world)
     _control = dist.new_group(backend="gloo")
+    if device.type == "cuda":
+        dist.all_reduce(torch.zeros(1, device=device))  # NCCL meets at its first use only, and by the file too
     agree(False)  # all have read the file
+    signals.met()
     if _rank == 0:
         shutil.rmtree(_meeting.parent, ignore_errors=True)
 

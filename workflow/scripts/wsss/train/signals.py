@@ -15,6 +15,7 @@ from typing import Any
 MASTER = "WSSS_SNAKEMAKE_PID"  # in the environment of a stage: the Snakemake that started it, set by rules/common.smk
 _stop = False
 _follows = False  # this process is not the first of those that train together
+_alone = False  # it follows, and the first does not hear of its end yet
 
 
 def stop_requested() -> bool:
@@ -41,15 +42,27 @@ def die_with_parent(signum: int) -> None:
 
 def follow() -> None:
     """This process was forked to train together with its parent, which writes and speaks for all."""
-    global _follows
-    _follows = True
+    global _follows, _alone
+    _follows = _alone = True
     die_with_parent(signal.SIGKILL)
+
+
+def met() -> None:
+    """The processes are joined: from now on each notices when another one ends."""
+    global _alone
+    _alone = False
 
 
 def let_first_speak() -> None:
     """Called with an error in hand: the first of several processes says it, if it is its own too, and ends the others."""
     if _follows:
         time.sleep(1)
+
+
+def end_who_waits() -> None:
+    """Called after an error has been said: a first process that would wait for this one until it loses patience ends."""
+    if _alone:
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 def orphaned() -> bool:
