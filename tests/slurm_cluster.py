@@ -255,6 +255,8 @@ StorageLoc=slurm
 if __name__ == "__main__":
     if reason := why_not():
         sys.exit(reason)
+    for signum in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background
+        signal.signal(signum, lambda *_: sys.exit())
     with Cluster(Path(sys.argv[1]).resolve()):
         print("up; Ctrl-C ends it", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
