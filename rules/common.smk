@@ -22,6 +22,7 @@ from wsss.io.header import read_facts
 from wsss.io.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
+from wsss.rownames import base_name, seed_number, with_seed
 from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, own_data, saliency_maker
 
 # For stages whose Snakemake dies before they have begun.
@@ -31,23 +32,9 @@ CONFIG = plainly(Config)(f"{workflow.basedir}/config", config)
 config.update(CONFIG.main)
 
 
-def method_base(method):
-    """amn.seed2 -> amn"""
-    return method.split(".seed")[0]
-
-
-def method_seed(method):
-    """amn.seed2 -> 2, amn -> 0"""
-    return int(method.split(".seed")[1]) if ".seed" in method else 0
-
-
-def with_seed(base, seed):
-    return base if seed == 0 else f"{base}.seed{seed}"
-
-
 @asked
 def recipe_of(w):
-    return CONFIG.recipe(method_base(w.method), w.dataset)
+    return CONFIG.recipe(base_name(w.method), w.dataset)
 
 
 class Row:
@@ -63,8 +50,8 @@ class Row:
 @asked
 def maker(w, stage):
     """Wildcards of the method that runs `stage` for this one."""
-    owner = CONFIG.owner(method_base(w.method), w.dataset, stage)
-    return Row(w.dataset, with_seed(owner, method_seed(w.method)))
+    owner = CONFIG.owner(base_name(w.method), w.dataset, stage)
+    return Row(w.dataset, with_seed(owner, seed_number(w.method)))
 
 
 @asked
@@ -80,7 +67,7 @@ def artefact(w, stage, name):
 @asked
 def artefact_of(w, recipe, stage, name):
     """The same for another recipe, on the same dataset and seed."""
-    return artefact(Row(w.dataset, with_seed(recipe, method_seed(w.method))), stage, name)
+    return artefact(Row(w.dataset, with_seed(recipe, seed_number(w.method))), stage, name)
 
 
 @asked
@@ -138,7 +125,7 @@ def recipe_facts(w):
 
 @asked
 def seed_of(w):
-    return method_seed(w.method)
+    return seed_number(w.method)
 
 
 @asked

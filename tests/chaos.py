@@ -28,8 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-import yaml
-from helpers import STAGES, copy_project, environment, snakemake
+from helpers import STAGES, copy_project, edit, environment, snakemake
 from wsss.io.atomic import read_json
 from wsss.io.digest import sha256_file
 
@@ -242,12 +241,6 @@ def torment(project: Path, kills: list[Kill], parts: dict[str, tuple[float, floa
     now = artefacts(project)
     outcome.differences = sorted(name for name in whole.keys() | now.keys() if whole.get(name) != now.get(name))
     return outcome
-
-
-def edit(path: Path, change) -> None:
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def main() -> None:

@@ -22,9 +22,8 @@ import numpy as np  # noqa: E402
 import test_envs  # noqa: E402
 import torch  # noqa: E402
 import torchvision  # noqa: E402
-from helpers import REPOSITORY, copy_project, environment, photo  # noqa: E402
+from helpers import REPOSITORY, copy_project, edit, environment, photo, shorten  # noqa: E402
 from PIL import Image  # noqa: E402
-from test_workflow import edit, shorten  # noqa: E402
 
 IRN, CAM = "results/demo_tiny/irn", "results/demo_tiny/cam"
 # Stage -> what its rules make, in an order in which each target leaves just that stage to run.

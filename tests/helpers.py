@@ -1,6 +1,7 @@
 """Shared by the engine tests: small datasets on disk, tasks without Snakemake, and the workflow in a copy."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from wsss.refinement import NETWORK
 from wsss.stages.task import Task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict"}
 LIBRARY = REPOSITORY / "workflow" / "scripts"
 STAGES = (
     "classifier",
@@ -159,6 +161,63 @@ def copy_project(target):
         else:
             shutil.copy2(source, target / name)
     return target
+
+
+def edit(path, change):
+    """Change a YAML file in place."""
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def shorten(project):
+    """Four steps a network, six images, one thread: the path and nothing else."""
+
+    def fewer_steps(preset):
+        for stage in ("classifier", "affinity", "segmentation"):
+            preset["common"][stage]["steps"] = 4
+        preset["common"]["segmentation"]["options"]["msc"] = False
+        preset["common"]["predictions"]["scales"] = [0.5]
+
+    edit(project / "config/presets/tiny.yaml", fewer_steps)
+    edit(project / "config/datasets/demo_tiny.yaml", lambda c: c["params"].update(train=6, val=2))
+    edit(
+        project / "config/config.yaml",
+        lambda c: (c["compute"].update(cpu_threads=1), c["runtime"].update(workers=0)),
+    )
+    return project
+
+
+def rules_of(text):
+    """rule -> number of jobs, from the table that ends a dry run."""
+    table = text[text.rindex("Job stats:") :]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def own_photos(project):
+    """A folder dataset of three photos in the project; returns the path of one."""
+    folder = project / "own" / "images"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = ["image,labels"]
+    for number in range(3):
+        Image.fromarray(photo(rng, (64, 64), number % 2)[0]).save(folder / f"p{number}.png")
+        lines.append(f"p{number}.png,{['red', 'green'][number % 2]}")
+    (project / "own/labels.csv").write_text("\n".join(lines) + "\n")
+    (project / "config/datasets/own.yaml").write_text(
+        "kind: folder\npreset: tiny\nparams: {images: own/images, labels: own/labels.csv}\n"
+    )
+    return folder / "p0.png"
+
+
+def declared_rules(project):
+    """name -> text of every rule that runs something."""
+    texts = "\n".join(path.read_text() for path in sorted((project / "rules").glob("*.smk")))
+    blocks = re.split(r"^rule (\w+):\n", texts, flags=re.M)[1:]
+    bodies = {}
+    for name, text in zip(blocks[::2], blocks[1::2], strict=True):
+        bodies[name] = "\n".join(re.match(r"((?:    .*\n|\s*\n)*)", text).group(1).splitlines())
+    return bodies
 
 
 def environment():

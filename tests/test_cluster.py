@@ -12,8 +12,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from helpers import LIBRARY, REPOSITORY, Chain, artefacts, environment, folder_dataset
-from test_workflow import GPU_RULES, declared_rules
+from helpers import (
+    GPU_RULES,
+    LIBRARY,
+    REPOSITORY,
+    Chain,
+    artefacts,
+    declared_rules,
+    environment,
+    folder_dataset,
+)
 from wsss.cluster import end_jobs
 from wsss.errors import UserError
 from wsss.train import finished

@@ -7,8 +7,7 @@ import sys
 import conda_standin
 import pytest
 import yaml
-from helpers import REPOSITORY, copy_project, environment
-from test_workflow import shorten
+from helpers import REPOSITORY, copy_project, environment, shorten
 
 pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the env files want Python 3.11, the stand-in has this one")
 MODEL = "results/demo_tiny/cam/classifier/model.safetensors"

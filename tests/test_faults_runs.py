@@ -8,9 +8,8 @@ import sys
 import time
 
 import pytest
-from helpers import artefacts, copy_project, environment, planned, snakemake
+from helpers import artefacts, copy_project, environment, own_photos, planned, shorten, snakemake
 from test_faults import mount
-from test_workflow import own_photos, shorten
 from wsss.errors import UserError
 from wsss.stages.clock import bring_back
 

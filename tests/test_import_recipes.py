@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers import REPOSITORY, copy_project, planned, snakemake
-from test_workflow import edit, shorten
+from helpers import REPOSITORY, copy_project, edit, planned, shorten, snakemake
 from wsss.chain import behind, imports_behind
 from wsss.config import Config, read_yaml
 from wsss.errors import UserError

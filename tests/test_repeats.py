@@ -7,12 +7,12 @@ import statistics
 import numpy as np
 import pytest
 import yaml
-from helpers import REPOSITORY, copy_project, snakemake
+from helpers import REPOSITORY, copy_project, rules_of, shorten, snakemake
 from test_report import CLASSES, make_scores
-from test_workflow import rules_of, shorten
 from wsss.io.atomic import read_json
 from wsss.report import pages, plots, tables
-from wsss.report.repeats import mean_curve, seed_number, spread
+from wsss.report.repeats import mean_curve, spread
+from wsss.rownames import seed_number
 
 
 def scores(miou, seed):

@@ -17,9 +17,8 @@ import zipfile
 
 import pytest
 import yaml
-from helpers import LIBRARY, REPOSITORY, copy_project, snakemake
+from helpers import LIBRARY, REPOSITORY, copy_project, own_photos, shorten, snakemake
 from PIL import EpsImagePlugin, Image
-from test_workflow import own_photos, shorten
 from wsss import schema
 from wsss.cluster import refuse_shell_words
 from wsss.data import archive, coco_download, sbd, voc

@@ -7,9 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import copy_project, photo, planned, snakemake
+from helpers import copy_project, edit, photo, planned, shorten, snakemake
 from PIL import Image
-from test_workflow import edit, shorten
 
 TARGET = "results/demo_tiny/{}/mask_scores/miou.txt"
 OURS = {"make": "robust_background"}

@@ -7,8 +7,7 @@ import shutil
 import time
 
 import pytest
-from helpers import artefacts, copy_project, kill_when, snakemake
-from test_workflow import edit, rules_of, shorten
+from helpers import artefacts, copy_project, edit, kill_when, rules_of, shorten, snakemake
 
 SPLIT = ("--config", "runtime={shards: 2}")
 TARGET = "results/demo_tiny/cam/ir_labels/index.json"

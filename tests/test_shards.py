@@ -347,7 +347,7 @@ def test_waiting_images_are_bounded_by_bytes(free, monkeypatch):
         def done(self):
             return False
 
-    monkeypatch.setattr(predictions, "_crf_pool", lambda task: None)
+    monkeypatch.setattr(predictions, "crf_pool", lambda task: None)
     monkeypatch.setattr(predictions, "WAITING_BYTES", 0)
     most = []
     original = predictions.Predictor.probabilities

@@ -20,9 +20,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers import artefacts, copy_project, environment
+from helpers import GPU_RULES, artefacts, copy_project, edit, environment, own_photos, shorten
 from slurm_cluster import Cluster, why_not
-from test_workflow import GPU_RULES, edit, own_photos, shorten
 
 pytestmark = pytest.mark.slurm
 

@@ -9,38 +9,25 @@ import chaos
 import numpy as np
 import pytest
 import yaml
-from helpers import STAGES, copy_project, photo, planned, snakemake
+from helpers import (
+    GPU_RULES,
+    STAGES,
+    copy_project,
+    declared_rules,
+    edit,
+    own_photos,
+    photo,
+    planned,
+    rules_of,
+    shorten,
+    snakemake,
+)
 from PIL import Image
 from wsss.codeversion import code_version
 
 TARGET = "results/demo_tiny/amn/miou.txt"
 AFTER_CAM = {f"amn/{stage}" for stage in STAGES}
 ALL = {"dataset", *(f"cam/{stage}" for stage in STAGES[:4])} | AFTER_CAM
-
-
-def edit(path, change):
-    """Change a YAML file in place."""
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def shorten(project):
-    """Four steps a network, six images, one thread: the path and nothing else."""
-
-    def fewer_steps(preset):
-        for stage in ("classifier", "affinity", "segmentation"):
-            preset["common"][stage]["steps"] = 4
-        preset["common"]["segmentation"]["options"]["msc"] = False
-        preset["common"]["predictions"]["scales"] = [0.5]
-
-    edit(project / "config/presets/tiny.yaml", fewer_steps)
-    edit(project / "config/datasets/demo_tiny.yaml", lambda c: c["params"].update(train=6, val=2))
-    edit(
-        project / "config/config.yaml",
-        lambda c: (c["compute"].update(cpu_threads=1), c["runtime"].update(workers=0)),
-    )
-    return project
 
 
 @pytest.fixture(scope="session")
@@ -65,12 +52,6 @@ def project(finished, tmp_path):
 
 
 # --- what would be run ---------------------------------------------------------------------------------
-
-
-def rules_of(text):
-    """rule -> number of jobs, from the table that ends a dry run."""
-    table = text[text.rindex("Job stats:") :]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
 
 
 def test_a_fresh_clone_plans_everything_offline(fresh):
@@ -229,22 +210,6 @@ def test_a_change_reruns_what_it_concerns(finished, tmp_path, name):
     change, expected = CHANGES[name]
     change(project)
     assert planned(project, TARGET) == expected
-
-
-def own_photos(project):
-    """A folder dataset of three photos in the project; returns the path of one."""
-    folder = project / "own" / "images"
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    lines = ["image,labels"]
-    for number in range(3):
-        Image.fromarray(photo(rng, (64, 64), number % 2)[0]).save(folder / f"p{number}.png")
-        lines.append(f"p{number}.png,{['red', 'green'][number % 2]}")
-    (project / "own/labels.csv").write_text("\n".join(lines) + "\n")
-    (project / "config/datasets/own.yaml").write_text(
-        "kind: folder\npreset: tiny\nparams: {images: own/images, labels: own/labels.csv}\n"
-    )
-    return folder / "p0.png"
 
 
 def test_a_changed_photo_rebuilds_all_and_nothing_else_does(project):
@@ -414,17 +379,6 @@ def test_an_error_of_a_stage_is_one_line(clone):
 # --- rules ---------------------------------------------------------------------------------------------
 
 
-def declared_rules(project):
-    """name -> text of every rule that runs something."""
-    texts = "\n".join(path.read_text() for path in sorted((project / "rules").glob("*.smk")))
-    blocks = re.split(r"^rule (\w+):\n", texts, flags=re.M)[1:]
-    bodies = {}
-    for name, text in zip(blocks[::2], blocks[1::2], strict=True):
-        bodies[name] = "\n".join(re.match(r"((?:    .*\n|\s*\n)*)", text).group(1).splitlines())
-    return bodies
-
-
-GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict"}
 
 
 def test_every_rule_declares_what_a_cluster_and_a_person_need(fresh):

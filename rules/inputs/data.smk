@@ -150,6 +150,6 @@ def saliency_gpu(w):
 @asked
 def learns_from_saliency(w):
     """Whether any network behind a method's scores was trained with saliency maps."""
-    links = behind(CONFIG, method_base(w.method), w.dataset, "predictions")
+    links = behind(CONFIG, base_name(w.method), w.dataset, "predictions")
     classifiers = [CONFIG.recipe(name, w.dataset)[stage] for name, stage in links if stage == "classifier"]
     return any(section.get("saliency") for section in classifiers)

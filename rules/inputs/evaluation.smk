@@ -4,13 +4,13 @@
 @asked
 def imports_of(w, stage="predictions"):
     """Stage -> name of its import, of all that a stage of the method rests on."""
-    return imports_behind(CONFIG, method_base(w.method), w.dataset, stage)
+    return imports_behind(CONFIG, base_name(w.method), w.dataset, stage)
 
 
 @asked
 def stages_of(w):
     """The stages that run, or are imported, on the way to the method's predictions."""
-    return {stage for _, stage in behind(CONFIG, method_base(w.method), w.dataset, "predictions")}
+    return {stage for _, stage in behind(CONFIG, base_name(w.method), w.dataset, "predictions")}
 
 
 @asked
@@ -150,7 +150,7 @@ def test_scales(w):
 @asked
 def chain_code(w):
     """One digest for the code of the whole chain, for the record."""
-    recipes = CONFIG.sources(method_base(w.method), w.dataset)
+    recipes = CONFIG.sources(base_name(w.method), w.dataset)
     nets = {methods.module_path(CONFIG.recipe(name, w.dataset)["net"]) for name in recipes}
     refines = {CONFIG.recipe(name, w.dataset)["refine"] for name in recipes}
     nets |= {parts[refine] for refine in refines & set(WALKS) for parts in (walks.LEARNERS, walks.WALKERS)}

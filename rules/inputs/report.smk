@@ -33,7 +33,7 @@ def report_rows(w):
 @asked
 def panels_of(w):
     """Pictures are shown of the first seed of a method."""
-    if method_seed(w.method) != min(config["seeds"]):
+    if seed_number(w.method) != min(config["seeds"]):
         return {}
     return {"panels": f"results/{w.dataset}/{w.method}/panels/index.json"}
 

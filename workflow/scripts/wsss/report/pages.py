@@ -15,9 +15,10 @@ from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_bytes, write_text
 from wsss.io.remake import AGAIN, mend
 from wsss.report import plots, tables
-from wsss.report.repeats import base_name, mean_curve, seed_number, spread
+from wsss.report.repeats import mean_curve, spread
 from wsss.report.style import CSS
 from wsss.report.text import CAPTIONS, PAGE
+from wsss.rownames import base_name, seed_number
 from wsss.score.write import STAGES, provenance_line
 
 

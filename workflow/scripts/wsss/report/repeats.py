@@ -23,16 +23,6 @@ def spread(values) -> Spread | None:
     return Spread(statistics.fmean(there), statistics.stdev(there) if len(there) > 1 else None, len(there))
 
 
-def base_name(name: str) -> str:
-    """`amn.seed2` -> `amn`: the runs of one recipe share a row."""
-    return name.split(".seed")[0]
-
-
-def seed_number(name: str) -> int:
-    """`amn.seed2` -> 2, `amn` -> 0."""
-    return int(name.split(".seed")[1]) if ".seed" in name else 0
-
-
 def mean_curve(curves: list[dict]) -> dict:
     """One curve of several, at the values that all of them have.
 

@@ -5,7 +5,8 @@ import io
 from dataclasses import dataclass
 from html import escape
 
-from wsss.report.repeats import Spread, base_name, seed_number, spread
+from wsss.report.repeats import Spread, spread
+from wsss.rownames import base_name, seed_number
 from wsss.score.write import REDUNDANT
 
 # column name in summary.csv: (heading, path inside scores.json "stages")

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,10 @@ from wsss.errors import UserError
 from wsss.io.atomic import atomic_path, read_json, write_text
 from wsss.io.images import read_image
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
-from wsss.io.models import load_model
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.report.panels import overlay
-from wsss.stages.images import run_images, worker_pool
-from wsss.stages.predictions import PRUNE, Predictor
-from wsss.stages.segmentation import build_network
+from wsss.stages.images import run_images
+from wsss.stages.predictions import PRUNE, Predictor, crf_pool, trained_network
 from wsss.stages.task import Task
 from wsss.stages.training import start_device
 from wsss.train.workers import quiet_worker
@@ -56,13 +53,10 @@ class Photo:
 
 def run(task: Task) -> None:
     """Write `{id}.png`, of the photo's size, and `{id}.overlay.jpg` of every photo; then areas.csv over all of them."""
-    pool = _pool(task)  # forked before torch starts any thread of its own
+    pool = crf_pool(task)  # forked before torch starts any thread of its own
     device = start_device(task)
     photos, classes = photos_of(task), read_json(task.inputs["dataset"])["classes"]
-    network = build_network(task, len(classes))
-    load_model(task.inputs["model"], network)
-    network = network.to(device, memory_format=torch.channels_last).eval()
-    predictor = PhotoPredictor(task, network, device, pool)
+    predictor = PhotoPredictor(task, trained_network(task, len(classes), device), device, pool)
 
     def work(todo: set[str]) -> Iterator[str]:
         wanted = [photo for photo in photos if photo.id in todo]
@@ -87,14 +81,6 @@ def refuse_unreadable(photos: list[Photo], folder: str) -> None:
     problems = file_problems([Row(photo.id, (), photo.image.absolute()) for photo in photos], 0)
     if problems:
         raise UserError(listing(f"{folder}: bad photos, mend them all and run the same command again", problems))
-
-
-def _pool(task: Task) -> ProcessPoolExecutor | None:
-    if not task.settings["crf"]:
-        return None
-    pool = worker_pool(max(1, task.threads))
-    pool.submit(int).result()
-    return pool
 
 
 class PhotoSet(TorchDataset):

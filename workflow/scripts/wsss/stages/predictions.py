@@ -28,14 +28,11 @@ WAITING_BYTES = 2**29
 
 def run(task: Task) -> None:
     """Write `{id}.png`; with CRF the mask before it is kept as `{id}.nocrf.png`."""
-    pool = _crf_pool(task)  # forked before torch starts any thread of its own
+    pool = crf_pool(task)  # forked before torch starts any thread of its own
     device = start_device(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = prediction_records(dataset)
-    network = build_network(task, dataset.num_classes)
-    load_model(task.inputs["model"], network)
-    network = network.to(device, memory_format=torch.channels_last).eval()
-    predictor = Predictor(task, network, device, pool)
+    predictor = Predictor(task, trained_network(task, dataset.num_classes, device), device, pool)
     batches = shard_batches(task, records)
     ids = [records[i].id for batch in batches for i in batch]
     suffixes = [".png", ".nocrf.png"] if task.settings["crf"] else [".png"]
@@ -54,12 +51,20 @@ def prediction_records(dataset: Dataset) -> tuple[Record, ...]:
     return val or dataset.split("all")
 
 
-def _crf_pool(task: Task) -> ProcessPoolExecutor | None:
+def crf_pool(task: Task) -> ProcessPoolExecutor | None:
+    """Its processes stand when this returns; None where the recipe wants no CRF."""
     if not task.settings["crf"]:
         return None
     pool = worker_pool(max(1, task.threads))
     pool.submit(int).result()
     return pool
+
+
+def trained_network(task: Task, num_classes: int, device: torch.device) -> torch.nn.Module:
+    """The segmentation network of the input `model`, ready to predict."""
+    network = build_network(task, num_classes)
+    load_model(task.inputs["model"], network)
+    return network.to(device, memory_format=torch.channels_last).eval()
 
 
 class Predictor:

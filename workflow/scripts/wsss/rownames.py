@@ -1,0 +1,18 @@
+"""Names of rows: a recipe with seed 0 is `amn`, with seed 2 `amn.seed2`. Plain strings: rules and report read them alike."""
+
+SEED = ".seed"
+
+
+def base_name(name: str) -> str:
+    """`amn.seed2` -> `amn`: the runs of one recipe share a row."""
+    return name.split(SEED)[0]
+
+
+def seed_number(name: str) -> int:
+    """`amn.seed2` -> 2, `amn` -> 0."""
+    return int(name.split(SEED)[1]) if SEED in name else 0
+
+
+def with_seed(base: str, seed: int) -> str:
+    """`amn`, 2 -> `amn.seed2`."""
+    return base if seed == 0 else f"{base}{SEED}{seed}"
