@@ -125,7 +125,15 @@ def test_constant_schedule():
 
 
 @pytest.mark.parametrize(
-    "settings, steps", [({"steps": 7, "epochs": 3}, 7), ({"steps": None, "epochs": 3}, 6), ({"epochs": 2}, 4)]
+    "settings, steps",
+    [
+        ({"steps": 7, "epochs": 3, "min_steps": 9}, 7),
+        ({"steps": None, "epochs": 3}, 6),
+        ({"epochs": 2}, 4),
+        ({"epochs": 2, "min_steps": 9}, 9),
+        ({"epochs": 2, "min_steps": 3}, 4),
+        ({"epochs": 2, "min_steps": None}, 4),
+    ],
 )
 def test_total_steps(settings, steps):
     assert total_steps(11, {"batch_size": 5, **settings}) == steps

@@ -58,10 +58,11 @@ class Job:
 
 
 def total_steps(length: int, settings: dict[str, Any]) -> int:
-    """`steps` where given, else `epochs` times the complete batches of one pass."""
+    """`steps` where given, else `epochs` times the complete batches of one pass, but `min_steps` at least."""
     if settings.get("steps"):
         return settings["steps"]
-    return settings["epochs"] * steps_per_epoch(length, settings["batch_size"])
+    passes = settings["epochs"] * steps_per_epoch(length, settings["batch_size"])
+    return max(passes, settings.get("min_steps") or 0)
 
 
 def fit(job: Job) -> list[dict[str, float]]:
