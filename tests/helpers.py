@@ -109,6 +109,8 @@ class Chain:
             outputs = {"model": out / "model.safetensors", "history": out / "history.csv"}
         elif stage == "evaluation":
             outputs = {"miou": out / "miou.txt", "scores": out / "scores.json", "sweep": out / "sweep.csv"}
+        elif stage == "threshold":
+            outputs = {"threshold": out / "threshold.json"}
         files = {"manifest": "manifest.csv", "dataset": "dataset.json", **(inputs or {})}
         return Task(
             stage,

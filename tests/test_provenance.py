@@ -15,6 +15,6 @@ def test_builders_provenance_is_in_every_stage_and_in_miou_txt(tmp_path):
     chain.run("cam", {"model": "classifier/model.safetensors"})
     out = chain.run("evaluation", {"cam": "cam/index.json", "classifier": "classifier/model.safetensors"})
     seed = json.loads((out / "scores.json").read_text())["stages"]["seed"]
-    for block in (seed, seed["fixed"], seed["no_gt"]):
+    for block in (seed, seed["fixed"], seed["found"]):
         assert block["provenance"]["image_list"] == "82081 of COCO 2014"
     assert "image list 82081 of COCO 2014; mask rule small on top" in (out / "miou.txt").read_text()

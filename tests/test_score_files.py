@@ -33,7 +33,7 @@ def block(diagonal):
 
 def all_stages():
     return {
-        "seed": seed_stage(sweep_result(), CLASSES, 0.15),
+        "seed": seed_stage(sweep_result(), CLASSES, 0.15, found=0.3),
         "pseudo_mask": block(30),
         "segmentation": block(40),
         "segmentation_crf": block(50),
@@ -80,7 +80,7 @@ def test_scores_json(tmp_path):
     assert scores["miou"] == pytest.approx(stages["segmentation_crf"]["miou"], abs=1e-4)
     wanted = {"miou", "per_class", "precision", "recall", "coverage", "provenance", "other_rule_miou"}
     assert all(wanted <= set(stage) for stage in scores["stages"].values())
-    assert {"fixed", "best_on_train_gt", "no_gt", "sweep"} <= set(scores["stages"]["seed"])
+    assert {"fixed", "best_on_train_gt", "found", "sweep"} <= set(scores["stages"]["seed"])
 
 
 def test_undefined_figures_are_null_and_a_dash(tmp_path):

@@ -6,7 +6,7 @@ from wsss.errors import UserError
 from wsss.refine.background import argmax_labels, background
 from wsss.score.confusion import confusion, iou
 from wsss.score.sweep import Sweep, default_values, power_root
-from wsss.score.thresholds import no_gt, seed_stage, stability
+from wsss.score.thresholds import seed_stage, stability
 
 CLASSES = ["a", "b", "c", "d"]
 
@@ -118,25 +118,21 @@ def test_stability_of_a_known_curve():
 
 def test_seed_stage_has_the_three_policies():
     result = known_curve()
-    stage = seed_stage(result, CLASSES, fixed=0.05, policy="fixed")
+    stage = seed_stage(result, CLASSES, fixed=0.05, policy="fixed", found=0.2)
     assert stage["provenance"]["threshold"] == 0.05
     assert stage["miou"] == stage["fixed"]["miou"] < stage["best_on_train_gt"]["miou"] == 100.0
     assert stage["best_on_train_gt"]["provenance"]["threshold_uses_ground_truth"] is True
-    assert stage["no_gt"]["provenance"]["threshold_uses_ground_truth"] is False
-    assert stage["no_gt"]["miou"] == 100.0
-    assert seed_stage(result, CLASSES, 0.05, "no_gt")["miou"] == 100.0
+    assert stage["found"]["provenance"]["threshold_uses_ground_truth"] is False
+    assert stage["found"]["provenance"]["threshold"] == 0.2
+    assert seed_stage(result, CLASSES, 0.05, "found", 0.2)["miou"] == stage["found"]["miou"] == 100.0
+    assert "found" not in seed_stage(result, CLASSES, 0.05)
 
 
-def test_no_gt_parts_two_heaps_and_needs_no_ground_truth():
-    rng = np.random.default_rng(0)
-    low, high = rng.normal(0.06, 0.02, 3000), rng.normal(0.7, 0.1, 1000)
-    scores = np.concatenate([low, high]).clip(0, 1).astype(np.float32).reshape(1, 40, 100)
+def test_without_ground_truth_none_is_best():
     sweep = Sweep(4)
-    sweep.add(scores, [0], None)
-    result = sweep.result()
-    assert 0.12 < result.values[no_gt(result)] < 0.45
-    with pytest.raises(UserError, match="no image has ground truth"):
-        result.best()
+    sweep.add(np.full((1, 4, 4), 0.5, np.float32), [0], None)
+    with pytest.raises(UserError, match="no image has ground truth.*policy 'found'"):
+        sweep.result().best()
 
 
 @pytest.mark.parametrize("kind", ["const", "power"])
@@ -173,5 +169,5 @@ def test_bad_settings():
         Sweep(4, "map")
     with pytest.raises(UserError, match="above 0"):
         power_root(0)
-    with pytest.raises(UserError, match="fixed, best_on_train_gt, no_gt"):
+    with pytest.raises(UserError, match="fixed, best_on_train_gt, found"):
         seed_stage(known_curve(), CLASSES, 0.05, "otsu")

@@ -56,7 +56,7 @@ def evaluation_inputs(w):
             f"ask for results/{w.dataset}/{w.method}/predictions/index.json, or leave {w.method} out of `methods`"
         )
     models = {name: artefact(row, name, "model.safetensors") for name, row in makers(w).items()}
-    return {**manifest(w), **masks, **models}
+    return {**manifest(w), **masks, **models, **scored_threshold(w)}
 
 
 @asked
@@ -74,7 +74,14 @@ def mask_scores_inputs(w):
         for name, row in makers(w).items()
         if name != "segmentation"
     }
-    return {**manifest(w), **masks, **models}
+    return {**manifest(w), **masks, **models, **scored_threshold(w)}
+
+
+@asked
+def scored_threshold(w):
+    """The threshold of the CAMs that are scored, under a policy that takes it."""
+    is_scored = "cam" in masks_made(w) and section(w, "evaluation")["policy"] == FOUND
+    return threshold_file(w) if is_scored else {}
 
 
 @asked
@@ -156,4 +163,9 @@ def chain_code(w):
     nets |= {parts[refine] for refine in refines & set(WALKS) for parts in (walks.LEARNERS, walks.WALKERS)}
     nets.add(segmenters.module_path(segmentation_net(w)))
     saliency = ["wsss.stages.saliency"] if learns_from_saliency(w) and made_saliency(w.dataset) else []
-    return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *saliency, *nets)
+    found = (
+        ["wsss.stages.threshold"]
+        if any(takes_found(CONFIG.recipe(name, w.dataset)) for name in recipes)
+        else []
+    )
+    return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *saliency, *nets, *found)

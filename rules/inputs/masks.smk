@@ -27,12 +27,34 @@ def cam_inputs(w):
     return inputs
 
 
+# --- threshold
+
+
+@asked
+def threshold_inputs(w):
+    owner = maker(w, "cam").method
+    if owner != w.method:
+        raise UserError(
+            f"method {w.method} takes its cam from recipe {owner}, and with it the threshold; ask for that recipe's file instead"
+        )
+    return {**manifest(w), "cam": artefact(w, "cam", "index.json")}
+
+
+@asked
+def threshold_file(w):
+    """That of the CAMs a stage of the method reads."""
+    owner = maker(w, "cam")
+    return {"threshold": f"results/{w.dataset}/{owner.method}/threshold/threshold.json"}
+
+
 # --- seeds
 
 
 @asked
 def seeds_inputs(w):
-    return {**manifest(w), "cam": artefact(w, "cam", "index.json")}
+    inputs = {**manifest(w), "cam": artefact(w, "cam", "index.json")}
+    rules = [recipe_of(w).get("seeds", {}).get(name, {}) for name in ("confident", "unsure")]
+    return {**inputs, **threshold_file(w)} if any(map(is_found, rules)) else inputs
 
 
 # --- ir_labels
@@ -92,6 +114,8 @@ def pseudo_masks_inputs(w):
     if refine == "crf":
         return {**manifest(w), "seeds": artefact(w, "seeds", "index.json")}
     inputs = {**manifest(w), "cam": artefact(w, "cam", "index.json")}
+    if is_found(pseudo_masks_settings(w)["bg"]):
+        inputs |= threshold_file(w)
     if refine in WALKS:
         inputs["affinity"] = artefact(w, "affinity", "model.safetensors")
     return inputs
@@ -101,7 +125,7 @@ def pseudo_masks_inputs(w):
 def pseudo_masks_settings(w):
     recipe = recipe_of(w)
     if recipe["refine"] == "none" and "pseudo_masks" not in recipe:
-        return {"bg": section(w, "evaluation")["bg"]}
+        return {"bg": seed_rule(section(w, "evaluation"))}
     return {} if recipe["refine"] == "crf" else settings_of("pseudo_masks")(w)
 
 

@@ -3,7 +3,7 @@
 
 @asked
 def panels_inputs(w):
-    inputs = {**manifest(w), **masks_made(w)}
+    inputs = {**manifest(w), **masks_made(w), **scored_threshold(w)}
     has_both_seeds = "seeds" in inputs and "import" not in section(w, "seeds")
     if has_both_seeds or "ir_labels" in imports_of(w):
         inputs["ir_labels"] = artefact(w, "ir_labels", "index.json")
@@ -12,7 +12,7 @@ def panels_inputs(w):
 
 @asked
 def seed_bg(w):
-    return section(w, "evaluation")["bg"]
+    return seed_rule(section(w, "evaluation"))
 
 
 @asked

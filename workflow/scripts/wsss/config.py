@@ -14,6 +14,7 @@ from typing import Any
 
 from wsss import methods
 from wsss.errors import UserError
+from wsss.found import FOUND
 from wsss.nets import segmenters
 from wsss.recipe_checks import check_recipe, own
 from wsss.refinement import ELSEWHERE, replace_walk
@@ -31,7 +32,7 @@ def merge(base: dict, over: dict) -> dict:
     result = copy.deepcopy(base)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(result.get(key), dict) and not _is_choice(key, value, result[key]):
-            result[key] = merge(_without_options(value, result[key]), value)
+            result[key] = merge(_without_shift(value, _without_options(value, result[key])), value)
         else:
             result[key] = copy.deepcopy(value)
     return result
@@ -51,6 +52,11 @@ def _without_options(value: dict, old: dict) -> dict:
     if value.get("net", old.get("net", segmenters.DEFAULT)) == old.get("net", segmenters.DEFAULT):
         return old
     return {k: v for k, v in old.items() if k != "options"}
+
+
+def _without_shift(value: dict, old: dict) -> dict:
+    """`old` without the shift of a found threshold where a number takes its place."""
+    return old if value.get("value", FOUND) == FOUND else {k: v for k, v in old.items() if k != "shift"}
 
 
 class Config:

@@ -1,6 +1,7 @@
 """What a resolved recipe must hold beyond its schema: keys that only some choices need, and choices that go together."""
 
 from wsss.errors import UserError
+from wsss.found import RULES, is_found
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_stride
 from wsss.refinement import ELSEWHERE, check_imports, check_refinement
@@ -20,6 +21,7 @@ def check_recipe(recipe: dict, path: str, net_options: dict) -> None:
             _check_training(recipe[stage], f"{path}: {stage}")
     if own(recipe, "seeds"):
         _check_seeds(recipe["seeds"], f"{path}: seeds")
+    _check_backgrounds(recipe, path)
     _check_strides(recipe, path, net_options)
     check_refinement(recipe, path)
     check_imports(recipe, path)
@@ -49,6 +51,15 @@ def _check_seeds(settings: dict, where: str) -> None:
         raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
     if not by_scores and not has_prob:
         raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
+
+
+def _check_backgrounds(recipe: dict, path: str) -> None:
+    for stage, name in RULES:
+        rule = recipe.get(stage, {}).get(name, {})
+        if "shift" in rule and not is_found(rule):
+            raise UserError(f"{path}: {stage}.{name}: shift moves a found threshold; set value: found, or leave shift out")
+    if is_found(recipe["evaluation"]["bg"]) or "shift" in recipe["evaluation"]["bg"]:
+        raise UserError(f"{path}: evaluation.bg is the published threshold, a number; to score seeds at the found one set evaluation.policy: found")
 
 
 def _check_training(settings: dict, where: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from wsss.io.shards import FOLDER
 
 AGAIN = "run the stage that writes it again"  # where no command is known
-OUTPUTS = ("model.safetensors", "history.csv", "scores.json", "sweep.csv")  # declared to Snakemake one by one
+OUTPUTS = ("model.safetensors", "history.csv", "scores.json", "sweep.csv", "threshold.json")  # declared to Snakemake one by one
 
 
 def remake_command(path: str | Path, ids: Collection[str] = ()) -> str | None:

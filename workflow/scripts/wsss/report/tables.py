@@ -13,7 +13,7 @@ from wsss.score.write import REDUNDANT
 COLUMNS = {
     "seed_fixed": ("seed, published threshold", ("seed", "fixed")),
     "seed_best": ("seed, best threshold", ("seed", "best_on_train_gt")),
-    "seed_no_gt": ("seed, threshold without ground truth", ("seed", "no_gt")),
+    "seed_found": ("seed, threshold found without ground truth", ("seed", "found")),
     "refined_seed": ("refined seed", ("refined_seed",)),
     "pseudo_mask": ("pseudo-mask", ("pseudo_mask",)),
     "segmentation": ("segmentation", ("segmentation",)),

@@ -171,10 +171,14 @@ class SweepResult:
             )
         return at
 
+    def nearest(self, value: float) -> float:
+        """The swept value that lies nearest to `value`."""
+        return float(self.values[np.abs(self.values - value).argmin()])
+
     def best(self) -> int:
         """Position of the highest mIoU (the lowest such value); UserError without ground truth."""
         if not self.confusion.any():
-            raise UserError("sweep: no image has ground truth, so none is best; use the policy 'no_gt'")
+            raise UserError("sweep: no image has ground truth, so none is best; use the policy 'found'")
         return int(np.nanargmax(self.miou))
 
     def flips(self, a: int, b: int) -> float:

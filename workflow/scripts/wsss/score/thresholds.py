@@ -3,46 +3,45 @@
 import numpy as np
 
 from wsss.errors import UserError
+from wsss.found import FOUND
 from wsss.score.confusion import summarise
+from wsss.score.cuts import RULE
 from wsss.score.sweep import OFFSETS, SweepResult
 
 POLICIES = {
     "fixed": "the recipe's published value",
     "best_on_train_gt": "the value with the highest mIoU on the scored images (uses ground truth)",
-    "no_gt": "minimum cross-entropy of the winning scores (no ground truth)",
+    FOUND: f"found on the CAMs: {RULE} (no ground truth)",
 }
 
 
-def seed_stage(result: SweepResult, classes, fixed: float, policy: str = "fixed") -> dict:
+def seed_stage(
+    result: SweepResult, classes, fixed: float, policy: str = "fixed", found: float | None = None
+) -> dict:
     """The `seed` stage of scores.json: figures under the recipe's policy, a block per policy, the sweep.
 
-    classes: foreground names; fixed: the recipe's value, which must be among those swept. Raises UserError for
-    an unknown policy and when a policy or the scores need ground truth that is not there.
+    classes: foreground names; fixed: the recipe's value; found: that of the found cut, None where there is none (then
+    there is no such block); both must be among those swept. Raises UserError for an unknown policy and when a policy
+    or the scores need ground truth that is not there.
     """
     if policy not in POLICIES:
         raise UserError(f"threshold policy '{policy}' is unknown; choose one of {', '.join(POLICIES)}")
-    chosen = {"fixed": result.index(fixed), "best_on_train_gt": result.best(), "no_gt": no_gt(result)}
-    blocks = {name: _block(result, classes, at, name) for name, at in chosen.items()}
+    taken = {"fixed": result.index(fixed), "best_on_train_gt": result.best()}
+    if found is not None:
+        taken[FOUND] = result.index(found)
+    blocks = {name: _block(result, classes, at, name) for name, at in taken.items()}
     return {**blocks[policy], **blocks, "sweep": stability(result)}
 
 
-def no_gt(result: SweepResult) -> int:
-    """Position of a value chosen without ground truth: minimum cross-entropy (Li & Lee, 1993).
-
-    Over the winning scores of all images, pooled, the cut t maximises m_b ln(mu_b) + m_f ln(mu_f), with m the
-    sum and mu the mean of the scores on either side. Why this one: winning scores pile up near 0 and thin out
-    towards 1, so their spread grows with their mean. Otsu's rule takes both sides for equally wide and cuts far
-    too high on such a histogram, and a plateau of least change is simply its thin upper end; cross-entropy
-    weighs deviations relative to the mean and stays near the foot of the tail, where published values lie. It is
-    only a guide: nothing in the scores says how much of an object a CAM covers.
-    """
-    edges = np.concatenate([[0.0], result.cuts.astype(float), [1.0]])
-    centres = (edges[:-1] + edges[1:]) / 2
-    moment = np.cumsum(result.scores * centres)
-    pixels = np.cumsum(result.scores)
-    below, above = _x_log_mean(moment, pixels), _x_log_mean(moment[-1] - moment, pixels[-1] - pixels)
-    cut = int((below + above)[:-1].argmax())  # cut i leaves bins 0..i below it
-    return int(np.flatnonzero(result.rank == cut)[0])
+def chosen(kind: str, value: float, policy: str) -> dict:
+    """What provenance says of a threshold: its value and kind, the policy, and whether that looks at ground truth."""
+    return {
+        "threshold": value,
+        "threshold_kind": kind,
+        "threshold_policy": policy,
+        "threshold_chosen_by": POLICIES[policy],
+        "threshold_uses_ground_truth": policy == "best_on_train_gt",
+    }
 
 
 def stability(result: SweepResult) -> dict:
@@ -74,20 +73,8 @@ def _block(result, classes, at, policy):
     conf = np.pad(result.confusion[at], ((0, 0), (0, 1)))  # a seed never predicts 255
     return {
         **summarise(conf, classes),
-        "provenance": {
-            "threshold": float(result.values[at]),
-            "threshold_kind": result.kind,
-            "threshold_policy": policy,
-            "threshold_chosen_by": POLICIES[policy],
-            "threshold_uses_ground_truth": policy == "best_on_train_gt",
-        },
+        "provenance": chosen(result.kind, float(result.values[at]), policy),
     }
-
-
-def _x_log_mean(moment, pixels):
-    """moment * ln(moment / pixels), 0 where there is nothing."""
-    mean = np.divide(moment, pixels, out=np.ones_like(moment), where=(pixels > 0) & (moment > 1e-12))
-    return moment * np.log(mean)
 
 
 def _run_within(miou, best, points):

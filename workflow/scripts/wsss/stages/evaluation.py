@@ -8,18 +8,21 @@ import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
+from wsss.found import FOUND, is_found, seed_rule, settle, value_of
 from wsss.io.atomic import drop_temporaries, read_json, write_text
 from wsss.io.header import read_facts
 from wsss.io.masks import read_mask
 from wsss.score.confusion import confusion, summarise
-from wsss.score.sweep import Sweep, default_values
-from wsss.score.thresholds import POLICIES, seed_stage
+from wsss.score.cuts import Scores
+from wsss.score.sweep import Sweep, SweepResult, default_values
+from wsss.score.thresholds import chosen, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
 from wsss.stages.images import cam_folder, file_of, input_index
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
 
 MaskPath = Callable[[Record], Path]
+FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # what their indexes say of a background that was found
 
 
 def run(task: Task) -> None:
@@ -70,19 +73,28 @@ class Scorer:
         return stages
 
     def _seed(self) -> dict[str, Any]:
-        path, rule = self.task.inputs["cam"], self.task.settings["bg"]
-        cams = cam_folder(self.task, self.train)
-        sweep = Sweep(self.dataset.num_classes, rule["kind"], default_values(rule["kind"], [rule["value"]]))
-        for record in self.train:
-            gt = read_mask(record.mask)
-            sweep.add(cams.at(record.id, gt.shape), record.labels, gt, str(file_of(path, record.id, ".npy")))
-        result = sweep.result()
+        rule, policy = self.task.settings["bg"], self.task.settings["policy"]
+        found = settle(seed_rule(self.task.settings), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
+        result, cut = self._swept(rule["kind"], [rule["value"], found])
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
-        stage = seed_stage(result, self.dataset.classes, rule["value"], self.task.settings["policy"])
-        origin = self._origin("cam", self.train, crf=False, multi_scale=read_json(path)["scales"])
+        if policy != FOUND:
+            found = None if cut is None else result.nearest(value_of(rule["kind"], cut))
+        stage = seed_stage(result, self.dataset.classes, rule["value"], policy, found)
+        origin = self._origin("cam", self.train, crf=False, multi_scale=read_json(self.task.inputs["cam"])["scales"])
         for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
             block["provenance"] = {**origin, **block["provenance"]}
         return stage
+
+    def _swept(self, kind: str, extra: list[float]) -> tuple[SweepResult, float | None]:
+        """The sweep over the scored images, and the cut that would be found on them."""
+        cams, scores = cam_folder(self.task, self.train), Scores()
+        sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, extra))
+        for record in self.train:
+            gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, ".npy"))
+            cam = cams.at(record.id, gt.shape)
+            sweep.add(cam, record.labels, gt, name)
+            scores.add(cam, name)
+        return sweep.result(), scores.cut()
 
     def _crf(self, is_used: bool) -> dict[str, Any]:
         """Whether masks of training images went through the seeds' CRF, and what that started from."""
@@ -92,16 +104,16 @@ class Scorer:
         return {"crf": "not known"} if "imported" in index else {"crf": True, "crf_unary": index.get("unary", "labels")}
 
     def _cut(self, name: str) -> dict[str, Any]:
-        """How masks made from CAMs were cut: at the recipe's threshold, on the CAMs' scales; {} where they are imported."""
+        """How masks made from CAMs were cut: at the recipe's threshold or a found one, on the CAMs' scales; {} where they are imported."""
         if name not in self.task.params["thresholds"]:
             return {}
         background = self.task.params["thresholds"][name]
+        policy = FOUND if is_found(background) else "fixed"
+        if is_found(background):
+            background = read_json(self.task.inputs[name])[FOUND_RULE[name]]
         return {
-            "threshold": background["value"],
-            "threshold_kind": background["kind"],
-            "threshold_policy": "fixed",
-            "threshold_chosen_by": POLICIES["fixed"],
-            "threshold_uses_ground_truth": False,
+            **chosen(background["kind"], background["value"], policy),
+            **({"threshold_shift": background["shift"]} if background.get("shift") else {}),
             "multi_scale": read_json(self.task.inputs["cam"])["scales"],
         }
 

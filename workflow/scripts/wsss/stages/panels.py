@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.found import settle
 from wsss.io.atomic import read_json
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
@@ -54,7 +55,7 @@ def columns(task: Task, record: Record, image: np.ndarray) -> dict[str, Any]:
     if "cam" in task.inputs and "trainaug" in record.splits:
         cam = CamFolder.of(task.inputs["cam"], read_json(task.inputs["cam"])).at(record.id, image.shape[:2])
         found["cam"] = cam
-        found["seed"] = argmax_labels(cam, background(cam, **task.params["bg"]), record.labels)
+        found["seed"] = argmax_labels(cam, background(cam, **settle(task.params["bg"], task.inputs)), record.labels)
     for column, name in (("ir_label", "ir_labels"), ("pseudo_mask", "pseudo_masks"), ("prediction", "predictions")):
         path = file_of(task.inputs[name], record.id, ".png") if name in task.inputs else Path()
         if path.is_file():

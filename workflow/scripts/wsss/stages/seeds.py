@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss.data.manifest import Record, load_manifest
+from wsss.found import settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
@@ -24,13 +25,14 @@ def run(task: Task) -> None:
     """Write `{id}.png` (confident), `{id}.unsure.png` and where asked for `{id}.npz` for every image of trainaug."""
     records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
     cams = cam_folder(task, records)
+    settings, found = settled(task.settings, task.inputs, "confident", "unsure")
 
     def work(todo: set[str]):
-        jobs = ((r, cams, task.settings, task.folder) for r in records)
+        jobs = ((r, cams, settings, task.folder) for r in records)
         yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), task.threads)
 
     suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * gives_probabilities(task.settings)
-    run_images(task, [r.id for r in records], suffixes, work, unary=unary_of(task.settings))
+    run_images(task, [r.id for r in records], suffixes, work, unary=unary_of(task.settings), **found)
 
 
 def make_seed(record: Record, cams: CamFolder, settings: dict[str, Any], folder: Path) -> str:

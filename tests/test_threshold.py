@@ -1,0 +1,346 @@
+"""The threshold that is found on the CAMs: the estimator, its stage, what takes it, what says so, what is planned."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from helpers import REPOSITORY, Chain, copy_project, edit, folder_dataset, planned, shorten, snakemake
+from wsss.config import Config, merge
+from wsss.data.manifest import load_manifest
+from wsss.errors import UserError
+from wsss.found import settle, settled, shifted, value_of
+from wsss.io.atomic import read_json, write_json
+from wsss.io.cams import read_cam, write_cam
+from wsss.io.images import image_size
+from wsss.io.masks import read_mask
+from wsss.refine.background import argmax_labels, background
+from wsss.schema import read_yaml
+from wsss.score.cuts import BINS, Scores, find_cut
+from wsss.score.sweep import power_root
+from wsss.stages import merge as merge_stage
+from wsss.stages import threshold
+from wsss.stages.images import cam_folder
+from wsss.stages.task import Task
+
+MODEL, INDEX, FILE = "model.safetensors", "index.json", "threshold/threshold.json"
+CAM, THRESHOLD = {"cam": f"cam/{INDEX}"}, {"threshold": FILE}
+CONST, POWER = {"kind": "const", "value": "found"}, {"kind": "power", "value": "found"}
+
+# --- rules ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [0.01, 0.1, 0.27, 0.5, 0.8, 0.99])
+def test_a_power_of_a_cut_cuts_there(cut):
+    assert power_root(value_of("power", cut)) == pytest.approx(cut, abs=1e-6)
+    cam = np.linspace(0, 1, 1001, dtype=np.float32).reshape(1, 7, 143)
+    apart = np.abs(cam[0] - cut) > 1e-5
+    labels = [argmax_labels(cam, background(cam, kind, value_of(kind, cut)), [0]) for kind in ("const", "power")]
+    assert np.array_equal(labels[0][apart], labels[1][apart]) and 0 < labels[0].mean() < 1
+
+
+def test_a_shift_is_a_share_of_the_way():
+    assert shifted(0.25) == 0.25
+    assert shifted(0.25, 0.2) == pytest.approx(0.40)
+    assert shifted(0.25, -0.4) == pytest.approx(0.15)
+
+
+def test_rules_are_settled_from_the_file(tmp_path):
+    path = str(tmp_path / "threshold.json")
+    write_json(path, {"cut": 0.5})
+    inputs = {"threshold": path}
+    assert settle(CONST, inputs) == {"kind": "const", "value": 0.5}
+    assert settle(POWER, inputs) == {"kind": "power", "value": pytest.approx(1.0)}
+    assert settle({"kind": "power", "value": 4}, {}) == {"kind": "power", "value": 4}
+    settings = {"confident": {**CONST, "shift": 0.5}, "unsure": {"kind": "const", "value": 0.05}, "unary": "labels"}
+    made, facts = settled(settings, inputs, "confident", "unsure")
+    assert made == {**settings, "confident": {"kind": "const", "value": 0.75}}
+    assert facts == {"confident": {"kind": "const", "value": 0.75, "shift": 0.5}}
+
+
+# --- the estimator -------------------------------------------------------------------------------------
+
+
+def pooled(*cams):
+    scores = Scores()
+    for cam in cams:
+        scores.add(np.asarray(cam, np.float32))
+    return scores
+
+
+def test_scores_are_those_of_the_winning_class_and_images_without_classes_are_left_out():
+    cam = [[[0.2, 0.9]], [[0.6, 0.1]]]
+    found, alone = pooled(cam, np.zeros((0, 5, 5))), pooled(cam)
+    assert found.images == alone.images == 1 and np.array_equal(found.histogram, alone.histogram)
+    assert list(np.flatnonzero(found.histogram)) == [600, 900] and found.histogram.sum() == 2
+    assert pooled([[[0.0, 1.0]]]).histogram[[0, BINS - 1]].tolist() == [1, 1]
+
+
+def test_a_cam_that_is_no_number_is_named():
+    with pytest.raises(UserError, match=r"x\.npy.*NaN"):
+        Scores().add(np.full((1, 2, 2), np.nan, np.float32), "x.npy")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_scores_that_are_all_alike_have_no_cut(value):
+    assert pooled(np.full((1, 4, 4), value)).cut() is None and Scores().cut() is None
+
+
+# --- the stage -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """IRN's chain up to the boundary network; one image has no label."""
+    root = tmp_path_factory.mktemp("made") / "own"
+    chain = Chain(folder_dataset(root, ((64, 64), (64, 80), (33, 90), (70, 64)), unlabelled=(1,), masks=True))
+    chain.run("classifier")
+    chain.run("cam", {"model": f"classifier/{MODEL}"})
+    chain.run("threshold", CAM)
+    return chain
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy to change."""
+    shutil.copytree(made.results.parent, tmp_path / "own")
+    return Chain(tmp_path / "own/results")
+
+
+def records_of(chain):
+    return load_manifest(chain.results / "manifest.csv").split("trainaug")
+
+
+def cut_of(chain):
+    return read_json(chain.results / FILE)["cut"]
+
+
+def test_the_file_says_what_was_found_on_what(made):
+    content = read_json(made.results / FILE)
+    labelled = [r for r in records_of(made) if r.labels]
+    cams = cam_folder(made.task("seeds", CAM), labelled)
+    maps = [cams.at(r.id, image_size(r.image)) for r in labelled]
+    assert content["images"] == len(labelled) == 3
+    assert content["histogram"] == pooled(*maps).histogram.tolist()
+    assert content["cut"] == pooled(*maps).cut() and "cross-entropy" in content["rule"]
+    assert read_json(made.results / "threshold/run.json")["images"] == 3
+
+
+def test_more_images_than_the_sample_are_sampled_alike_in_any_order(made, monkeypatch):
+    records = records_of(made)
+    monkeypatch.setattr(threshold, "SAMPLE", 2)
+    assert len(threshold.sample(records)) == 2
+    assert threshold.sample(records) == threshold.sample(records[::-1])
+    folder = made.run("threshold", CAM, into="sampled")
+    assert read_json(folder / "threshold.json")["images"] == 2
+
+
+def test_cams_made_in_shards_have_the_same_cut(made, tmp_path):
+    shutil.copytree(made.results.parent, tmp_path / "own")
+    chain = Chain(tmp_path / "own/results")
+    shutil.rmtree(chain.results / "cam")
+    for name in ("1of2", "2of2"):
+        task = chain.task("cam", {"model": f"classifier/{MODEL}"}, shard=name)
+        task.outputs = {"index": str(chain.results / f"cam/shards/{name}.json")}
+        __import__("wsss.stages.cam", fromlist=["run"]).run(task)
+    index = str(chain.results / "cam/index.json")
+    merge_stage.run(Task("merge", {}, {"index": index}, {"shards": 2}, {"device": "cpu"}))
+    chain.run("threshold", CAM)
+    found, before = read_json(chain.results / FILE), read_json(made.results / FILE)
+    assert found["cut"] == before["cut"] and found["histogram"] == before["histogram"]
+
+
+def fill_cams(chain, value):
+    for record in records_of(chain):
+        path = chain.results / "cam" / f"{record.id}.npy"
+        write_cam(path, np.full_like(read_cam(path), value))
+
+
+def test_maps_that_are_zero_end_with_what_to_do(copied):
+    fill_cams(copied, 0)
+    with pytest.raises(UserError, match="cam/index.json: all CAMs have the same score.*train it longer.*give a number"):
+        copied.run("threshold", CAM)
+
+
+def test_one_photo_has_a_cut(tmp_path):
+    chain = Chain(folder_dataset(tmp_path / "own", ((64, 64),)))
+    cam = np.zeros((1, 16, 16))
+    cam[0, 4:12, 4:12] = 0.9
+    (chain.results / "cam").mkdir()
+    (record,) = records_of(chain)
+    write_cam(chain.results / "cam" / f"{record.id}.npy", cam)
+    index = {"ids": [record.id], "suffixes": [".npy"], "geometry": "pad16", "norm": "none", "scales": [1.0]}
+    write_json(chain.results / f"cam/{INDEX}", index)
+    chain.run("threshold", CAM)
+    assert 0 < cut_of(chain) < 0.9
+
+
+def test_a_dataset_without_labels_has_none(tmp_path):
+    chain = Chain(folder_dataset(tmp_path / "own", ((64, 64),) * 2, unlabelled=(0, 1)))
+    with pytest.raises(UserError, match="own: no training image has a label.*give a number"):
+        chain.run("threshold", CAM)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"cut": 0}', '{"cut": "0.3"}', "[0.3]"])
+def test_a_damaged_file_names_the_command(copied, monkeypatch, content):
+    monkeypatch.chdir(copied.results.parent)
+    (copied.results / FILE).write_text(content)
+    chain = Chain("results")
+    chain.recipe["seeds"] = {**chain.recipe["seeds"], "confident": CONST}
+    with pytest.raises(UserError, match=f"results/{FILE}: .*run: snakemake --force results/{FILE}"):
+        chain.run("seeds", {**CAM, **THRESHOLD})
+
+
+# --- what takes it -------------------------------------------------------------------------------------
+
+
+def masks_of(chain, folder, suffix=".png"):
+    return {r.id: read_mask(chain.results / folder / f"{r.id}{suffix}") for r in records_of(chain)}
+
+
+def same(one, other):
+    return all(np.array_equal(one[key], other[key]) for key in one | other)
+
+
+def with_rules(chain, stage, **rules):
+    chain.recipe[stage] = {**chain.recipe[stage], **rules}
+    return chain
+
+
+def test_seeds_are_those_of_the_numbers(copied):
+    up, down = {**CONST, "shift": 0.2}, {**POWER, "shift": -0.5}
+    with_rules(copied, "seeds", confident=up, unsure=down).run("seeds", {**CAM, **THRESHOLD}, into="found")
+    cut = cut_of(copied)
+    numbers = {
+        "confident": {"kind": "const", "value": cut + 0.2 * (1 - cut)},
+        "unsure": {"kind": "power", "value": value_of("power", cut / 2)},
+    }
+    with_rules(copied, "seeds", **numbers).run("seeds", CAM, into="numbers")
+    for suffix in (".png", ".unsure.png"):
+        assert same(masks_of(copied, "found", suffix), masks_of(copied, "numbers", suffix))
+    index = read_json(copied.results / f"found/{INDEX}")
+    assert index["confident"] == {**numbers["confident"], "shift": 0.2}
+    assert index["unsure"] == {**numbers["unsure"], "shift": -0.5}
+    assert not {"confident", "unsure"} & set(read_json(copied.results / f"numbers/{INDEX}"))
+
+
+def test_masks_by_threshold_are_those_of_the_number(copied):
+    found = with_rules(copied, "pseudo_masks", bg=CONST)
+    found.run("pseudo_masks", {**CAM, **THRESHOLD}, refine="none", into="found")
+    with_rules(copied, "pseudo_masks", bg={"kind": "const", "value": cut_of(copied)})
+    copied.run("pseudo_masks", CAM, refine="none", into="numbers")
+    assert same(masks_of(copied, "found"), masks_of(copied, "numbers"))
+
+
+def test_scores_say_what_was_found(copied):
+    with_rules(copied, "seeds", confident={**CONST, "shift": 0.2}).run("seeds", {**CAM, **THRESHOLD})
+    copied.run("pseudo_masks", {"seeds": f"seeds/{INDEX}"}, refine="crf")
+    with_rules(copied, "evaluation", policy="found")
+    rule = copied.recipe["seeds"]["confident"]
+    inputs = {**CAM, **THRESHOLD, "seeds": f"seeds/{INDEX}", "pseudo_masks": f"pseudo_masks/{INDEX}"}
+    inputs["classifier"] = f"classifier/{MODEL}"
+    out = copied.run("evaluation", inputs, refine="crf", thresholds={"seeds": rule, "pseudo_masks": rule})
+    stages, cut = json.loads((out / "scores.json").read_text())["stages"], cut_of(copied)
+    assert stages["seed"]["provenance"] == stages["seed"]["found"]["provenance"]
+    said = {"seed": cut, "refined_seed": cut + 0.2 * (1 - cut), "pseudo_mask": cut + 0.2 * (1 - cut)}
+    for stage, value in said.items():
+        source = stages[stage]["provenance"]
+        assert source["threshold"] == pytest.approx(value, abs=1e-4) and source["threshold_policy"] == "found"
+        assert "no ground truth" in source["threshold_chosen_by"] and not source["threshold_uses_ground_truth"]
+        assert source.get("threshold_shift", 0) == (0 if stage == "seed" else 0.2)
+    assert stages["seed"]["fixed"]["provenance"]["threshold"] == copied.recipe["evaluation"]["bg"]["value"]
+    text = (out / "miou.txt").read_text()
+    assert "threshold policy found" in text and "threshold shift 0.2" in text
+
+
+# --- recipes and what is planned -----------------------------------------------------------------------
+
+
+def test_a_number_takes_the_place_of_a_found_threshold_and_its_shift():
+    found = {"bg": {"kind": "power", "value": "found", "shift": 0.2}}
+    assert merge({"bg": {"kind": "power", "value": 6}}, {"bg": {"value": "found", "shift": 0.2}}) == found
+    assert merge(found, {"bg": {"value": 4}}) == {"bg": {"kind": "power", "value": 4}}
+    assert merge(found, {"bg": {"shift": 0.1}})["bg"]["shift"] == 0.1
+
+
+@pytest.fixture
+def project(tmp_path):
+    return copy_project(tmp_path / "clone")
+
+
+@pytest.mark.parametrize(
+    ("method", "section", "words"),
+    [
+        ("cam", {"seeds": {"confident": {"shift": 0.2}}}, "seeds.confident: shift.*value: found"),
+        ("irn", {"pseudo_masks": {"bg": {"shift": 0.2}}}, "pseudo_masks.bg: shift.*value: found"),
+        ("cam", {"evaluation": {"bg": {"value": "found"}}}, "evaluation.bg.*evaluation.policy: found"),
+        ("cam", {"seeds": {"confident": {"value": "auto"}}}, "seeds.confident.value: 'auto'.*found"),
+        ("cam", {"seeds": {"confident": {"value": "found", "shift": 1}}}, "seeds.confident.shift: 1.*1"),
+    ],
+)
+def test_wrong_rules_are_named(project, method, section, words):
+    content = read_yaml(project / f"config/methods/{method}.yaml")
+    (project / f"config/methods/{method}.yaml").write_text(json.dumps(merge(content, section)))
+    with pytest.raises(UserError, match=words):
+        Config(project / "config", read_yaml(project / "config/config.yaml")).recipe(method, "voc12")
+
+
+def lay(project, dataset="demo_tiny", **overrides):
+    edit(project / f"config/datasets/{dataset}.yaml", lambda c: c.update(overrides=overrides))
+
+
+def test_published_recipes_plan_no_threshold(project):
+    jobs = planned(project, "results/voc12/irn/miou.txt", "results/voc12/amn/miou.txt", "results/coco14/amn/miou.txt")
+    assert "amn/evaluation" in jobs and not {job for job in jobs if "threshold" in job}
+
+
+def test_the_threshold_is_planned_once_for_those_who_share_cams(project):
+    lay(project, "voc12", irn={"pseudo_masks": {"bg": CONST}}, cam={"evaluation": {"policy": "found"}})
+    jobs = planned(project, "results/voc12/irn/miou.txt", "results/voc12/cam/miou.txt", "results/voc12/amn/miou.txt")
+    assert {job for job in jobs if "threshold" in job} == {"cam/threshold", "amn/threshold"}  # amn extends irn
+    done = snakemake(project, "-n", "results/voc12/irn/threshold/threshold.json")
+    assert done.returncode != 0 and "takes its cam from recipe cam" in done.stdout
+
+
+def test_masks_of_a_plain_threshold_follow_the_policy(project):
+    lay(project, eps={"evaluation": {"policy": "found"}})
+    target = "results/demo_tiny/eps/pseudo_masks/index.json"
+    assert "eps/threshold" in planned(project, target)
+    lay(project, eps={"evaluation": {"policy": "best_on_train_gt"}})
+    assert "eps/threshold" not in planned(project, target)
+
+
+def test_from_nothing_to_scores_with_found_thresholds(project):
+    shorten(project)
+    seeds = {"confident": {"value": "found", "shift": 0.2}, "unsure": {"value": "found", "shift": -0.5}}
+    policy = {"policy": "found"}
+    lay(project, cam={"seeds": seeds, "evaluation": policy}, irn={"pseudo_masks": {"bg": {"value": "found"}}})
+    done = snakemake(project, "--cores", "2", "results/demo_tiny/irn/mask_scores/miou.txt")
+    assert done.returncode == 0, done.stdout[-5000:]
+    folder = project / "results/demo_tiny/irn/mask_scores"
+    stages = json.loads((folder / "scores.json").read_text())["stages"]
+    assert {name: stages[name]["provenance"]["threshold_policy"] for name in stages} == dict.fromkeys(stages, "found")
+    assert set(stages) == {"seed", "refined_seed", "pseudo_mask"}
+    cut = json.loads((project / "results/demo_tiny/cam/threshold/threshold.json").read_text())["cut"]
+    assert stages["seed"]["provenance"]["threshold"] == pytest.approx(cut, abs=1e-4)
+    assert planned(project, "results/demo_tiny/irn/mask_scores/miou.txt") == set()
+
+
+def test_published_values_have_no_found_threshold():
+    config = Config(REPOSITORY / "config", read_yaml(REPOSITORY / "config/config.yaml"))
+    for dataset in ("voc12", "coco14"):
+        for method in config.names("methods"):
+            assert "found" not in json.dumps(config.recipe(method, dataset)), (method, dataset)
+
+
+def test_find_cut_is_that_of_the_slow_search():
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.beta(1, 8, 3000), rng.beta(6, 3, 1000)])
+    best = min(np.arange(1, 100) / 100, key=lambda t: slow_cross_entropy(scores, t))
+    assert find_cut(pooled(scores.reshape(1, 40, 100)).histogram) == pytest.approx(best, abs=0.011)
+
+
+def slow_cross_entropy(scores, t):
+    low, high = scores[scores <= t], scores[scores > t]
+    means = [(part, part.mean()) for part in (low, high) if len(part)]
+    return sum((part * np.log(part / mean)).sum() for part, mean in means)

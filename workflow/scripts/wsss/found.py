@@ -1,0 +1,77 @@
+"""Backgrounds whose threshold is found on the CAMs themselves: `value: found` in place of a number. No torch here.
+
+The stage `threshold` finds one cut of a recipe's CAMs, in [0, 1], the domain of their winning scores. A rule takes it
+as it is, or moved by its `shift`, as the threshold of a `const` background or as the exponent of a `power` one.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from wsss.errors import UserError
+from wsss.io.atomic import read_json
+from wsss.io.remake import AGAIN, mend
+
+FOUND = "found"
+RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
+Rule = Mapping[str, Any]
+
+
+def is_found(rule: Rule) -> bool:
+    """Whether a background rule takes the found cut."""
+    return rule.get("value") == FOUND
+
+
+def takes_found(recipe: Mapping[str, Any]) -> bool:
+    """Whether any background of a resolved recipe, or its policy, takes the found cut."""
+    rules = [recipe.get(stage, {}).get(name, {}) for stage, name in RULES]
+    return recipe["evaluation"]["policy"] == FOUND or any(map(is_found, rules))
+
+
+def seed_rule(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The background of a seed that is cut without ground truth: the section's own `bg`, or under its policy the found cut."""
+    bg = dict(evaluation["bg"])
+    return {**bg, "value": FOUND} if evaluation["policy"] == FOUND else bg
+
+
+def shifted(cut: float, shift: float = 0.0) -> float:
+    """`cut` moved by the share |shift| of its way to 1 (shift > 0) or to 0 (shift < 0)."""
+    return cut + shift * ((1.0 - cut) if shift > 0 else cut)
+
+
+def value_of(kind: str, cut: float) -> float:
+    """The value of a background of `kind` that cuts winning scores at `cut`, in (0, 1).
+
+    For ``power`` the alpha at which (1 - m)^alpha = m holds at m = cut; `wsss.score.sweep.power_root` turns it back.
+    """
+    return math.log(cut) / math.log1p(-cut) if kind == "power" else cut
+
+
+def read_cut(path: str) -> float:
+    """The cut that the stage `threshold` found.
+
+    Raises:
+        UserError: the file is damaged; says how to make it again.
+    """
+    content = read_json(path)
+    cut = content.get("cut") if isinstance(content, dict) else None
+    if isinstance(cut, bool) or not isinstance(cut, int | float) or not 0 < cut < 1:
+        raise UserError(f"{path}: holds no cut between 0 and 1; {mend(path, AGAIN)}")
+    return float(cut)
+
+
+def settle(rule: Rule, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """{"kind", "value"} with a number, for `wsss.refine.background`; a found cut is read from the input `threshold`."""
+    kind, value = rule["kind"], rule["value"]
+    if is_found(rule):
+        value = value_of(kind, shifted(read_cut(inputs["threshold"]), rule.get("shift", 0.0)))
+    return {"kind": kind, "value": value}
+
+
+def settled(settings: Mapping[str, Any], inputs: Mapping[str, str], *names: str) -> tuple[dict, dict]:
+    """A stage's settings with numbers in the rules `names`, and what its index says of those that were found."""
+    rules = {name: settle(settings[name], inputs) for name in names}
+    facts = {
+        name: {**rules[name], "shift": settings[name].get("shift", 0.0)} for name in names if is_found(settings[name])
+    }
+    return {**settings, **rules}, facts
