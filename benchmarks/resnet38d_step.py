@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 from _timing import report_ratio  # noqa: E402
-from wsss.nets.backbones import build_backbone, freeze  # noqa: E402
+from wsss.nets.backbones import build_backbone  # noqa: E402
 from wsss.nets.resnet38d import BottleneckUnit, ResNet38d  # noqa: E402
 from wsss.train.device import autocast, pick_device  # noqa: E402
 
@@ -35,8 +35,7 @@ class Net(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.trunk = build_backbone("resnet38d").train()
-        freeze(self.trunk.stem())
+        self.trunk = build_backbone("resnet38d", freeze="stage1").train()
         self.head = nn.Conv2d(4096, 21, 1, bias=False)
 
 

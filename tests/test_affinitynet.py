@@ -48,7 +48,7 @@ def test_features_have_a_cell_for_every_eight_pixels(name, size):
 
 
 def test_the_whole_trunk_learns():
-    net = small(freeze_stem=False)
+    net = small(freeze="none", bn="train")
     label = torch.randint(0, 2, (2, 10, 10), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     net.loss({"image": uniform(2, 3, 80, 80), "label": label})["total"].backward()
     names = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum()]
@@ -56,8 +56,9 @@ def test_the_whole_trunk_learns():
 
 
 def test_options_say_what_learns():
-    frozen = {n for n, p in small().named_parameters() if not p.requires_grad}
-    assert frozen == {"backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.bias"}
+    frozen = {n.split(".")[1] for n, p in small().named_parameters() if p.dim() == 4 and not p.requires_grad}
+    learning = {n for n, p in small().named_parameters() if p.dim() == 1 and p.requires_grad}
+    assert frozen == {"conv1", "layer1"} and not learning
     plain, dilated = small(dilated=False), small(dilated=True)
     assert {m.dilation for m in plain.backbone.layer4.modules() if isinstance(m, torch.nn.Conv2d)} == {(1, 1)}
     assert dilated.backbone.layer4[0].conv1.dilation == (4, 4)
@@ -132,7 +133,7 @@ def test_pair_loss_by_loop():
 
 
 def test_loss_is_finite_where_nothing_is_known():
-    net = small(freeze_stem=False)
+    net = small(freeze="none", bn="train")
     sample = {"image": uniform(1, 3, 80, 80), "label": torch.full((1, 10, 10), 255, dtype=torch.uint8)}
     total = net.loss(sample)["total"]
     total.backward()

@@ -247,9 +247,9 @@ def resolve(tmp_path):
 
 def test_published_values(resolve):
     recipe = resolve()
-    network = {k: recipe["affinity"][k] for k in ("backbone", "radius", "bn", "freeze_stem", "lr", "momentum", "batch_size", "epochs")}
+    network = {k: recipe["affinity"][k] for k in ("backbone", "radius", "bn", "freeze", "lr", "momentum", "batch_size", "epochs")}
     assert network == {
-        "backbone": "resnet38d", "radius": 5, "bn": "frozen", "freeze_stem": True,
+        "backbone": "resnet38d", "radius": 5, "bn": "frozen", "freeze": "stage1",
         "lr": 0.01, "momentum": 0, "batch_size": 8, "epochs": 8,
     }  # fmt: skip
     assert recipe["affinity"]["augmentation"] == {"resize": {}, "flip": 0.5, "crop": 448, "padding": "black"}

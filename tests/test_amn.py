@@ -139,7 +139,7 @@ def test_spec():
 
 
 def test_learns_labels():
-    net = small(1, bn="train", freeze_stem=False).train()
+    net = small(1, bn="train", freeze="none").train()
     image = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     image[:, :, :, 32:] += 2
     label = torch.zeros(4, 64, 64, dtype=torch.uint8)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchvision.models import resnet18, resnet50
 from wsss.errors import UserError
-from wsss.nets.backbones import BACKBONES, build_backbone, freeze, load_pretrained
+from wsss.nets.backbones import BACKBONES, FREEZE, build_backbone, load_pretrained
+from wsss.nets.norm import BatchNorm
 
 
 def count(module, only_trainable=False):
@@ -20,7 +21,7 @@ def meta(name, **options):
 def test_resnet50_parameter_counts():
     net = meta("resnet50")
     assert count(net) == 23_508_032
-    assert sum(count(m) for m in net.stem()) == 9_536
+    assert sum(count(m) for m in net.parts()[0]) == 9_536
     assert count(net.layer1) == 215_808 and count(net.layer2) == 1_219_584
     assert count(net.layer3) + count(net.layer4) == 22_063_104
     affine = sum(p.numel() for n, p in net.named_parameters() if "bn" in n or "downsample.1" in n)
@@ -91,12 +92,32 @@ def test_frozen_batchnorm_ignores_train_mode():
     x = torch.randn(2, 3, 33, 33)
     assert torch.equal(net(x)[-1], net.eval()(x)[-1])
     assert all(torch.equal(v, before[k]) for k, v in net.named_buffers())
-    assert net.bn1.weight.requires_grad
+    assert not net.bn1.weight.requires_grad and net.conv1.weight.requires_grad
+
+
+@pytest.mark.parametrize("name", ["resnet_small", "resnet18", "resnet50", "resnet38d"])
+@pytest.mark.parametrize("bn, affine, fixed", [("frozen", 0, 1), ("statistics", 1, 1), ("affine", 0, 0), ("train", 1, 0)])
+def test_batchnorm_means_the_same_on_every_trunk(name, bn, affine, fixed):
+    norms = [m for m in meta(name, bn=bn).modules() if isinstance(m, BatchNorm)]
+    assert {(m.weight.requires_grad, m.bias.requires_grad, m.frozen) for m in norms} == {(affine, affine, fixed)}
+
+
+@pytest.mark.parametrize(
+    "name, parts", [("resnet50", (("conv1", "bn1"), ("layer1",), ("layer2",))), ("resnet38d", (("conv1a",), ("b2",), ("b3",)))]
+)
+@pytest.mark.parametrize("freeze", FREEZE)
+def test_freeze_names_what_learns_nothing(name, parts, freeze):
+    net = meta(name, bn="train", freeze=freeze)
+    stays = {module for part in parts[: FREEZE.index(freeze)] for module in part}
+    first = {key: key.split(".")[0].split("_")[0] for key, _ in net.named_parameters()}
+    assert {first[key] for key, p in net.named_parameters() if not p.requires_grad} == stays
+    assert not stays & {first[key] for key, p in net.named_parameters() if p.requires_grad}
+    norms = {key.split(".")[0].split("_")[0]: m.frozen for key, m in net.named_modules() if isinstance(m, BatchNorm)}
+    assert {key for key, frozen in norms.items() if frozen} == stays - {"conv1", "conv1a"}
 
 
 def test_trained_batchnorm_updates_except_where_frozen():
-    net = build_backbone("resnet_small", bn="train").train()
-    freeze(net.stem())
+    net = build_backbone("resnet_small", bn="train", freeze="stem").train()
     net(torch.randn(2, 3, 33, 33))
     assert net.bn1.running_mean.abs().sum() == 0 and net.bn1.training
     assert net.layer1[0].bn1.running_mean.abs().sum() > 0
@@ -136,8 +157,10 @@ def test_weights_of_another_architecture_are_refused():
 def test_unknown_names():
     with pytest.raises(UserError, match="resnet_small"):
         build_backbone("resnet34")
-    with pytest.raises(UserError, match="frozen or train"):
+    with pytest.raises(UserError, match="frozen, statistics, affine, train"):
         build_backbone("resnet18", bn="sync")
+    with pytest.raises(UserError, match="none, stem, stage1, stage2"):
+        build_backbone("resnet18", freeze="layer3")
 
 
 def test_real_imagenet_weights_load():

@@ -49,7 +49,7 @@ def test_loss_values(logits, y, expected):
 
 def test_cutting_the_gradient_equals_freezing():
     batch = {"image": torch.randn(2, 3, 64, 64), "y": torch.eye(3)[:2]}
-    frozen, free = small(), small(detach="none", freeze_stem=False)
+    frozen, free = small(), small(freeze="none")
     for net in (frozen, free):
         net.loss(batch, net(batch, net.loss_want), 0)["total"].backward()
     assert frozen.backbone.layer2[0].conv1.weight.grad is None
@@ -58,9 +58,9 @@ def test_cutting_the_gradient_equals_freezing():
         assert torch.equal(frozen.get_parameter(name).grad, free.get_parameter(name).grad)
 
 
-def test_freeze_stem_without_cut():
-    net = small(detach="none")
-    assert not net.backbone.bn1.weight.requires_grad and net.backbone.layer1[0].bn1.weight.requires_grad
+def test_as_published_scale_and_offset_learn_behind_the_cut_only():
+    learns = {n.split(".")[0] for n, p in small().backbone.named_parameters() if "bn" in n and p.requires_grad}
+    assert learns == {"layer3", "layer4"}
 
 
 def test_relu_comes_before_every_sum():

@@ -71,7 +71,7 @@ VOC = {
         "classifier.steps": None,
         "classifier.augmentation": {"resize": {"long_side": [320, 640]}, "flip": 0.5, "crop": 512},
         "net_options": {
-            "detach": "layer2", "freeze_stem": True, "bn": "frozen", "output_stride": 16, "head_lr_scale": 10,
+            "freeze": "stage2", "bn": "statistics", "output_stride": 16, "head_lr_scale": 10,
         },
         "cam.scales": [1.0, 0.5, 1.5, 2.0],
         "seeds.confident": {"kind": "const", "value": 0.30},
@@ -168,7 +168,7 @@ def test_options_of_one_net_never_reach_another():
     """amn extends irn extends cam: cam's options go when the net changes, whatever preset is laid on."""
     for dataset in ("voc12", "demo", "demo_tiny", "voc_mini"):
         cam, amn = (config().recipe(m, dataset)["net_options"] for m in ("cam", "amn"))
-        assert "detach" in cam and "detach" not in amn
+        assert "freeze" in cam and "mask_trick" not in cam
         assert "label_smoothing" in amn and "label_smoothing" not in cam
         assert config().recipe("irn", dataset)["net_options"] == cam
     assert config().recipe("amn", "voc12")["net_options"]["head_lr_scale"] == 20
@@ -443,9 +443,12 @@ def test_a_nets_schema_has_its_options_and_no_other(net):
 @pytest.mark.parametrize(
     "method, option, value, words",
     [
-        ("cam", "detach", "layer3", "net_options.detach: 'layer3' is not allowed; allowed: layer2, none"),
+        ("cam", "freeze", "layer3", "net_options.freeze: 'layer3' is not allowed; allowed: none, stem, stage1, stage2"),
+        ("cam", "bn", "affine", "net_options.bn: 'affine' is not allowed; allowed: frozen, statistics, train"),
+        ("cam", "detach", "layer2", "(detach is now freeze: stage2 or none)"),
+        ("seam", "freeze_stem", True, "(freeze_stem is now freeze: stem, stage1 or none)"),
         ("cam", "output_stride", 4, "net_options.output_stride: 4 is not allowed"),
-        ("cam", "detatch", "none", "unknown key detatch in net_options; allowed: bn, detach"),
+        ("cam", "frieze", "none", "unknown key frieze in net_options; allowed: bn, freeze"),
         ("amn", "dropout", 1.0, "net_options.dropout: 1.0"),
         ("amn", "aspp_dilations", 6, "net_options.aspp_dilations: 6 is not of type 'array'"),
         ("amn", "mask_trick", "yes", "net_options.mask_trick: 'yes'"),
@@ -456,6 +459,47 @@ def test_wrong_net_options_are_named_before_anything_runs(project, method, optio
     with pytest.raises(UserError) as caught:
         broken.recipe(method, "voc12")
     assert words in str(caught.value) and f"{method}.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"affinity": {"freeze_stem": True}}, "freeze_stem is now freeze: stem, stage1 or none"),
+        ({"segmentation": {"options": {"bn": "statistics"}}}, "statistics is now affine"),
+    ],
+)
+def test_a_former_name_in_a_stage_is_refused_with_the_new_one(project, change, words):
+    broken = change_method(project, lambda recipe: recipe.update(merge(recipe, change)), "seam")
+    with pytest.raises(UserError, match=words):
+        broken.recipe("seam", "voc12")
+
+
+ALL_LEARNS = {"net_options": {"freeze": "none", "bn": "train"}, "segmentation": {"options": {"bn": "train"}}}
+
+
+@pytest.mark.parametrize("method", ["cam", "amn", "eps_base", "eps", "seam", "cpn"])
+def test_a_random_start_with_frozen_parts_is_refused(project, method):
+    def resolved(**over):
+        values = merge({"weights": "none", "affinity": {"trunk": "classifier"}, **ALL_LEARNS}, over)
+        if method in ("cam", "eps_base", "eps"):
+            values.pop("affinity")
+        return change_method(project, lambda recipe: recipe.update(merge(recipe, values)), method).recipe(method, "voc12")
+
+    for options in ({"freeze": "stem"}, {"bn": "statistics"}, {"bn": "frozen"}):
+        with pytest.raises(UserError, match=rf"{method}.yaml: net_options: weights none .* set freeze: none and bn: train"):
+            resolved(net_options=options)
+    with pytest.raises(UserError, match="segmentation.options: weights none .* set freeze: none and bn: train"):
+        resolved(segmentation={"options": {"bn": "frozen"}})
+    assert resolved(segmentation={"options": {"bn": "affine"}})["weights"] == "none"
+
+
+def test_an_option_left_out_counts_as_frozen(project):
+    def change(recipe):
+        recipe["weights"] = "none"
+        del recipe["net_options"]["freeze"]
+
+    with pytest.raises(UserError, match="net_options: weights none is a random start"):
+        change_method(project, change).recipe("cam", "voc12")
 
 
 def test_wrong_net_options_of_a_preset_name_the_preset(project):

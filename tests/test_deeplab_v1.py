@@ -65,7 +65,7 @@ def test_loss_without_any_known_pixel_is_zero_with_finite_gradients():
     assert total == 0 and all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("bn, affine, moves", [("frozen", 0, False), ("statistics", 0, True), ("train", 1, True)])
+@pytest.mark.parametrize("bn, affine, moves", [("frozen", 0, False), ("statistics", 1, False), ("affine", 0, True), ("train", 1, True)])
 def test_what_of_batchnorm_learns(bn, affine, moves):
     net = small(bn=bn, bn_momentum=0.1).train()
     norms = [m for m in net.backbone.modules() if isinstance(m, BatchNorm)]

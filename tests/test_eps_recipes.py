@@ -65,7 +65,7 @@ def test_published_values_are_the_defaults_on_voc(name):
     }  # fmt: skip
     assert published.items() <= found["classifier"].items() and not found["classifier"].get("poly_steps")
     assert found["classifier"].get("saliency", False) == (name != "eps_base")
-    options = {"freeze_stem": True, "bn": "frozen", "output_stride": 8, "dilated": True, "head_lr_scale": 10}
+    options = {"freeze": "stage1", "bn": "frozen", "output_stride": 8, "dilated": True, "head_lr_scale": 10}
     own = {"dropout": 0.5} if name == "eps_base" else {"tau": 0.4, "lambda": 0.5}
     assert found["net_options"] == {**options, **own}
     assert sorted(found["cam"]["scales"]) == [0.5, 1.0, 1.5, 2.0]

@@ -16,7 +16,7 @@ from wsss.io.models import load_model
 from wsss.nets.resnet38d import ResNet38d
 from wsss.refine.irn import IrnNet
 
-OPTIONS = {"output_stride": 16, "freeze_stem": False, "bn": "train"}
+OPTIONS = {"output_stride": 16, "freeze": "none", "bn": "train"}
 STAGES_OF_CAM = {"conv1": "stage1.0", "bn1": "stage1.1", "layer1": "stage1.4", "layer2": "stage2.0", "layer3": "stage3.0", "layer4": "stage4.0"}
 STAGES_OF_IRN = {"conv1": "stage1.0", "bn1": "stage1.1", "layer1": "stage2.0", "layer2": "stage3.0", "layer3": "stage4.0", "layer4": "stage5.0"}
 

@@ -11,8 +11,9 @@ from wsss import methods
 from wsss.errors import UserError
 from wsss.io.cams import grid_size
 from wsss.methods import METHODS, base
+from wsss.nets.backbones import build_backbone
 
-SCRATCH = {"bn": "train", "freeze_stem": False, "detach": "none"}
+SCRATCH = {"bn": "train", "freeze": "none"}
 
 
 def build(name, classes=4, options=None, backbone="resnet_small"):
@@ -190,13 +191,27 @@ def test_half_precision_step_is_finite(name):
     assert all(torch.isfinite(p.grad).all() for g in net.param_groups() for p in g["params"])
 
 
-def test_frozen_stem_never_moves(name):
-    net = build(name, options={"bn": "train"}).train()
-    before = {k: v.clone() for m in net.backbone.stem() for k, v in m.state_dict().items()}
+@pytest.mark.parametrize("freeze", ["stem", "stage1", "stage2"])
+def test_what_is_frozen_never_moves(name, freeze):
+    net = build(name, options={"bn": "train", "freeze": freeze}).train()
+    before = {k: v.clone() for k, v in net.backbone.state_dict().items()}
     step(net, make_batch())
-    assert not any(p.requires_grad for m in net.backbone.stem() for p in m.parameters())
-    after = {k: v for m in net.backbone.stem() for k, v in m.state_dict().items()}
-    assert all(torch.equal(after[k], before[k]) for k in before)
+    moved = {k.split(".")[0] for k, v in net.backbone.state_dict().items() if not torch.equal(v, before[k])}
+    order = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
+    assert moved == set(order[{"stem": 2, "stage1": 3, "stage2": 4}[freeze] :])
+
+
+PUBLISHED = {"cam": ("stage2", "statistics"), "amn": ("stem", "statistics")}  # of all others ("stage1", "frozen")
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet38d"])
+def test_defaults_freeze_what_the_released_code_freezes(name, backbone):
+    freeze, bn = PUBLISHED.get(name, ("stage1", "frozen"))
+    with torch.device("meta"):
+        net = methods.get(name)(4, backbone, {"output_stride": 8})
+        expected = build_backbone(backbone, freeze=freeze, bn=bn)
+    learns = {n for n, p in net.backbone.named_parameters() if p.requires_grad}
+    assert learns == {n for n, p in expected.named_parameters() if p.requires_grad}
 
 
 def test_forward_computes_only_what_is_asked(name):

@@ -192,7 +192,7 @@ def batch():
 
 
 def method(name, **options):
-    options = {"bn": "train", "freeze_stem": False, **options}
+    options = {"bn": "train", "freeze": "none", **options}
     net = methods.get(name)(3, "resnet_small", options)
     return net, lambda b, step: net.loss(b, net(b, net.loss_want), step)
 
@@ -206,13 +206,13 @@ def on_cells(net):
 
 
 NETS = {
-    "cam": lambda: method("cam", detach="none"),
+    "cam": lambda: method("cam"),
     "amn": lambda: method("amn", dropout=0.0),
     "eps": lambda: method("eps"),
     "seam": lambda: method("seam", dropout=0.0),
     "cpn": lambda: method("cpn", dropout=0.0, skip_hidden_cls=True),
     "irn": lambda: plain(IrnNet("resnet_small", radius=3, displacement=True)),
-    "affinitynet": lambda: on_cells(AffinityNet("resnet_small", radius=2, bn="train", freeze_stem=False)),
+    "affinitynet": lambda: on_cells(AffinityNet("resnet_small", radius=2, bn="train", freeze="none")),
     "deeplab_v2": lambda: plain(DeepLabV2(3, "resnet_small", {"bn": "train", "msc": True})),
     "deeplab_v2 balanced": lambda: plain(DeepLabV2(3, "resnet_small", {"bn": "train", "balanced": True})),
 }

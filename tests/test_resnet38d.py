@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from wsss import methods
 from wsss.config import Config
 from wsss.errors import UserError
-from wsss.nets.backbones import build_backbone, freeze, load_pretrained
+from wsss.nets.backbones import build_backbone, freeze_parts, load_pretrained
 from wsss.nets.deeplab import DeepLabV2
 from wsss.nets.norm import BatchNorm, norm_relu
 from wsss.nets.resnet38d import BasicUnit, BottleneckUnit, ResNet38d
@@ -37,10 +37,11 @@ def meta(**options):
         return build_backbone("resnet38d", **options)
 
 
-def narrow(bn="frozen", seed=0, width=4):
+def narrow(bn="frozen", seed=0, width=4, freeze="none"):
     """The same network, 16 times narrower, with statistics and affines that are not 0 and 1."""
     torch.manual_seed(seed)
     net = ResNet38d(bn=bn, width=width)
+    freeze_parts(net, freeze)
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, BatchNorm):
@@ -83,11 +84,10 @@ def test_golden_shapes_of_b6():
     }
 
 
-def test_trainable_after_freezing_the_stem():
-    net = meta()
-    assert count(net, trainable=True) == 105_023_168  # no BatchNorm learns
-    freeze(net.stem())
-    assert sum(isinstance(m, nn.Conv2d) for s in net.stem() for m in s.modules()) == 8
+def test_trainable_after_freezing_the_first_stage():
+    assert count(meta(), trainable=True) == 105_023_168  # no BatchNorm learns
+    net = meta(freeze="stage1")
+    assert sum(isinstance(m, nn.Conv2d) and not m.weight.requires_grad for m in net.modules()) == 8
     assert count(net, trainable=True) + 20 * 4096 == 104_284_160
     assert count(net, trainable=True) + 21 * 4096 == 104_288_256
 
@@ -203,8 +203,7 @@ def test_random_weights_are_a_function_of_the_seed():
 
 
 def test_frozen_batchnorm_never_moves():
-    net = narrow().train()
-    freeze(net.stem())
+    net = narrow(freeze="stage1").train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     optimiser = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.01, weight_decay=0.1)
     for _ in range(2):
@@ -217,8 +216,7 @@ def test_frozen_batchnorm_never_moves():
 
 
 def test_trained_batchnorm_learns_except_where_frozen():
-    net = narrow(bn="train").train()
-    freeze(net.early())
+    net = narrow(bn="train", freeze="stage2").train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     net(torch.randn(2, 3, 40, 40))[-1].sum().backward()
     moved = {k.split(".")[0] for k, v in net.state_dict().items() if not torch.equal(v, before[k])}
@@ -283,7 +281,7 @@ def test_other_strides_and_norms_are_refused():
     for strides in ((2, 2, 1), (2, 2, 2), (1, 1, 1)):
         with pytest.raises(UserError, match=r"output stride 8 only; set net_options.*\{output_stride: 8\}"):
             meta(strides=strides)
-    with pytest.raises(UserError, match="frozen or train"):
+    with pytest.raises(UserError, match="frozen, statistics, affine, train"):
         meta(bn="sync")
 
 
@@ -315,14 +313,14 @@ def test_deeplab_on_resnet38d():
             DeepLabV2(20, "resnet38d", {"output_stride": 16})
 
 
-@pytest.mark.parametrize("detach, parts", [("layer2", ("conv1a", "b2", "b3")), ("none", ("conv1a", "b2"))])
-def test_cam_freezes_what_its_options_say(detach, parts):
+@pytest.mark.parametrize("freeze, parts", [("stage2", ("conv1a", "b2", "b3")), ("stage1", ("conv1a", "b2"))])
+def test_cam_freezes_what_its_options_say(freeze, parts):
     with torch.device("meta"):
-        net = methods.get("cam")(20, "resnet38d", {"output_stride": 8, "detach": detach})
+        net = methods.get("cam")(20, "resnet38d", {"output_stride": 8, "freeze": freeze})
     learns = {
         name.split(".")[0].split("_")[0] for name, p in net.backbone.named_parameters() if p.requires_grad
     }
-    assert learns == {"conv1a", "b2", "b3", "b4", "b5", "b6", "b7"} - set(parts)
+    assert learns == {"conv1a", "b2", "b3", "b4", "b5", "b6", "b7", "bn7"} - set(parts)
 
 
 @pytest.mark.parametrize("name", sorted(methods.METHODS))

@@ -255,7 +255,7 @@ def task_of(own, net="eps", says=True, **inputs):
             "recipe": {"net": net, "backbone": "resnet_small", "weights": "none"},
             "seed": 0,
             "compute": {"precision": "fp32", "cpu_threads": 1},
-            "net_options": {"bn": "train", "freeze_stem": False, "output_stride": 16},
+            "net_options": {"bn": "train", "freeze": "none", "output_stride": 16},
         },
         RUNTIME,
     )

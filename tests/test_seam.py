@@ -28,7 +28,7 @@ from wsss.nets.norm import BatchNorm
 from wsss.nets.pcm import stretch
 from wsss.nets.resnet38d import ResNet38d
 
-SCRATCH = {"bn": "train", "freeze_stem": False}
+SCRATCH = {"bn": "train", "freeze": "none"}
 
 
 def small(family=SEAM, classes=3, **options):

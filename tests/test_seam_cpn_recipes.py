@@ -40,7 +40,7 @@ def test_published_values_are_the_defaults_on_voc(name, batch_size, steps):
         "augmentation": {"resize": {"long_side": [448, 768]}, "flip": 0.5, "crop": 448, "jitter": JITTER},
     }  # fmt: skip
     assert published.items() <= found["classifier"].items() and total_steps(10_582, found["classifier"]) == steps
-    shared = {"freeze_stem": True, "bn": "frozen", "output_stride": 8, "dilated": True, "dropout": 0.5, "hard_share": 0.2, "head_lr_scale": 10}
+    shared = {"freeze": "stage1", "bn": "frozen", "output_stride": 8, "dilated": True, "dropout": 0.5, "hard_share": 0.2, "head_lr_scale": 10}
     own = {"second_scale": 0.3} if name == "seam" else {
         "pair": "superpixels", "segments": 300, "compactness": 10, "grid_sizes": [224, 448], "prcm_key": "transpose", "prcm_similarity": "dot", "skip_hidden_cls": False,
     }  # fmt: skip
@@ -80,7 +80,7 @@ def test_presets_give_all_methods_the_same_network_and_effort(name, dataset):
     batch = recipe(name)["classifier"]["batch_size"] if dataset == "voc_mini" else cam["classifier"]["batch_size"]
     assert seen[0] == seen[1] and found["classifier"]["batch_size"] == batch and found["backbone"] == cam["backbone"]
     assert found["cam"]["scales"] == cam["cam"]["scales"]
-    keys = ("output_stride", "head_lr_scale") if dataset == "voc_mini" else ("freeze_stem", "bn", "output_stride", "head_lr_scale")
+    keys = ("output_stride", "head_lr_scale") if dataset == "voc_mini" else ("freeze", "bn", "output_stride", "head_lr_scale")
     assert [found["net_options"][k] for k in keys] == [cam["net_options"][k] for k in keys]
     assert found["segmentation"]["augmentation"].pop("hsv") == 0 and found["segmentation"]["net"] == "deeplab_v2"
     same = ("backbone", "lr", "batch_size", "augmentation", "steps")

@@ -183,8 +183,8 @@ def test_a_model_of_another_recipe_is_refused(copied):
 
 
 def test_an_unknown_net_option_is_named(copied):
-    with pytest.raises(UserError, match="cam has no option detatch; it knows .*detach"):
-        copied.run("classifier", into="again", net_options={"detatch": "none"})
+    with pytest.raises(UserError, match="cam has no option frieze; it knows .*freeze"):
+        copied.run("classifier", into="again", net_options={"frieze": "none"})
 
 
 def test_full_needs_every_mask(copied):

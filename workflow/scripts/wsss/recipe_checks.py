@@ -25,6 +25,7 @@ def check_recipe(recipe: dict, path: str, net_options: dict) -> None:
     _check_strides(recipe, path, net_options)
     check_refinement(recipe, path)
     check_imports(recipe, path)
+    _check_random_start(recipe, path, net_options)
     if own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
         raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
 
@@ -43,6 +44,27 @@ def _check_strides(recipe: dict, path: str, net_options: dict) -> None:
         network = recipe["segmentation"]
         segmenters.require_options(network.get("net", segmenters.DEFAULT), network["options"], f"{path}: segmentation")
         require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
+
+
+def _check_random_start(recipe: dict, path: str, net_options: dict) -> None:
+    """What never learns must come from somewhere: a random frozen trunk sees nothing."""
+    if recipe["weights"] != "none":
+        return
+    if own(recipe, "classifier") and "freeze" in net_options.get(recipe["net"], {}).get("properties", {}):
+        given = {"freeze": "by default a part", "bn": "by default frozen", **recipe.get("net_options", {})}
+        _refuse_frozen(given, ("train",), f"{path}: net_options")
+    if own(recipe, "segmentation"):
+        given = {"freeze": "none", **recipe["segmentation"]["options"]}
+        _refuse_frozen(given, ("affine", "train"), f"{path}: segmentation.options")
+
+
+def _refuse_frozen(options: dict, learning: tuple[str, ...], where: str) -> None:
+    freeze, bn = options["freeze"], options.get("bn", "by default frozen")
+    if freeze != "none" or bn not in learning:
+        raise UserError(
+            f"{where}: weights none is a random start, and what of it is frozen never learns (freeze: {freeze}, bn: {bn}); "
+            "set freeze: none and bn: train"
+        )
 
 
 def _check_seeds(settings: dict, where: str) -> None:

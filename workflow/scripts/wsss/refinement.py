@@ -7,7 +7,7 @@ WALKS = ("irn", "affinitynet")  # refinements that train a network (stage affini
 # Keys of the section affinity that describe the network, and all that pseudo_masks needs, by refinement.
 NETWORK = {
     "irn": ("backbone", "radius", "displacement"),
-    "affinitynet": ("backbone", "radius", "dilated", "freeze_stem", "bn", "head_lr_scale"),
+    "affinitynet": ("backbone", "radius", "dilated", "freeze", "bn", "head_lr_scale"),
 }
 WALK = {
     "irn": ("bg", "power", "beta", "exp_times", "radius", "normalise", "pad_to"),

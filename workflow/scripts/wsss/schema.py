@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,14 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         allowed = ", ".join(sorted(error.schema.get("properties", {})))
         unknown = ", ".join(sorted(set(error.instance) - set(error.schema.get("properties", {}))))
-        return f"unknown key {unknown} in {key}; allowed: {allowed}"
+        return f"unknown key {unknown} in {key}; allowed: {allowed}" + _renamed(error.schema, error.instance)
     if error.validator == "enum":
-        return f"{key}: {error.instance!r} is not allowed; allowed: {', '.join(map(str, error.validator_value))}"
+        allowed = ", ".join(map(str, error.validator_value))
+        return f"{key}: {error.instance!r} is not allowed; allowed: {allowed}" + _renamed(error.schema, [error.instance])
     return f"{key}: {error.message}"
+
+
+def _renamed(schema: dict, given: Iterable) -> str:
+    """What former names are called now, where the schema says so (`renamed`, no keyword of JSON schema)."""
+    now = [f"{old} is now {new}" for old, new in schema.get("renamed", {}).items() if old in given]
+    return f" ({'; '.join(now)})" if now else ""

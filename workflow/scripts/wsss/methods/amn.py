@@ -18,22 +18,22 @@ from wsss.methods.base import (
     resize,
     trainable,
 )
-from wsss.nets.backbones import STRIDES, build_backbone, freeze
+from wsss.nets.backbones import STRIDES, build_backbone
 from wsss.nets.heads import ASPP, ASPP_DILATIONS, IGNORE, balanced_mean, resize_label
 
 
 class AMN(Method):
     """ResNet features, scaled channel-wise by an encoding of the image labels, then dropout and ASPP.
 
-    Options: freeze_stem; bn "frozen" | "train"; output_stride 8 | 16 | 32; aspp_dilations (the published
+    Options: freeze and bn of the backbone as in `build_backbone`; output_stride 8 | 16 | 32; aspp_dilations (the published
     6..24 are cells, so small images want less); dropout; label_smoothing (epsilon of the balanced loss);
     mask_trick (stretch the probabilities only where the first-stage label is not background: read again
     at inference); head_lr_scale (label encoder and ASPP over backbone, published 1e-4 over 5e-6).
     """
 
     defaults = {
-        "freeze_stem": True,
-        "bn": "frozen",
+        "freeze": "stem",
+        "bn": "statistics",
         "output_stride": 16,
         "aspp_dilations": ASPP_DILATIONS,
         "dropout": 0.1,
@@ -46,13 +46,11 @@ class AMN(Method):
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
         strides = STRIDES[self.options["output_stride"]]
-        self.backbone = build_backbone(backbone, strides, bn=self.options["bn"])
+        self.backbone = build_backbone(backbone, strides, bn=self.options["bn"], freeze=self.options["freeze"])
         channels = self.backbone.out_channels[-1]
         self.label_encoder = nn.Linear(num_classes, channels)
         self.dropout = nn.Dropout(self.options["dropout"])
         self.classifier = ASPP(channels, num_classes + 1, self.options["aspp_dilations"])
-        if self.options["freeze_stem"]:
-            freeze(self.backbone.stem())
 
     @classmethod
     def spec_for(cls, options=None):

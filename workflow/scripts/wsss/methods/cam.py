@@ -15,21 +15,22 @@ from wsss.methods.base import (
     resize,
     trainable,
 )
-from wsss.nets.backbones import STRIDES, build_backbone, freeze
+from wsss.nets.backbones import STRIDES, build_backbone
 
 
 class CAM(Method):
     """ResNet, global average pooling, 1x1 classifier without bias.
 
-    Options: detach "layer2" (no gradient reaches layer2, in resnet38d b3, or anything before it) | "none"; freeze_stem;
-    bn "frozen" | "train"; output_stride 8 | 16 | 32; head_lr_scale (learning rate of the classifier over
-    that of the backbone). Nets trained from scratch want detach none, freeze_stem false, bn train.
+    Options: freeze and bn of the backbone as in `build_backbone` (IRN cuts the gradient behind layer2, and lets scale and
+    offset of the BatchNorms behind the cut learn); output_stride 8 | 16 | 32; head_lr_scale (learning rate of the
+    classifier over that of the backbone). Nets trained from scratch want freeze none, bn train.
     """
 
     defaults = {
-        "detach": "layer2",
-        "freeze_stem": True,
-        "bn": "frozen",
+        # Freezing all that lies before IRN's cut equals cutting the gradient there: SGD skips parameters without
+        # gradient, weight decay included.
+        "freeze": "stage2",
+        "bn": "statistics",
         "output_stride": 16,
         "head_lr_scale": 10.0,
     }
@@ -37,14 +38,8 @@ class CAM(Method):
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
         strides = STRIDES[self.options["output_stride"]]
-        self.backbone = build_backbone(backbone, strides, bn=self.options["bn"])
+        self.backbone = build_backbone(backbone, strides, bn=self.options["bn"], freeze=self.options["freeze"])
         self.classifier = nn.Conv2d(self.backbone.out_channels[-1], num_classes, 1, bias=False)
-        # Freezing all that lies before the cut equals cutting the gradient there: SGD skips parameters
-        # without gradient, weight decay included.
-        if self.options["detach"] == "layer2":
-            freeze(self.backbone.early())
-        elif self.options["freeze_stem"]:
-            freeze(self.backbone.stem())
 
     @classmethod
     def spec_for(cls, options=None):

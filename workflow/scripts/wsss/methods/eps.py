@@ -17,19 +17,19 @@ from wsss.methods.base import (
     resize,
     trainable,
 )
-from wsss.nets.backbones import STRIDES, build_backbone, field_keeping, freeze
+from wsss.nets.backbones import STRIDES, build_backbone, field_keeping
 
 
 class EPSBase(Method):
     """The baseline: trunk, dropout, global average pooling, 1x1 classifier without bias.
 
-    Options: freeze_stem; bn "frozen" | "train"; output_stride 8 | 16 | 32; dilated (a ResNet's layers keep
+    Options: freeze and bn of the trunk as in `build_backbone`; output_stride 8 | 16 | 32; dilated (a ResNet's layers keep
     their field of view, as in DeepLab; ResNet38d has dilations of its own); dropout (of whole channels);
     head_lr_scale (learning rate of the classifier over that of the trunk).
     """
 
     defaults = {
-        "freeze_stem": True,
+        "freeze": "stage1",
         "bn": "frozen",
         "output_stride": 8,
         "dilated": True,
@@ -42,13 +42,11 @@ class EPSBase(Method):
         super().__init__(num_classes, backbone, options)
         strides = STRIDES[self.options["output_stride"]]
         dilations = field_keeping(strides) if self.options["dilated"] else (1, 1, 1)
-        self.backbone = build_backbone(backbone, strides, dilations, self.options["bn"])
+        self.backbone = build_backbone(backbone, strides, dilations, self.options["bn"], self.options["freeze"])
         self.dropout = nn.Dropout2d(self.options.get("dropout", 0.0))
         channels = self.backbone.out_channels[-1]
         self.classifier = nn.Conv2d(channels, num_classes + self.background, 1, bias=False)
         nn.init.xavier_uniform_(self.classifier.weight)
-        if self.options["freeze_stem"]:
-            freeze(self.backbone.stem())
 
     @classmethod
     def spec_for(cls, options=None):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, present, resize, trainable
-from wsss.nets.backbones import STRIDES, build_backbone, field_keeping, freeze
+from wsss.nets.backbones import STRIDES, build_backbone, field_keeping
 from wsss.nets.norm import BatchNorm
 from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
 
@@ -17,14 +17,14 @@ from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
 class PixelCorrelationMethod(Method):
     """Trunk, dropout, 1x1 classifier fc8 with background, and the refined maps `features["cam_rv"]`.
 
-    Options: freeze_stem; bn "frozen" | "train"; output_stride 8 | 16 | 32; dilated (a ResNet's layers keep
+    Options: freeze and bn of the trunk as in `build_backbone`; output_stride 8 | 16 | 32; dilated (a ResNet's layers keep
     their field of view; ResNet38d has dilations of its own); dropout (of whole channels); head_lr_scale
     (learning rate of all new layers over that of the trunk); hard_share (part of the values that the hardest
     ones make up).
     """
 
     defaults = {
-        "freeze_stem": True,
+        "freeze": "stage1",
         "bn": "frozen",
         "output_stride": 8,
         "dilated": True,
@@ -38,14 +38,12 @@ class PixelCorrelationMethod(Method):
         super().__init__(num_classes, backbone, options)
         strides = STRIDES[self.options["output_stride"]]
         dilations = field_keeping(strides) if self.options["dilated"] else (1, 1, 1)
-        self.backbone = build_backbone(backbone, strides, dilations, self.options["bn"])
+        self.backbone = build_backbone(backbone, strides, dilations, self.options["bn"], self.options["freeze"])
         low, high, last = self.backbone.out_channels[2:]
         self.dropout = nn.Dropout2d(self.options["dropout"])
         self.fc8 = nn.Conv2d(last, num_classes + 1, 1, bias=False)
         nn.init.xavier_uniform_(self.fc8.weight)
         self.pcm = PixelCorrelation(low, high)
-        if self.options["freeze_stem"]:
-            freeze(self.backbone.stem())
 
     @classmethod
     def spec_for(cls, options=None):

@@ -1,6 +1,6 @@
 """Trunks by name: ResNets with configurable strides and dilations in torchvision's key layout, and ResNet38d."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import accumulate
 from operator import mul
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from wsss.errors import UserError
-from wsss.nets.norm import BatchNorm, freeze_statistics
+from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.resnet38d import ResNet38d
 
 # Strides of layer2, layer3, layer4 for each output stride.
 STRIDES = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}
+# How much of a trunk learns nothing, each with what stands before it.
+FREEZE = ("none", "stem", "stage1", "stage2")
 
 
 class ResNet(nn.Module):
@@ -39,23 +41,16 @@ class ResNet(nn.Module):
         self.tap_strides = (4, *accumulate(strides, mul, initial=4))
         self.output_stride = self.tap_strides[-1]
         self._init_weights()
-        if bn == "frozen":
-            freeze_statistics(self)
-        elif bn != "train":
-            raise UserError(f"bn: {bn!r} is not known; choose frozen or train")
+        set_norm(self, bn)
 
     def _init_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def stem(self) -> list[nn.Module]:
-        """The first convolution and its BatchNorm: what the published recipes keep frozen."""
-        return [self.conv1, self.bn1]
-
-    def early(self) -> list[nn.Module]:
-        """All before the cut at which IRN's classifier stops the gradient."""
-        return [*self.stem(), self.layer1, self.layer2]
+    def parts(self) -> tuple[list[nn.Module], ...]:
+        """What `freeze` can name, first to last: stem (the convolution and its BatchNorm), stage1, stage2."""
+        return [self.conv1, self.bn1], [self.layer1], [self.layer2]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         taps = [self.maxpool(self.relu(self.bn1(self.conv1(image))))]
@@ -94,35 +89,43 @@ BACKBONES = {
 }
 
 
-def build_backbone(name: str, strides=None, dilations=(1, 1, 1), bn: str = "frozen") -> ResNet | ResNet38d:
+def build_backbone(
+    name: str, strides=None, dilations=(1, 1, 1), bn: str = "frozen", freeze: str = "none"
+) -> ResNet | ResNet38d:
     """Build a trunk with random weights.
 
     `strides` and `dilations` are those of layer2, layer3, layer4; the default is a trunk's own: output
     stride 16 (IRN) and no dilation, for resnet38d 8 and its own dilations, which `dilations` leaves alone.
-    bn="frozen": running statistics are used in training too, scale and offset stay trainable (in
-    resnet38d, as published, they do not); bn="train": ordinary BatchNorm, for nets trained from scratch.
+    bn says what of every BatchNorm is fixed (`wsss.nets.norm.set_norm`); nets trained from scratch want "train".
+    freeze: "none"; "stem": the first convolution and its BatchNorm learn nothing; "stage1": nor does the first
+    residual stage (layer1; in resnet38d b2 to b2_2); "stage2": nor the second (layer2; b3 to b3_2). Of a frozen part
+    the statistics are fixed too, whatever `bn` says.
     `resnet_small` is a ResNet-18 of half the width, without pretrained weights.
 
-    Every trunk has `out_channels` and `tap_strides` (of its five taps), `output_stride`, `stem()` (what
-    published recipes freeze), `early()` (stem and all before CAM's gradient cut), and keys of its own.
-    Raises UserError for an unknown name, or an output stride the trunk does not have.
+    Every trunk has `out_channels` and `tap_strides` (of its five taps), `output_stride`, `parts()` (what `freeze`
+    names), and keys of its own. Raises UserError for an unknown name, or an output stride the trunk does not have.
     """
     if name not in BACKBONES:
         raise UserError(f"backbone: {name!r} is not known; choose one of {', '.join(BACKBONES)}")
     layout = {} if strides is None else {"strides": tuple(strides)}
-    return BACKBONES[name](**layout, dilations=tuple(dilations), bn=bn)
+    trunk = BACKBONES[name](**layout, dilations=tuple(dilations), bn=bn)
+    freeze_parts(trunk, freeze)
+    return trunk
+
+
+def freeze_parts(trunk: ResNet | ResNet38d, freeze: str) -> None:
+    """Stop training what `freeze` names: no gradients, BatchNorm statistics fixed. Raises UserError for another word."""
+    if freeze not in FREEZE:
+        raise UserError(f"freeze: {freeze!r} is not known; choose one of {', '.join(FREEZE)}")
+    for part in trunk.parts()[: FREEZE.index(freeze)]:
+        for module in part:
+            module.requires_grad_(False)
+            set_norm(module, "frozen")
 
 
 def field_keeping(strides: tuple[int, ...]) -> tuple[int, ...]:
     """Dilations of layer2..layer4: each stride of 2 left out doubles them from there on, (2, 1, 1) -> (1, 2, 4)."""
     return tuple(accumulate((2 // stride for stride in strides), mul))
-
-
-def freeze(modules: Iterable[nn.Module]) -> None:
-    """Stop training `modules`: no gradients, BatchNorm statistics fixed."""
-    for module in modules:
-        module.requires_grad_(False)
-        freeze_statistics(module)
 
 
 def load_pretrained(module: nn.Module, state: Mapping[str, Tensor], what: str = "weights") -> None:

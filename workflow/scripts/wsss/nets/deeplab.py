@@ -16,6 +16,7 @@ DEFAULTS = {
     "msc": True,
     "msc_scales": (0.5, 0.75),
     "balanced": False,
+    "freeze": "none",
     "bn": "frozen",
     "head_lr_scale": 10.0,
 }
@@ -25,8 +26,9 @@ class DeepLabV2(nn.Module):
     """Dilated ResNet + ASPP (Chen et al., TPAMI 2018) over `num_classes` foreground classes + background.
 
     Options (defaults in DEFAULTS): output_stride 8 | 16; aspp_dilations; msc (multi-scale loss) with
-    its extra scales msc_scales; balanced (balanced cross-entropy); bn "frozen" (statistics, scale and
-    offset fixed, as in kazuto1011) | "statistics" | "train"; head_lr_scale (ASPP weights; its biases get twice that).
+    its extra scales msc_scales; balanced (balanced cross-entropy); freeze and bn
+    of the trunk as in `build_backbone` (kazuto1011: all of BatchNorm is fixed, all else learns); head_lr_scale (ASPP
+    weights; its biases get twice that).
     Any other keys of `options` belong to the training loop and are not read here.
     """
 
@@ -34,7 +36,7 @@ class DeepLabV2(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.options = {**DEFAULTS, **(options or {})}
-        self.backbone = build_trunk(backbone, self.options["output_stride"], self.options["bn"])
+        self.backbone = build_trunk(backbone, *(self.options[key] for key in ("output_stride", "bn", "freeze")))
         self.aspp = ASPP(self.backbone.out_channels[-1], num_classes + 1, self.options["aspp_dilations"])
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from wsss.nets.backbones import load_pretrained
 from wsss.nets.heads import IGNORE, valid_mean
-from wsss.nets.norm import BatchNorm
-from wsss.nets.segmentation_trunk import build_trunk, freeze_affine
+from wsss.nets.norm import BatchNorm, set_norm
+from wsss.nets.segmentation_trunk import build_trunk
 
 DEFAULTS = {
     "output_stride": 8,
     "fov_dilation": 12,
     "fov_channels": 512,
     "dropout": 0.5,
-    "bn": "statistics",
+    "freeze": "none",
+    "bn": "affine",
     "bn_momentum": 3e-4,
     "head_lr_scale": 10.0,
 }
@@ -28,8 +29,8 @@ class DeepLabV1(nn.Module):
     """Trunk, one dilated 3x3 and one 1x1 convolution (each with BatchNorm and ReLU), dropout, 1x1 classifier over
     `num_classes` foreground classes + background.
 
-    Options (defaults in DEFAULTS): output_stride 8 | 16; fov_dilation and fov_channels of the head; dropout; bn of
-    the trunk as in `build_trunk`, the head's scale and offset learning with "train" only; bn_momentum, the share of a
+    Options (defaults in DEFAULTS): output_stride 8 | 16; fov_dilation and fov_channels of the head; dropout; freeze
+    and bn of the trunk as in `build_backbone`, the head's scale and offset learning with "train" only; bn_momentum, the share of a
     batch in the running statistics (published 3e-4, far too little for trainings of a few hundred steps);
     head_lr_scale (the classifier's bias gets twice that). Other keys belong to the training loop.
     """
@@ -38,7 +39,7 @@ class DeepLabV1(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.options = {**DEFAULTS, **(options or {})}
-        self.backbone = build_trunk(backbone, self.options["output_stride"], self.options["bn"])
+        self.backbone = build_trunk(backbone, *(self.options[key] for key in ("output_stride", "bn", "freeze")))
         width, dilation = self.options["fov_channels"], self.options["fov_dilation"]
         inputs = self.backbone.out_channels[-1]
         self.head = nn.Sequential(
@@ -54,8 +55,7 @@ class DeepLabV1(nn.Module):
         for module in self.head:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if self.options["bn"] != "train":
-            freeze_affine(self.head)
+        set_norm(self.head, "train" if self.options["bn"] == "train" else "affine")
         for module in self.modules():
             if isinstance(module, BatchNorm):
                 module.momentum = self.options["bn_momentum"]

@@ -5,7 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from wsss.errors import UserError
 from wsss.train import ranks
+
+# What of BatchNorm is fixed: all of it, the statistics, scale and offset, or nothing.
+BN = ("frozen", "statistics", "affine", "train")
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -39,11 +43,19 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale.view(-1, 1, 1) + self.bias.view(-1, 1, 1)).to(x.dtype)
 
 
-def freeze_statistics(module: nn.Module) -> None:
-    """Fix the running statistics of every BatchNorm inside `module`."""
+def set_norm(module: nn.Module, bn: str) -> None:
+    """Say for every BatchNorm inside `module` what is fixed; one meaning on every trunk.
+
+    bn: "frozen": statistics, scale and offset; "statistics": the running statistics, which are used in training
+    too, while scale and offset learn; "affine": scale and offset, while the statistics are the batch's and running
+    ones learn; "train": nothing, ordinary BatchNorm. Raises UserError for another word.
+    """
+    if bn not in BN:
+        raise UserError(f"bn: {bn!r} is not known; choose one of {', '.join(BN)}")
     for child in module.modules():
         if isinstance(child, BatchNorm):
-            child.frozen = True
+            child.frozen = bn in ("frozen", "statistics")
+            child.requires_grad_(bn in ("statistics", "train"))
 
 
 def norm_relu(norm: BatchNorm, x: Tensor) -> Tensor:

@@ -8,9 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wsss.errors import UserError
 from wsss.nets.catalog import require_stride
-from wsss.nets.norm import BatchNorm, freeze_statistics, norm_relu
+from wsss.nets.norm import BatchNorm, norm_relu, set_norm
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -80,8 +79,8 @@ class ResNet38d(nn.Module):
 
     x1: sum of the first unit of b3 (stride 4); x2, x3, x4: the activated inputs of b4 (stride 4), b5 and b6,
     in papers conv3, conv4, conv5; x5: conv6 = relu(bn7), 64 x `width` channels. Every stride-2 step maps n to
-    (n - 1) // 2 + 1. bn "frozen": statistics, scale and offset of every BatchNorm are fixed, as published;
-    "train": ordinary BatchNorm. The dilations are the network's own; `dilations` is there for the other
+    (n - 1) // 2 + 1. bn says what of every BatchNorm is fixed (`wsss.nets.norm.set_norm`); published: "frozen",
+    all of it. The dilations are the network's own; `dilations` is there for the other
     trunks. Random initial values come from torch's global generator, which the caller seeds.
 
     Raises:
@@ -106,7 +105,7 @@ class ResNet38d(nn.Module):
         self._add("b7", BottleneckUnit(32 * w, 64 * w, dilation=4, dropout=0.5))
         self.bn7 = BatchNorm(64 * w)
         self._init_weights()
-        self._set_norm(bn)
+        set_norm(self, bn)
 
     def _add(self, name: str, first: nn.Module, *others: nn.Module) -> None:
         self.add_module(name, first)
@@ -118,26 +117,13 @@ class ResNet38d(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def _set_norm(self, bn: str) -> None:
-        if bn not in ("frozen", "train"):
-            raise UserError(f"bn: {bn!r} is not known; choose frozen or train")
-        if bn == "frozen":
-            freeze_statistics(self)
-            for module in self.modules():
-                if isinstance(module, BatchNorm):
-                    module.requires_grad_(False)
-
     def units(self, block: str) -> list[_Unit]:
         """The units of one block, such as b4, b4_1 ... b4_5 of "b4"."""
         return [unit for name, unit in self.named_children() if name.split("_")[0] == block]
 
-    def stem(self) -> list[nn.Module]:
-        """conv1a and b2: what the published recipes keep frozen."""
-        return [self.conv1a, *self.units("b2")]
-
-    def early(self) -> list[nn.Module]:
-        """All at stride 4 and finer."""
-        return [*self.stem(), *self.units("b3")]
+    def parts(self) -> tuple[list[nn.Module], ...]:
+        """What `freeze` can name, first to last: stem (conv1a, which has no norm of its own), stage1, stage2."""
+        return [self.conv1a], self.units("b2"), self.units("b3")
 
     def forward(self, image: Tensor) -> list[Tensor]:
         if image.device.type == "cpu":

@@ -7,7 +7,7 @@ from wsss.errors import UserError
 
 DEFAULT = "deeplab_v2"
 SEGMENTERS = {"deeplab_v2": "wsss.nets.deeplab:DeepLabV2", "deeplab_v1": "wsss.nets.deeplab_v1:DeepLabV1"}
-SHARED = {"output_stride", "bn", "head_lr_scale"}
+SHARED = {"output_stride", "freeze", "bn", "head_lr_scale"}
 OPTIONS = {
     "deeplab_v2": SHARED | {"aspp_dilations", "msc", "msc_scales", "balanced"},
     "deeplab_v1": SHARED | {"fov_dilation", "fov_channels", "dropout", "bn_momentum"},

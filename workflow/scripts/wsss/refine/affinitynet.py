@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from wsss.errors import UserError
-from wsss.nets.backbones import STRIDES, build_backbone, freeze, load_pretrained
+from wsss.nets.backbones import STRIDES, build_backbone, load_pretrained
 from wsss.refine.affinity import shifted, source_view
 from wsss.refine.pairs import IGNORE, pair_losses, pair_types
 from wsss.refine.paths import PathIndex, path_index
@@ -27,8 +27,7 @@ class AffinityNet(nn.Module):
         backbone: name of wsss.nets.backbones; published with resnet38d.
         radius: of the training pairs, in cells.
         dilated: a ResNet's layers are dilated as in DeepLab; no effect on resnet38d.
-        freeze_stem: the stem learns nothing.
-        bn: "frozen" | "train", of the backbone.
+        freeze, bn: of the backbone, as in `build_backbone`.
         head_lr_scale: learning rate of the four 1x1 convolutions over the backbone's.
     """
 
@@ -37,15 +36,13 @@ class AffinityNet(nn.Module):
         backbone: str,
         radius: float = 5,
         dilated: bool = True,
-        freeze_stem: bool = True,
+        freeze: str = "stage1",
         bn: str = "frozen",
         head_lr_scale: float = 10.0,
     ):
         super().__init__()
         self.index, self.head_lr_scale = path_index(radius), float(head_lr_scale)
-        self.backbone = build_backbone(backbone, STRIDES[STRIDE], DILATIONS if dilated else (1, 1, 1), bn)
-        if freeze_stem:
-            freeze(self.backbone.stem())
+        self.backbone = build_backbone(backbone, STRIDES[STRIDE], DILATIONS if dilated else (1, 1, 1), bn, freeze)
         taps = zip(self.backbone.out_channels[-3:], SIDE, strict=True)
         self.side = nn.ModuleList(nn.Conv2d(inputs, outputs, 1, bias=False) for inputs, outputs in taps)
         self.all = nn.Conv2d(sum(SIDE), sum(SIDE), 1, bias=False)
