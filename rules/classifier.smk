@@ -7,6 +7,7 @@ rule classifier:
     output:
         model="results/{dataset}/{method}/classifier/model.safetensors",
         history="results/{dataset}/{method}/classifier/history.csv",
+        check="results/{dataset}/{method}/classifier/check.json",
     log:
         "logs/{dataset}/{method}/classifier.log",
     benchmark:

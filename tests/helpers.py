@@ -107,6 +107,7 @@ class Chain:
         outputs = {"index": out / "index.json"}
         if stage in MODELS:
             outputs = {"model": out / "model.safetensors", "history": out / "history.csv"}
+            outputs |= {"check": out / "check.json"} if stage == "classifier" else {}
         elif stage == "evaluation":
             outputs = {"miou": out / "miou.txt", "scores": out / "scores.json", "sweep": out / "sweep.csv"}
         elif stage == "threshold":

@@ -75,10 +75,12 @@ def test_a_training_cleans_up_when_it_ends_and_when_it_is_put_back(results):
     assert files == {
         "model.safetensors",
         "history.csv",
+        "check.json",
         "run.json",
         finished.NOTE,
         ".finished.model.safetensors",
         ".finished.history.csv",
+        ".finished.check.json",
     }
     (folder / "model.safetensors").unlink()  # as Snakemake does, which did not see its end
     (folder / "train_state.pt").write_bytes(b"not removed yet")

@@ -248,7 +248,7 @@ def task_of(own, net="eps", says=True, **inputs):
         {name: str(results / path) for name, path in files.items()},
         {
             name: str(results / f"classifier/{file}")
-            for name, file in (("model", "model.safetensors"), ("history", "history.csv"))
+            for name, file in (("model", "model.safetensors"), ("history", "history.csv"), ("check", "check.json"))
         },
         {
             "settings": settings,

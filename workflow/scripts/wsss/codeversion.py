@@ -13,24 +13,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 # The dicts of names: one more in them changes no other's results.
 REGISTRIES = ("wsss.methods", "wsss.stages.walks", "wsss.nets.segmenters")
+# Says in log and run.json how a result looks, and shapes none: another threshold of a warning reruns nothing.
+SAYING = ("wsss.stages.diagnosing",)
 
 
 @functools.cache
 def code_version(*modules: str) -> str:
     """Digest (16 hex digits) over the import closure of dotted `modules` such as ``wsss.stages.cam``."""
     digest = hashlib.sha256()
-    for name in sorted(closure(*modules)):
+    for name in sorted(closure(*modules, without=SAYING)):
         digest.update(f"{name}:{_tree_digest(_path(name))}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def closure(*modules: str) -> set[str]:
-    """All `wsss` modules that `modules` import, themselves included."""
+def closure(*modules: str, without: tuple[str, ...] = ()) -> set[str]:
+    """All `wsss` modules that `modules` import, themselves included; not through those of `without`."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in REGISTRIES and _path(name) is not None:
+        if name not in found and name not in (*REGISTRIES, *without) and _path(name) is not None:
             found.add(name)
             waiting += _imports(_path(name))
     return found

@@ -61,6 +61,7 @@ class AMN(Method):
             aux=frozenset({"ir_labels"} if options["mask_trick"] else ()),
             geometry="stretch",
             norm="none",
+            image_logits=False,
         )
 
     def param_groups(self, options=None):

@@ -25,6 +25,7 @@ class Spec:
     needs: frozenset[str] = frozenset()  # of saliency, strong_view, second_view, pair_mask, valid, offline_labels
     aux: frozenset[str] = frozenset()  # per-image artefacts finalise needs, such as ir_labels
     geometry: str = "pad16"  # grid of the stored CAM: "pad16" | "stretch" (wsss.io.cams.grid_size)
+    image_logits: bool = True  # forward gives logits of the whole image
     norm: str = "max"  # readers divide by each class's maximum after resizing, or "none"
 
 

@@ -1,10 +1,12 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
 from wsss import methods
-from wsss.data.manifest import load_manifest
+from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
 from wsss.methods.base import Method
+from wsss.stages.classifier_check import check, plan
+from wsss.stages.diagnosing import about_classifier
 from wsss.stages.task import Task
 from wsss.stages.training import (
     label_files,
@@ -20,14 +22,19 @@ def run(task: Task) -> None:
     """Train the recipe's net on image labels (and the per-pixel labels or saliency maps some methods add)."""
     device = start_devices(task)
     dataset = load_manifest(task.inputs["manifest"])
-    records = training_records(dataset, labelled_only=True)
-    method = build_method(task, dataset.num_classes)
-    load_initial(task, method, task.params["recipe"]["backbone"])
+    method = initial_method(task, dataset)
+    planned = plan(task, dataset, training_records(dataset, labelled_only=True), method.spec.image_logits)
+    records = planned.training
     needs = method.spec.needs
     check_sources(task, needs)
     label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
     pair = method.pair_maker() if "pair_mask" in needs else None
+
+    def look(history: list[dict[str, float]]) -> None:
+        facts = check(task, dataset, planned, method, history, device, lambda: initial_method(task, dataset))
+        about_classifier(task, facts)
+
     samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, needs, saliency_path, pair)
     train(
         task,
@@ -37,7 +44,15 @@ def run(task: Task) -> None:
         lambda batch, step: method.loss(batch, method(batch, method.loss_want), step),
         device,
         after_step=method.after_step,
+        check=look,
     )
+
+
+def initial_method(task: Task, dataset: Dataset) -> Method:
+    """The recipe's network before any training."""
+    method = build_method(task, dataset.num_classes)
+    load_initial(task, method, task.params["recipe"]["backbone"])
+    return method
 
 
 def check_sources(task: Task, needs: frozenset[str]) -> None:

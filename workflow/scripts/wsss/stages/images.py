@@ -31,13 +31,15 @@ def shard_records(task: Task, records: Iterable[Item]) -> tuple[Item, ...]:
 
 
 def run_images(
-    task: Task, ids: list[str], suffixes: list[str], work: Callable[[set[str]], Iterable[str]], **facts: Any
-) -> None:
+    task: Task, ids: list[str], suffixes: list[str], work: Callable[[set[str]], Iterable[str]],
+    diagnose: Callable[[], dict[str, Any]] | None = None, **facts: Any,
+) -> None:  # fmt: skip
     """Make the files of all `ids` in the task's folder and write its index, or its shard of one.
 
     Args:
         suffixes: appended to an id they name its files.
         work: given the ids to do, writes their files (atomically) and yields each id when it stands.
+        diagnose: looks at the finished files; what it returns goes into the run record.
         facts: goes into the index (geometry, norm, ...).
 
     Raises:
@@ -57,7 +59,7 @@ def run_images(
         write_index(task.folder, journal.done, suffixes, fingerprint=mark, **facts)
         drop_leftovers(task.folder, 1)
         drop_temporaries(task.folder)
-    task.write_record(images=len(todo))
+    task.write_record(images=len(todo), **(diagnose() if diagnose else {}))
 
 
 def _note_finished(task: Task, journal: Journal, finished: Iterable[str], total: int) -> None:

@@ -3,6 +3,7 @@
 from wsss.data.manifest import load_manifest
 from wsss.io.masks import read_mask, write_mask
 from wsss.refine.ir_labels import merge
+from wsss.stages.diagnosing import about_masks
 from wsss.stages.images import file_of, input_index, run_images, shard_records
 from wsss.stages.seeds import CONFIDENT, UNSURE
 from wsss.stages.task import Task
@@ -10,7 +11,8 @@ from wsss.stages.task import Task
 
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug."""
-    records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
+    dataset = load_manifest(task.inputs["manifest"])
+    records = shard_records(task, dataset.split("trainaug"))
     ids = [r.id for r in records]
     seeds = task.inputs["seeds"]
     input_index(task, "seeds", records)
@@ -21,4 +23,4 @@ def run(task: Task) -> None:
             write_mask(task.folder / f"{item_id}.png", label)
             yield item_id
 
-    run_images(task, ids, [".png"], work)
+    run_images(task, ids, [".png"], work, about_masks(task, records, dataset.classes))

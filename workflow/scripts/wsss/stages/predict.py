@@ -25,6 +25,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.report.panels import overlay
+from wsss.stages.diagnosing import about_masks
 from wsss.stages.images import run_images
 from wsss.stages.predictions import PRUNE, Predictor, crf_pool, trained_network
 from wsss.stages.task import Task
@@ -63,7 +64,7 @@ def run(task: Task) -> None:
         refuse_unreadable(wanted, task.params["photos"]["folder"])
         return predictor.make(wanted, photo_loader(task, wanted, device), todo)
 
-    run_images(task, [photo.id for photo in photos], [MASK, OVERLAY], work)
+    run_images(task, [photo.id for photo in photos], [MASK, OVERLAY], work, about_masks(task, photos, classes, MASK))
     write_areas(task.outputs["areas"], photos, task.folder, ["background", *classes])
     if pool:
         pool.shutdown()

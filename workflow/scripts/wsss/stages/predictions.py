@@ -15,6 +15,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.refine.crf import CrfParams, softmax_crf
+from wsss.stages.diagnosing import about_masks
 from wsss.stages.images import run_images, worker_pool
 from wsss.stages.loader import inference_loader, shard_batches
 from wsss.stages.segmentation import build_network
@@ -34,13 +35,13 @@ def run(task: Task) -> None:
     records = prediction_records(dataset)
     predictor = Predictor(task, trained_network(task, dataset.num_classes, device), device, pool)
     batches = shard_batches(task, records)
-    ids = [records[i].id for batch in batches for i in batch]
+    predicted = [records[i] for batch in batches for i in batch]
     suffixes = [".png", ".nocrf.png"] if task.settings["crf"] else [".png"]
 
     def work(todo: set[str]) -> Iterator[str]:
         return predictor.make(records, inference_loader(task, dataset, records, batches, todo, device), todo)
 
-    run_images(task, ids, suffixes, work)
+    run_images(task, [r.id for r in predicted], suffixes, work, about_masks(task, predicted, dataset.classes))
     if pool:
         pool.shutdown()
 

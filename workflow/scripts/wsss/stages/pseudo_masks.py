@@ -15,6 +15,7 @@ from wsss.io.masks import read_mask, write_mask
 from wsss.io.models import load_model
 from wsss.refine.background import argmax_labels, background
 from wsss.stages import walks
+from wsss.stages.diagnosing import about_masks
 from wsss.stages.images import cam_folder, file_of, in_processes, input_index, run_images, shard_records
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
@@ -26,10 +27,13 @@ Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what th
 
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug, as the recipe's `refine` says."""
-    records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
+    dataset = load_manifest(task.inputs["manifest"])
+    records = shard_records(task, dataset.split("trainaug"))
     makers = {"crf": by_crf, "none": by_threshold}
     work, found = makers.get(task.params["refine"], by_walk)(task, records)
-    run_images(task, [r.id for r in records], [".png"], work, refine=task.params["refine"], **found)
+    bg = found.get("bg") or task.settings.get("bg")
+    told = about_masks(task, records, dataset.classes, cut={"key": "pseudo_masks.bg", **bg} if bg else None)
+    run_images(task, [r.id for r in records], [".png"], work, told, refine=task.params["refine"], **found)
 
 
 def by_crf(task: Task, records: tuple[Record, ...]) -> Work:

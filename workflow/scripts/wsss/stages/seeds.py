@@ -15,6 +15,7 @@ from wsss.io.probs import SUFFIX, write_probs
 from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, to_labels
 from wsss.refine.ir_labels import seed_marginals
+from wsss.stages.diagnosing import about_masks
 from wsss.stages.images import cam_folder, in_processes, run_images, shard_records
 from wsss.stages.task import Task
 
@@ -23,7 +24,8 @@ CONFIDENT, UNSURE = ".png", ".unsure.png"
 
 def run(task: Task) -> None:
     """Write `{id}.png` (confident), `{id}.unsure.png` and where asked for `{id}.npz` for every image of trainaug."""
-    records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
+    dataset = load_manifest(task.inputs["manifest"])
+    records = shard_records(task, dataset.split("trainaug"))
     cams = cam_folder(task, records)
     settings, found = settled(task.settings, task.inputs, "confident", "unsure")
 
@@ -32,7 +34,8 @@ def run(task: Task) -> None:
         yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), task.threads)
 
     suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * gives_probabilities(task.settings)
-    run_images(task, [r.id for r in records], suffixes, work, unary=unary_of(task.settings), **found)
+    told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **settings["confident"]})
+    run_images(task, [r.id for r in records], suffixes, work, told, unary=unary_of(task.settings), **found)
 
 
 def make_seed(record: Record, cams: CamFolder, settings: dict[str, Any], folder: Path) -> str:

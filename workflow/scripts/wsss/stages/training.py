@@ -79,8 +79,12 @@ def train(
     device: torch.device,
     after_step: Callable[[int], None] | None = None,
     finish: Callable[[], None] | None = None,
+    check: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> None:
-    """Train (or resume), then write model, history and run record; what finished before is not trained again."""
+    """Train (or resume), then write model, history and run record; what finished before is not trained again.
+
+    `finish` may change the trained network; `check` looks at it, given the history.
+    """
     state_path, mark = task.folder / "train_state.pt", task.fingerprint()
     made_with = fingerprint({"training": mark, "packages": package_versions()})  # another environment trains again
     if ranks.agree(ranks.rank() == 0 and finished.restore(task.outputs.values(), made_with))[0]:
@@ -105,6 +109,8 @@ def train(
     ranks.leave()
     if finish is not None:
         finish()
+    if check is not None:
+        check(history)
     write_history(task.outputs["history"], history)
     initial = initial_weights(task)
     save_model(task.outputs["model"], network, params=task.params, **initial)

@@ -1,0 +1,233 @@
+"""From facts to plain words: what is likely wrong with a chain of stages, and what to change.
+
+Facts: {"classifier": check.json, or nothing; "stages": {name: `wsss.score.mask_facts.MaskFacts.result`, and "cut":
+{"key", "kind", "value"} where the masks were cut out of CAMs}, in the chain's order; "agreement": {"a, b": percent}}.
+All of it may be missing: a stage that ends knows itself only.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Facts = dict[str, Any]
+
+# When a rule speaks. Percent, but for the first two (shares of the loss that guessing has).
+LIMITS = {
+    "unlearned_loss": 0.75,  # has not learned: its loss on the photos it trained on is above this share of guessing's
+    "blind_loss": 1.0,  # cannot tell photos apart that it has not seen: loss above this share, and ranking below the next
+    "blind_map": 15.0,  # mAP, as part of the way from guessing to perfect
+    "least_photos": 20,  # of that nothing is said by fewer photos
+    "by_heart_gap": 50.0,  # that mAP on photos trained on, over the one on others
+    "foreground_high": 75.0,
+    "foreground_low": 3.0,
+    "all_foreground": 25.0,  # of photos
+    "all_background": 25.0,  # of labelled photos
+    "unsure": 60.0,
+    "agreement": 35.0,
+}
+MIN_STEPS = 400  # of a classifier, advised where it has not learned
+
+
+def diagnose(facts: Facts) -> list[str]:
+    """One line for each thing that looks wrong, causes first."""
+    return [line for rule in RULES for line in rule(facts)]
+
+
+def learned_part(figures: Facts) -> float | None:
+    """mAP as percent of the way from guessing (0) to perfect (100); None where no class can be ranked."""
+    found, chance = figures.get("map"), figures.get("guess_map")
+    return None if found is None or chance is None or chance >= 100 else 100 * (found - chance) / (100 - chance)
+
+
+def has_not_learned(check: Facts | None) -> bool:
+    """Whether the classifier is hardly better than guessing on the very photos it was trained on."""
+    own = (check or {}).get("training") or {}
+    return bool(own) and own["loss"] > LIMITS["unlearned_loss"] * own["guess_loss"]
+
+
+def no_contrast(facts: Facts) -> Iterator[str]:
+    """A class that every photo has gives a classifier nothing to tell it from."""
+    trained = (facts.get("classifier") or {}).get("trained", {})
+    photos = trained.get("photos", 0)
+    names = [name for name, count in trained.get("photos_of", {}).items() if count == photos]
+    if names and photos:
+        yield (
+            f"every training photo is labelled {_list(names)}: the classifier has nothing to tell {_it(names)} from; add photos "
+            "without, and where those have no label at all set params.allow_unlabelled: true in the dataset's file"
+        )
+
+
+def lone_photos(facts: Facts) -> Iterator[str]:
+    """No network learns a class from one photo."""
+    counts = (facts.get("classifier") or {}).get("trained", {}).get("photos_of", {})
+    names = [name for name, count in counts.items() if count == 1]
+    if names:
+        yield f"of {_list(names)} there is one training photo only: too little to learn from; add photos, or take the label out"
+
+
+def not_learned(facts: Facts) -> Iterator[str]:
+    """The classifier's loss on its own photos is about that of guessing."""
+    check = facts.get("classifier")
+    if has_not_learned(check) and not _covering(facts):
+        yield f"the classifier's loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
+
+
+def cannot_be_told(facts: Facts) -> Iterator[str]:
+    """On photos it has not seen it does no better than guessing, though it has learned its own, or no fit can."""
+    check = facts.get("classifier") or {}
+    part = learned_part(check)
+    if part is None or part >= LIMITS["blind_map"] or check["photos"] < LIMITS["least_photos"]:
+        return
+    if check["how"] == "cross_fit":
+        yield (
+            f"the labels cannot be told from the photos: a fit on ImageNet features reaches a mAP of {check['map']:.0f} "
+            f"where guessing has {check['guess_map']:.0f}; see whether labels.csv is right, or add photos"
+        )
+    elif not has_not_learned(check) and check["loss"] > LIMITS["blind_loss"] * check["guess_loss"]:
+        yield (
+            f"on photos it has not seen the classifier's mAP is {check['map']:.0f} where guessing has {check['guess_map']:.0f}; "
+            "see whether labels.csv is right, or add photos"
+        )
+
+
+def by_heart(facts: Facts) -> Iterator[str]:
+    """It knows its own photos only."""
+    check = facts.get("classifier") or {}
+    parts = learned_part(check), learned_part(check.get("training") or {})
+    if check.get("how") == "cross_fit" or None in parts or check["photos"] < LIMITS["least_photos"]:
+        return
+    if parts[1] - parts[0] > LIMITS["by_heart_gap"]:
+        yield (
+            f"the classifier knows its photos by heart: mAP {check['training']['map']:.0f} on them, {check['map']:.0f} on others; "
+            f"add photos, or set classifier.steps below {check['trained']['steps']}"
+        )
+
+
+def too_much(facts: Facts) -> Iterator[str]:
+    """Masks that cover nearly everything: because the classifier has not learned, or because of the cut."""
+    stages = _covering(facts)
+    if not stages:
+        return
+    check, first = facts.get("classifier"), next(iter(stages))
+    words = f"{_shares(stages, 'foreground')} of the pixels"
+    if has_not_learned(check):
+        yield f"{words} and the classifier's loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
+    else:
+        yield f"{words}: nearly all is called an object; {_move_cut(stages[first], first, up=True)}"
+
+
+def too_little(facts: Facts) -> Iterator[str]:
+    """Masks that are nearly empty."""
+    stages = _where(facts, "foreground", lambda share: share < LIMITS["foreground_low"])
+    if stages:
+        first = next(iter(stages))
+        yield f"{_shares(stages, 'foreground')} of the pixels: hardly anything is called an object; {_move_cut(stages[first], first, up=False)}"
+
+
+def whole_photos(facts: Facts) -> Iterator[str]:
+    """Many photos without any background, or labelled ones without any object."""
+    full = _where(facts, "all_foreground", lambda share: share > LIMITS["all_foreground"])
+    if full and not _covering(facts):
+        first = next(iter(full))
+        yield f"{_shares(full, 'all_foreground')} of the photos whole; {_move_cut(full[first], first, up=True)}"
+    empty = _where(facts, "all_background", lambda share: share > LIMITS["all_background"])
+    if empty:
+        first = next(iter(empty))
+        yield (
+            f"{_shares(empty, 'all_background', 'leave')} of the labelled photos without any object; "
+            f"{_move_cut(empty[first], first, up=False)}"
+        )
+
+
+def never_predicted(facts: Facts) -> Iterator[str]:
+    """A labelled class that no mask shows."""
+    stages = _where(facts, "never", bool)
+    if not stages:
+        return
+    first = next(iter(stages))
+    names = stages[first]["never"]
+    where = f"in none of the masks of {first}" + (f" (nor of {_list(list(stages)[1:])})" if len(stages) > 1 else "")
+    yield (
+        f"{_list(names)}: {where}, though photos are labelled so; add photos of {_it(names)}, see whether the labels are right, "
+        f"or train longer ({'segmentation' if first in LEARNT else 'classifier'}.steps)"
+    )
+
+
+def unsure(facts: Facts) -> Iterator[str]:
+    """Labels that leave the next network little to learn from."""
+    stages = _where(facts, "unsure", lambda share: share > LIMITS["unsure"])
+    if stages:
+        yield (
+            f"{_shares(stages, 'unsure', 'leave')} of the pixels unsure: the next network learns from the rest only; "
+            "bring seeds.confident and seeds.unsure closer together"
+        )
+
+
+def disagreement(facts: Facts) -> Iterator[str]:
+    """One stage's masks are not what the next one makes of them."""
+    for pair, share in facts.get("agreement", {}).items():
+        if share is not None and share < LIMITS["agreement"]:
+            yield (
+                f"{pair.replace(', ', ' and ')} agree in {share:.0f} % (mean IoU): one of them goes wrong; look at both in the "
+                "report's images, and move the cut of the worse one"
+            )
+
+
+RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
+    no_contrast, lone_photos, not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
+    unsure, disagreement,
+)  # fmt: skip
+LEARNT = ("predictions", "predict")  # masks of the segmentation network, which no cut shapes
+
+
+def _covering(facts: Facts) -> Facts:
+    return _where(facts, "foreground", lambda share: share > LIMITS["foreground_high"])
+
+
+def _where(facts: Facts, key: str, test: Callable[[Any], bool]) -> Facts:
+    """The stages whose `key` passes the test, in the chain's order."""
+    return {name: found for name, found in facts.get("stages", {}).items() if found.get(key) is not None and test(found[key])}
+
+
+def _shares(stages: Facts, key: str, verb: str = "cover") -> str:
+    """`masks of seeds cover 96 % (pseudo_masks 95 %)`"""
+    first, *rest = [(name, found[key]) for name, found in stages.items()]
+    others = ", ".join(f"{name} {share:.0f} %" for name, share in rest)
+    return f"masks of {first[0]} {verb} {first[1]:.0f} %" + (f" ({others})" if others else "")
+
+
+def _loss(check: Facts) -> str:
+    own = check["training"]
+    return f"{own['loss']:.2f} (guessing: {own['guess_loss']:.2f})"
+
+
+def _more_steps(check: Facts) -> str:
+    steps = check["trained"]["steps"]
+    return f"set classifier.steps to {max(MIN_STEPS, 2 * steps)} or more (it had {steps})"
+
+
+def _can_be_told(check: Facts) -> str:
+    """Whether more steps can help, as far as the cross-fit says."""
+    part = learned_part(check) if check["how"] == "cross_fit" else None
+    return f"; the labels can be told, at a mAP of {check['map']:.0f}" if part and part >= LIMITS["blind_map"] else ""
+
+
+def _move_cut(found: Facts, stage: str, up: bool) -> str:
+    """What makes masks of a stage smaller (`up`), or larger."""
+    if stage in LEARNT:
+        return "see the pseudo-masks it learned from; where those are sound, set segmentation.steps higher"
+    cut = found.get("cut")
+    if cut is None:
+        return "see the stages before it"
+    if cut["kind"] not in ("const", "power"):
+        return f"give {cut['key']} a value of your own: {{kind: const, value: {0.5 if up else 0.2}}}"
+    higher = up == (cut["kind"] == "const")  # a higher power makes the background weaker
+    return f"set {cut['key']}.value {'above' if higher else 'below'} {cut['value']:g}"
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(map(str, names[:5]))
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _it(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
