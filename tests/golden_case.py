@@ -1,0 +1,325 @@
+"""Golden cases: our network of a released layout, filled with the formula's weights, and what the released code computed.
+
+A file `golden/NETWORK.json` says what was run; its arrays stand in `NETWORK.npz`. Names of tensors are mapped by the
+door that imports checkpoints (wsss.imports), so a golden test also says that trained weights are imported rightly.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from golden import golden
+from parity import agree, differ
+from torch import Tensor, nn
+from wsss import methods
+from wsss.data.torch_sets import scaled
+from wsss.data.transforms import normalise, resize_image
+from wsss.imports.layouts import LAYOUTS, amn_rules, target_of
+from wsss.imports.weights import fill
+from wsss.io.cams import cam_at, grid_size
+from wsss.refine.affinitynet import AffinityNet
+from wsss.refine.irn import IrnNet
+from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
+
+FOLDER = Path(__file__).parent / "golden"
+CLASSES = 20
+TOLERANCES = {  # as the golden files advise; a case widens those that its file widens
+    "arrays": 3e-5,
+    "inference": 1e-4,
+    "labels": 1e-3,
+    "losses": 1e-5,
+    "later losses": 1e-4,
+    "gradients": 2e-4,
+    "norms": 1e-6,
+    "change 1": 1e-3,
+    "change 3": 3e-3,
+}
+
+
+def released_network(layout: str) -> nn.Module:
+    """Our network as the released code has it. The one place that names network options."""
+    if layout == "irn":
+        return IrnNet("resnet50", displacement=True, pad_to=512)
+    if layout == "affinitynet":
+        return AffinityNet("resnet38d")
+    backbone = "resnet50" if layout in ("cam", "amn") else "resnet38d"
+    options = {"prcm_key": "reference"} if layout == "cpn" else {}
+    return methods.get(layout)(CLASSES, backbone, options)
+
+
+class Case:
+    """One golden file, and our network filled with its weights."""
+
+    def __init__(self, name: str, layout: str, **tolerances: float):
+        self.name = name
+        self.facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        with np.load(FOLDER / f"{name}.npz") as arrays:
+            self.arrays = {key: arrays[key] for key in arrays.files}
+        self.scalars, self.tolerances = self.facts["scalars"], {**TOLERANCES, **tolerances}
+        self.network = released_network(layout)
+        self.names = filled(self.network, layout, self.state())
+        remember(self.network.backbone)
+
+    def state(self) -> dict[str, Tensor]:
+        """Their name -> tensor, by the formula."""
+        scale = self.facts["scale"]
+        made = {key: golden.tensor(key, tuple(shape)) for key, shape in self.facts["keys"]}
+        return {key: torch.from_numpy(v * np.float32(scale[key]) if key in scale else v) for key, v in made.items()}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Their name -> our parameter."""
+        ours = dict(self.network.named_parameters())
+        return {name: ours[target] for name, target in self.names.items() if target in ours}
+
+    def agree(self, stage, ours, theirs, tolerance="arrays", measure="largest"):
+        """`parity.agree`; `theirs` may be the name of an array, `tolerance` a name in `tolerances`."""
+        theirs = self.arrays[theirs] if isinstance(theirs, str) else theirs
+        agree(self.name, stage, ours, theirs, self.tolerances.get(tolerance, tolerance), measure)
+
+    def differ(self, difference, *arguments, **options):
+        """`parity.differ` for this network."""
+        differ(self.name, difference, *arguments, **options)
+
+    def maps(self, stage: str, maps: Mapping[str, Tensor], tolerance="arrays"):
+        """Maps by the names of arrays: the values that the file keeps, and what it says of each as a whole."""
+        for name, full in maps.items():
+            self.agree(stage, thinned(self.facts["arrays"][name], full), name, tolerance)
+            if whole := self.scalars.get("taps", {}).get(name):
+                assert list(full.shape) == whole["shape"], f"{name}: {list(full.shape)} instead of {whole['shape']}"
+                self.agree(stage, _summary(full), {key: whole[key] for key in ("absmax", "l2", "std")}, tolerance, "each")
+
+
+def _summary(full: Tensor) -> dict[str, float]:
+    wide = full.detach().double()
+    found = {"absmax": wide.abs().max(), "l2": wide.norm(), "std": wide.std(correction=0)}
+    return {key: float(value) for key, value in found.items()}
+
+
+def filled(network: nn.Module, layout: str, state: dict[str, Tensor]) -> dict[str, str]:
+    """Put the formula's weights into `network` and turn dropout off; their name -> ours."""
+    fill(network, layout, state, FOLDER / f"{layout} by formula")
+    for module in network.modules():
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
+            module.p = 0.0
+    rules = amn_rules(state, network.state_dict()) if layout == "amn" else LAYOUTS[layout]
+    return {key: target_of(key, rules)[1] for key in state}
+
+
+def remember(backbone: nn.Module) -> None:
+    """Let a trunk that is asked the same thing again without gradient give what it gave: inference is most of the time."""
+    forward, known = backbone.forward, {}
+
+    def remembered(image: Tensor) -> list[Tensor]:
+        if torch.is_grad_enabled():
+            return forward(image)
+        weights = sum(p._version for p in backbone.parameters())  # grows with every change in place
+        key = weights, image.dtype, tuple(image.shape), zlib.crc32(image.contiguous().numpy())
+        if key not in known:
+            known[key] = forward(image)
+        return known[key]
+
+    backbone.forward = remembered
+
+
+def thinned(text: str, full: Tensor) -> Tensor:
+    """`full` as a file keeps it, which `text` says: whole, every nth entry of each dimension, or of rows and columns."""
+    if found := re.search(r"every \[([\d, ]+)\] of \[([\d, ]+)\]", text):
+        steps, shape = ([int(n) for n in part.split(",")] for part in found.groups())
+        assert list(full.shape) == shape, f"{text}: {list(full.shape)}"
+        return full[tuple(slice(None, None, n) for n in steps)]
+    if found := re.search(r"every (\d+)\w\w(?: row and column)?(?: of|,)", text):
+        return full[..., :: int(found[1]), :: int(found[1])]
+    return full
+
+
+# --- training ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Training:
+    """What steps on one batch left behind; norms by their names."""
+
+    losses: list[dict[str, float]]  # one a step
+    rates: list[dict[str, tuple[float, float]]]  # one a step: learning rate and weight decay by name
+    gradients: dict[str, float | None]  # of the first step
+    after: dict[int, dict[str, tuple[float, float]]]  # after 1 and 3 steps: norm, norm of the change
+
+
+def training(case: Case, step_loss, settings: Mapping, steps: int = 3) -> Training:
+    """Train as the loop does, every step on the same batch, and put the weights back.
+
+    Args:
+        step_loss: () -> losses with "total".
+        settings: a recipe's optimiser section, `steps` being the length of the schedule.
+    """
+    parameters, done = case.parameters(), Training([], [], {}, {})
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    optimiser = build_optimiser(case.network.param_groups(), dict(settings))
+    case.network.train()
+    for step in range(steps):
+        set_learning_rate(optimiser, learning_rate(step, settings["steps"], settings))
+        losses = step_loss()
+        losses["total"].backward()
+        done.losses.append({name: float(value.detach()) for name, value in losses.items()})
+        group_of = {id(p): group for group in optimiser.param_groups for p in group["params"]}
+        groups = {name: group_of[id(p)] for name, p in parameters.items() if id(p) in group_of}
+        done.rates.append({name: (group["lr"], group["weight_decay"]) for name, group in groups.items()})
+        if step == 0:
+            done.gradients = {name: None if p.grad is None else _norm(p.grad) for name, p in parameters.items()}
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        if step + 1 in (1, steps):
+            done.after[step + 1] = {name: (_norm(p), _norm(p - before[name])) for name, p in parameters.items()}
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(before[name])
+    return done
+
+
+def _norm(values: Tensor) -> float:
+    return float(values.detach().double().norm())
+
+
+def check_gradients(case: Case, done: Training):
+    """The first step's gradients, and that the same tensors have none."""
+    theirs = {name: norm for name, norm in case.scalars["gradient_norms"].items() if norm is not None}
+    ours = {name: norm for name, norm in done.gradients.items() if norm is not None}
+    case.agree("gradients", ours, theirs, "gradients", "each")
+
+
+def check_steps(case: Case, done: Training, variant: str, wider: Mapping[str, float] | None = None):
+    """Losses, rates and parameters of `steps/variant`.
+
+    Args:
+        wider: prefix of names -> tolerance of their change after 3 steps, where the file advises one of its own.
+    """
+    theirs, wider = case.scalars["steps"][variant], wider or {}
+    label = _label(theirs)
+    case.agree(f"{label}: loss", [step["total"] for step in done.losses], theirs["loss"], "later losses", "each")
+    for steps, ours in done.after.items():
+        norms = theirs[f"after_{steps}"]
+        assert set(norms) <= set(ours)
+        case.agree(f"{label}: norms", _column(ours, norms, 0), _column(norms, norms, 0), "norms", "each")
+        parts = {prefix: [n for n in norms if n.startswith(prefix)] for prefix in wider} if steps > 1 else {}
+        rest = [n for n in norms if not any(n in part for part in parts.values())]
+        case.agree(f"{label}: change after {steps}", _column(ours, rest, 1), _column(norms, rest, 1), f"change {steps}", "each")
+        for prefix, part in parts.items():
+            stage = f"{label}: change after {steps}, {prefix}*"
+            case.agree(stage, _column(ours, part, 1), _column(norms, part, 1), wider[prefix], "each")
+
+
+def _label(theirs: Mapping) -> str:
+    momentum = theirs["momentum"][0]
+    return "steps" if momentum is None else f"steps, momentum {momentum:g}"
+
+
+def _column(table: Mapping, names, column: int) -> dict[str, float]:
+    return {name: table[name][column] for name in names}
+
+
+def check_rates(case: Case, done: Training, variant: str = "released"):
+    """Learning rate of every step, and weight decay, of each parameter that learns."""
+    learns = [name for name, norm in case.scalars["gradient_norms"].items() if norm is not None]
+    place = {key: n for n, group in enumerate(case.facts["groups"]) for key in group["keys"]}
+    decay = {f"decay of {name}": case.facts["groups"][place[name]]["weight_decay"] for name in learns}
+    for ours, theirs in zip(done.rates, case.scalars["steps"][variant]["lr"], strict=True):
+        rates = {name: theirs[place[name]] for name in learns}
+        found = {n: ours[n][0] for n in learns} | {f"decay of {n}": ours[n][1] for n in learns}
+        case.agree("learning rates, weight decay", found, rates | decay, 1e-6, "each")
+
+
+def check_schedule(case: Case, settings: Mapping):
+    """The rates of a schedule of 4 steps, and what is held after its end."""
+    rates = [learning_rate(step, 4, {**settings, "lr": 0.1}) for step in range(6)]
+    case.agree("learning rates, weight decay", rates, case.scalars["schedule_max_step_4_lr_.1"], 1e-6, "each")
+
+
+# --- inference -----------------------------------------------------------------------------------------------------
+
+
+def views(image: np.ndarray, scale: float) -> Tensor:
+    """(2, 3, h, w): the image at a scale, as the engine's loader makes it, and its mirror image."""
+    resized = resize_image(image, scaled(image.shape[:2], scale))
+    plain = torch.from_numpy(normalise(resized))[None]
+    return torch.cat([plain, plain.flip(-1)])
+
+
+def scale_maps(case: Case, image: np.ndarray, y: Tensor, scale: float, size_hw=None) -> Tensor:
+    """(C or C+1, h, w): the maps of one scale, flips together, on `size_hw` or on the network's own grid."""
+    pair, stride = views(image, scale), case.network.spec.stride
+    own = [(side - 1) // stride + 1 for side in pair.shape[-2:]]
+    return case.network.eval().seed_maps(pair, y[None], size_hw or own)[0]
+
+
+def full_size_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux=None, size_hw=None) -> Tensor:
+    """(K, H, W): the CAM that the method's hooks give when all is done at image size (or at `size_hw`)."""
+    total = sum(scale_maps(case, image, y, scale, size_hw or image.shape[:2]) for scale in scales)
+    return case.network.finalise(total, len(scales), y, aux or {})
+
+
+def stored_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux=None) -> np.ndarray:
+    """(K, H, W): what a reader gets at image size of the CAM that the engine stores. The one place that names the store."""
+    spec, size = case.network.spec, image.shape[:2]
+    cam = full_size_cam(case, image, y, scales, aux, grid_size(size, spec.geometry))
+    return cam_at(cam.half().float().numpy(), size, spec.geometry, spec.norm)
+
+
+# --- inputs by formula ---------------------------------------------------------------------------------------------
+
+
+def normal(name: str, *shape: int) -> np.ndarray:
+    """Float64 normal numbers by a name."""
+    return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
+
+
+def tensor(values) -> Tensor:
+    """Float32."""
+    return torch.from_numpy(np.asarray(values).astype(np.float32))
+
+
+def photo(height: int, width: int, seed: int) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    return np.ascontiguousarray(golden.uint8_image(height, width, seed))
+
+
+def images(height: int, width: int, *seeds: int) -> Tensor:
+    """(B, 3, H, W) normalised."""
+    return torch.from_numpy(np.stack([golden.image(height, width, seed) for seed in seeds]))
+
+
+def multi_hot(*classes) -> Tensor:
+    """(B, 20) float32 of lists of 0-based classes."""
+    y = torch.zeros(len(classes), CLASSES)
+    for row, listed in zip(y, classes, strict=True):
+        row[list(listed)] = 1
+    return y
+
+
+def blob(height, width, cy, cx, r) -> np.ndarray:
+    """(H, W) float32 hill."""
+    y, x = np.mgrid[:height, :width]
+    near = (y - cy * height) ** 2 + (x - cx * width) ** 2
+    return np.exp(-near / (2 * (r * min(height, width)) ** 2)).astype(np.float32)
+
+
+def two_blobs(height, width) -> np.ndarray:
+    """(2, H, W) class maps: a hill, and a lower one."""
+    return np.stack([blob(height, width, 0.45, 0.30, 0.22), np.float32(0.9) * blob(height, width, 0.55, 0.72, 0.18)])
+
+
+def label(height, width, classes) -> np.ndarray:
+    """(H, W) uint8: an ellipse a class with a rim of 255."""
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    ellipses = [(0.45, 0.35, 0.3, 0.25), (0.62, 0.76, 0.24, 0.18), (0.2, 0.72, 0.16, 0.2)][: len(classes)]
+    out = np.zeros((height, width), np.uint8)
+    far = [((y - cy * height) / (ry * height)) ** 2 + ((x - cx * width) / (rx * width)) ** 2 for cy, cx, ry, rx in ellipses]
+    for d in far:
+        out[(d >= 1) & (d < 1.6)] = 255
+    for d, value in zip(far, classes, strict=True):
+        out[d < 1] = value
+    return out
