@@ -77,10 +77,9 @@ def test_presets_give_all_methods_the_same_network_and_effort(name, dataset):
     same = ("optimiser", "lr", "weight_decay", "schedule", "power", "augmentation")
     assert colours is None and [found["classifier"][k] for k in same] == [cam["classifier"][k] for k in same]
     seen = [total_steps(960, one["classifier"]) * one["classifier"]["batch_size"] for one in (found, cam)]
-    batch = recipe(name)["classifier"]["batch_size"] if dataset == "voc_mini" else cam["classifier"]["batch_size"]
-    assert seen[0] == seen[1] and found["classifier"]["batch_size"] == batch and found["backbone"] == cam["backbone"]
+    assert seen[0] == seen[1] and found["classifier"]["batch_size"] == cam["classifier"]["batch_size"] and found["backbone"] == cam["backbone"]
     assert found["cam"]["scales"] == cam["cam"]["scales"]
-    keys = ("output_stride", "head_lr_scale") if dataset == "voc_mini" else ("freeze", "bn", "output_stride", "head_lr_scale")
+    keys = ("freeze", "bn", "output_stride", "head_lr_scale")
     assert [found["net_options"][k] for k in keys] == [cam["net_options"][k] for k in keys]
     assert found["segmentation"]["augmentation"].pop("hsv") == 0 and found["segmentation"]["net"] == "deeplab_v2"
     same = ("backbone", "lr", "batch_size", "augmentation", "steps")
