@@ -217,9 +217,9 @@ def final_targets():
                 made_saliency(dataset)  # neither maps nor a way to make them: ends here too
         if has_ground_truth(dataset):
             targets += [f"results/{dataset}/{m}/miou.txt" for m in configured_methods()]
-            targets.append(f"results/{dataset}/report/index.html")
         else:
             targets += [f"results/{dataset}/{m}/predictions/index.json" for m in configured_methods()]
+        targets.append(f"results/{dataset}/report/index.html")
     return targets
 
 

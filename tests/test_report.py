@@ -1,6 +1,7 @@
 """Panels, plots and pages: they show what is there, leave out what is not, and come out the same twice."""
 
 import csv
+import json
 import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -51,6 +52,22 @@ def make_inputs(folder):
     entry["panels"] = [panel]
     methods = [make_scores(folder, "cam.seed1", 1, 20), make_scores(folder, "amn", 2, 40), entry]
     return {"dataset": "demo & co", "classes": CLASSES, "methods": methods}
+
+
+def make_diagnosis(folder, name, **changes):
+    """A diagnosis.json; returns its path."""
+    trained = {"photos": 9, "steps": 16, "batch_size": 4, "passes": 7.1, "photos_of": {"cat": 9}}
+    stage = {
+        "photos": 9, "of": 9, "foreground": 96.2, "unsure": 12.5, "all_foreground": 70.0, "all_background": 0.0,
+        "found": {"cat": 100.0}, "never": ["<b>&dog"],
+    }  # fmt: skip
+    content = {
+        "dataset": "demo & co", "method": name.split(".")[0], "warnings": ["masks cover <96 %>"],
+        "classifier": {"how": "none", "why": "no weights", "training": {}, "trained": trained},
+        "classifiers": {}, "stages": {"seeds": stage}, "agreement": [], **changes,
+    }  # fmt: skip
+    write_text(folder / f"{name}.diagnosis.json", json.dumps(content))
+    return folder / f"{name}.diagnosis.json"
 
 
 class Links(HTMLParser):
@@ -189,3 +206,31 @@ def test_curves_of_two_kinds_and_odd_names(tmp_path):
 def test_running_mean_keeps_length_and_constants():
     np.testing.assert_allclose(plots.smooth(np.full(123, 2.0)), 2.0)
     assert len(plots.smooth([])) == 0
+
+
+def test_the_first_page_begins_with_the_diagnosis(tmp_path):
+    entries = [make_scores(tmp_path, "cam", 0), make_scores(tmp_path, "cam.seed1", 1)]
+    for entry in entries:
+        entry["diagnosis"] = make_diagnosis(tmp_path, entry["name"])
+    pages.build({"dataset": "d", "classes": CLASSES, "methods": entries}, tmp_path / "out")
+    text = (tmp_path / "out/index.html").read_text("utf-8")
+    assert 0 < text.index("<h2>Diagnosis</h2>") < text.index("<h2>Methods</h2>")
+    assert text.count("<b>cam</b>: masks cover &lt;96 %&gt;") == 1 and "<b>cam.seed1</b>: masks" in text  # a row a seed
+    assert "not known: no weights" in text and "refined seed 96.2" in text and "refined seed: &lt;b&gt;&amp;dog" in text
+    assert "<h2>Diagnosis</h2>" in (tmp_path / "out/cam.html").read_text("utf-8")
+
+
+def test_without_ground_truth_there_is_a_report_without_miou(site, tmp_path):
+    scored = site[1]["methods"][-1]
+    entry = {
+        "name": "amn", "diagnosis": make_diagnosis(tmp_path, "amn", warnings=[]),
+        "panels": scored["panels"], "history": scored["history"],
+    }  # fmt: skip
+    out = tmp_path / "out"
+    pages.build({"dataset": "own", "classes": CLASSES, "methods": [entry]}, out)
+    for page in ("index.html", "amn.html"):
+        text = (out / page).read_text("utf-8")
+        assert "<h2>Diagnosis</h2>" in text and "No warnings." in text and "training.svg" in text and "panels/amn/" in text
+        assert "<h2>Methods</h2>" not in text and "per_class" not in text and "% mIoU" not in text
+        assert all((out / unquote(link)).is_file() for link in Links(text).found)
+    assert list(csv.DictReader((out / "summary.csv").open()))[0]["segmentation"] == ""

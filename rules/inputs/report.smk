@@ -43,9 +43,10 @@ def report_inputs(w):
     files = []
     for row in report_rows(w):
         folder = f"results/{row.dataset}/{row.method}"
+        scored = [f"{folder}/scores.json", f"{folder}/sweep.csv"] if has_ground_truth(w.dataset) else []
         files += [
-            f"{folder}/scores.json",
-            f"{folder}/sweep.csv",
+            *scored,
+            f"{folder}/diagnosis.json",
             *panels_of(row).values(),
             *histories(row).values(),
         ]
@@ -58,6 +59,7 @@ def report_methods(w):
         {
             "name": row.method,
             "folder": f"results/{row.dataset}/{row.method}",
+            "scored": has_ground_truth(w.dataset),
             "history": histories(row),
             **panels_of(row),
         }

@@ -14,27 +14,29 @@ import pandas as pd
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_bytes, write_text
 from wsss.io.remake import AGAIN, mend
-from wsss.report import plots, tables
+from wsss.report import diagnosis, plots, tables
 from wsss.report.repeats import mean_curve, spread
 from wsss.report.style import CSS
 from wsss.report.text import CAPTIONS, PAGE
 from wsss.rownames import base_name, seed_number
 from wsss.score.write import STAGES, provenance_line
 
+UNSCORED = {"miou": None, "stages": {}}
+
 
 def build(inputs: dict, out_dir) -> None:
     """Write index.html, {method}.html, summary.csv, the plots and copies of the panels into `out_dir`.
 
     inputs: {"dataset": name, "classes": foreground names, "methods": [{"name", "scores": path of scores.json,
-    "sweep": path of sweep.csv, "history": {stage: path of history.csv}, "panels": [paths of PNGs]}]}; all but
-    name and scores may be missing. Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
+    "sweep": path of sweep.csv, "diagnosis": path of diagnosis.json, "history": {stage: path of history.csv},
+    "panels": [paths of PNGs]}]}; all but name may be missing (scores: there is no ground truth). Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
     row, its page and its plots, as mean and standard deviation; panels are the first seed's. Raises UserError naming a file that is missing or unreadable.
     """
     out = Path(out_dir)
     entries = inputs["methods"]
     if not entries:
         raise UserError("report: no method is given; name at least one in config/config.yaml")
-    methods = tables.group({m["name"]: read_json(m["scores"]) for m in entries})
+    methods = tables.group({m["name"]: read_json(m["scores"]) if m.get("scores") else UNSCORED for m in entries})
     seeds = {}
     for entry in sorted(entries, key=lambda m: seed_number(m["name"])):
         seeds.setdefault(base_name(entry["name"]), []).append(entry)
@@ -60,24 +62,37 @@ class _Site:
         self.dataset, self.classes = inputs["dataset"], list(inputs["classes"])
         self.out, self.methods, self.seeds = out, methods, seeds
         self.histories = {m: found for m, runs in seeds.items() if (found := _histories(runs))}
+        self.diagnoses = {m: found for m, runs in seeds.items() if (found := _diagnoses(runs))}
         self.panels = {m: self._copy_panels(m, runs[0].get("panels", [])) for m, runs in seeds.items()}
 
     def index(self):
-        parts = [_section("Methods", "table", tables.methods_table(self.methods))]
+        scored = [m for m in self.methods if _stages(m)]
+        parts = self._diagnosis(self.diagnoses)
+        parts += [_section("Methods", "table", tables.methods_table(self.methods))] if scored else []
         curves = {m.name: c for m in self.methods if (c := self._curve(m))}
         if curves:
             plots.curves(self.out / "curves.svg", curves)
             parts.append(_section("mIoU against the threshold", "curves", _image("curves.svg")))
             stability = tables.stability_table(self.methods)
             parts.append(_section("How much the threshold matters", "stability", stability))
-        plots.per_class(self.out / "per_class.svg", self.classes, {m.name: _last(m)[1] for m in self.methods})
-        parts.append(_section("Classes", "per_class", _image("per_class.svg", wide=len(self.classes) > 30)))
+        if scored:
+            plots.per_class(self.out / "per_class.svg", self.classes, {m.name: _last(m)[1] for m in scored})
+            parts.append(_section("Classes", "per_class", _image("per_class.svg", wide=len(self.classes) > 30)))
         parts += self._training("training.svg", self.histories)
         shown = [m.name for m in self.methods if self.panels[m.name]]
         parts += [self._panel_section(f"Images: {name}", name) for name in shown]
         self._page("index.html", self.dataset, "from image labels to segmentation", "".join(parts))
 
     def method(self, method):
+        parts = self._scores(method) if _stages(method) else []
+        parts += self._diagnosis({method.name: self.diagnoses[method.name]}) if method.name in self.diagnoses else []
+        runs = {method.name: self.histories[method.name]} if method.name in self.histories else {}
+        parts += self._training(f"{method.name}_training.svg", runs)
+        parts += [self._panel_section("Images", method.name)] if self.panels[method.name] else []
+        self._page(f"{method.name}.html", method.name, f"on {self.dataset}", "".join(parts))
+
+    def _scores(self, method):
+        """What ground truth says of a method."""
         stage, _ = _last(method)
         score, n = tables.over_seeds(run["miou"] for run in method.runs), len(method.runs)
         lead = f'<span class="big">{score}</span> % mIoU, {escape(STAGES[stage])}'
@@ -91,10 +106,13 @@ class _Site:
         by_stage = {STAGES[s]: _per_class(method, s) for s, _ in _stages(method)}
         plots.per_class(self.out / plot, self.classes, by_stage)
         parts.append(_section("Classes", "per_class", _image(plot, wide=len(self.classes) > 30)))
-        runs = {method.name: self.histories[method.name]} if method.name in self.histories else {}
-        parts += self._training(f"{method.name}_training.svg", runs)
-        parts += [self._panel_section("Images", method.name)] if self.panels[method.name] else []
-        self._page(f"{method.name}.html", method.name, f"on {self.dataset}", "".join(parts))
+        return parts
+
+    def _diagnosis(self, found):
+        contents = [content for runs in found.values() for content in runs]
+        if not contents:
+            return []
+        return [_section("Diagnosis", "diagnosis", diagnosis.warnings(contents) + tables.html_table(*diagnosis.table(contents)))]
 
     def _curve(self, method):
         paths = [entry["sweep"] for entry in self.seeds[method.name] if entry.get("sweep")]
@@ -154,6 +172,11 @@ def _histories(entries):
     for stage, path in [pair for entry in entries for pair in entry.get("history", {}).items()]:
         found.setdefault(stage, []).append(_read_csv(path, ("step", "total")))
     return found
+
+
+def _diagnoses(entries):
+    """diagnosis.json of each seed that has one, under the seed's name."""
+    return [{**read_json(e["diagnosis"]), "method": e["name"]} for e in entries if e.get("diagnosis")]
 
 
 def _stages(method):

@@ -37,6 +37,8 @@ figure.plot img { margin: 0 auto; }
 figure.wide { overflow-x: auto; }
 figure.wide img { max-width: none; }
 figcaption { margin-top: .35rem; max-width: 75ch; }
+.warnings { border-left: 4px solid #B45309; padding: .1rem 0 .1rem 1.6rem; }
+.warnings li { margin: .3rem 0; }
 .panels { display: grid; gap: 1rem; }
 .panels img { width: 100%; border: 1px solid var(--line); border-radius: 6px; background: #fff; }
 .big { font-size: 2.1rem; font-weight: 650; letter-spacing: -.02em; }

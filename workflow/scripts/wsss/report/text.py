@@ -1,6 +1,9 @@
 """What the pages say in words, and the frame around every page."""
 
 CAPTIONS = {
+    "diagnosis": "What the chain says of itself, without any ground truth: warnings, and the figures behind them. mAP is "
+    "the classifier's mean average precision on images, in percent, beside what guessing would reach. Masks are good when objects are "
+    "covered and nothing else is; that no warning stands here does not prove it, so look at the images.",
     "table": "Mean intersection over union in percent (mIoU), the mean over classes and background; the best of "
     "each column is bold (full supervision aside: it is the yardstick). A <em>seed</em> is the class activation map (CAM) cut at a threshold; a "
     "<em>refined seed</em> is the seed after a CRF has moved its edges; the <em>pseudo-mask</em> is "

@@ -1,7 +1,7 @@
 """From facts to plain words: what is likely wrong with a chain of stages, and what to change.
 
 Facts: {"classifier": check.json, or nothing; "stages": {name: `wsss.score.mask_facts.MaskFacts.result`, and "cut":
-{"key", "kind", "value"} where the masks were cut out of CAMs}, in the chain's order; "agreement": {"a, b": percent}}.
+{"key", "kind", "value"} where the masks were cut out of CAMs}, in the chain's order; "agreement": [{"of": [stage, stage], "miou"}]}.
 All of it may be missing: a stage that ends knows itself only.
 """
 
@@ -68,7 +68,7 @@ def not_learned(facts: Facts) -> Iterator[str]:
     """The classifier's loss on its own photos is about that of guessing."""
     check = facts.get("classifier")
     if has_not_learned(check) and not _covering(facts):
-        yield f"the classifier's loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
+        yield f"{_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
 
 
 def cannot_be_told(facts: Facts) -> Iterator[str]:
@@ -110,7 +110,7 @@ def too_much(facts: Facts) -> Iterator[str]:
     check, first = facts.get("classifier"), next(iter(stages))
     words = f"{_shares(stages, 'foreground')} of the pixels"
     if has_not_learned(check):
-        yield f"{words} and the classifier's loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
+        yield f"{words} and {_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
     else:
         yield f"{words}: nearly all is called an object; {_move_cut(stages[first], first, up=True)}"
 
@@ -164,11 +164,11 @@ def unsure(facts: Facts) -> Iterator[str]:
 
 def disagreement(facts: Facts) -> Iterator[str]:
     """One stage's masks are not what the next one makes of them."""
-    for pair, share in facts.get("agreement", {}).items():
-        if share is not None and share < LIMITS["agreement"]:
+    for pair in facts.get("agreement", []):
+        if pair["miou"] is not None and pair["miou"] < LIMITS["agreement"]:
             yield (
-                f"{pair.replace(', ', ' and ')} agree in {share:.0f} % (mean IoU): one of them goes wrong; look at both in the "
-                "report's images, and move the cut of the worse one"
+                f"{' and '.join(pair['of'])} agree in {pair['miou']:.0f} % (mean IoU): one of them goes wrong; look at both in "
+                f"the report's images, and {BETWEEN.get(pair['of'][1], 'move the cut of the worse one')}"
             )
 
 
@@ -176,6 +176,11 @@ RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
     no_contrast, lone_photos, not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
     unsure, disagreement,
 )  # fmt: skip
+BETWEEN = {
+    "seeds": "move seeds.confident.value, where the maps are cut before the CRF",
+    "pseudo_masks": "where the later one is worse set pseudo_masks.bg.value, where walked maps are cut",
+    "predictions": "where the later one is worse set segmentation.steps higher",
+}
 LEARNT = ("predictions", "predict")  # masks of the segmentation network, which no cut shapes
 
 
@@ -193,6 +198,10 @@ def _shares(stages: Facts, key: str, verb: str = "cover") -> str:
     first, *rest = [(name, found[key]) for name, found in stages.items()]
     others = ", ".join(f"{name} {share:.0f} %" for name, share in rest)
     return f"masks of {first[0]} {verb} {first[1]:.0f} %" + (f" ({others})" if others else "")
+
+
+def _whose(check: Facts) -> str:
+    return f"the classifier's ({check['of']})" if "of" in check else "the classifier's"
 
 
 def _loss(check: Facts) -> str:

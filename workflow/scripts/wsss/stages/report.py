@@ -16,6 +16,8 @@ def run(task: Task) -> None:
     pages.build({"dataset": dataset.name, "classes": dataset.classes, "methods": methods}, target)
     if not (target / "curves.svg").exists():  # declared to Snakemake, but there is no seed (full, imported pseudo-masks)
         plots.curves(target / "curves.svg", {})
+    if not (target / "per_class.svg").exists():  # nor any score
+        plots.per_class(target / "per_class.svg", list(dataset.classes), {})
     task.write_record()
 
 
@@ -23,10 +25,11 @@ def gather(folder: Path, entry: dict) -> dict:
     """The files of one method for `wsss.report.pages.build`."""
     panels = entry.get("panels")  # only the first seed of a method has some
     ids = read_json(panels)["ids"] if panels else []
+    scored = {"scores": folder / "scores.json", "sweep": folder / "sweep.csv"} if entry["scored"] else {}
     return {
         "name": entry["name"],
-        "scores": folder / "scores.json",
-        "sweep": folder / "sweep.csv",
+        **scored,
+        "diagnosis": folder / "diagnosis.json",
         "history": entry["history"],
         "panels": [Path(panels).parent / f"{item_id}.png" for item_id in ids],
     }

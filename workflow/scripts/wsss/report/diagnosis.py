@@ -1,0 +1,87 @@
+"""The diagnosis of methods in words: a table row each, for diagnosis.txt and the report's first page."""
+
+from html import escape
+from typing import Any
+
+NAMES = {"seed": "seed", "seeds": "refined seed", "ir_labels": "IR label", "pseudo_masks": "pseudo-mask", "predictions": "prediction"}
+HOW = {
+    "val": "photos of val",
+    "held_out": "photos held out",
+    "cross_fit": "photos, ImageNet features cross-fitted",
+}
+
+
+def figures(content: dict[str, Any]) -> dict[str, str]:
+    """Heading -> words, of the content of a diagnosis.json."""
+    check, stages = content.get("classifier"), content.get("stages", {})
+    return {
+        "classifier on photos not seen": _seen(check, check) if check and check["how"] in HOW else _none(check),
+        "on those trained on": _seen(check, {**check["training"], "how": ""}) if check and check["training"] else "-",
+        "steps (passes)": f"{check['trained']['steps']} ({check['trained']['passes']:g})" if check else "-",
+        "foreground, % of pixels": _by_stage(stages, "foreground"),
+        "photos all foreground / all background, %": _whole(stages),
+        "unsure, % of pixels": _by_stage({k: v for k, v in stages.items() if v.get("unsure")}, "unsure"),
+        "classes never predicted": _never(stages),
+        "agreement, mean IoU": _joined(f"{_pair(p)} {_number(p['miou'])}" for p in content.get("agreement", [])),
+    }
+
+
+def in_words(content: dict[str, Any]) -> str:
+    """diagnosis.txt: warnings, then the figures."""
+    lines = content["warnings"]
+    head = f"{content['dataset']}, {content['method']}: {len(lines) or 'no'} warning{'' if len(lines) == 1 else 's'}"
+    listed = [f"- {line}" for line in lines]
+    rows = [f"{name}: {words}" for name, words in figures(content).items()]
+    sampled = [f"{NAMES[n]}s: {f['photos']} of {f['of']} read" for n, f in content["stages"].items() if f["photos"] < f["of"]]
+    return "\n".join([head, *listed, "", *rows, *sampled, "", "Nothing here uses ground truth."]) + "\n"
+
+
+def table(contents: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """HTML cells: head, and a row a method."""
+    found = [figures(content) for content in contents]
+    head = ["method", *(escape(name) for name in found[0])]
+    rows = [[escape(words).replace("; ", "<br>") for words in row.values()] for row in found]
+    return head, [[escape(content["method"]), *row] for content, row in zip(contents, rows, strict=True)]
+
+
+def warnings(contents: list[dict[str, Any]]) -> str:
+    """HTML: all warnings, by method; a word where there are none."""
+    lines = [f"<li><b>{escape(c['method'])}</b>: {escape(line)}</li>" for c in contents for line in c["warnings"]]
+    return f'<ul class="warnings">{"".join(lines)}</ul>' if lines else "<p>No warnings.</p>"
+
+
+def _seen(check: dict, shown: dict) -> str:
+    whose = f" ({check['of']}'s)" if "of" in check else ""
+    ranked = f"mAP {_number(shown['map'])} (guessing {_number(shown['guess_map'])}), " if shown["map"] is not None else ""
+    return f"{ranked}loss {shown['loss']:.2f} (guessing {shown['guess_loss']:.2f}); {shown['photos']} {HOW.get(shown['how'], 'photos')}{whose}"
+
+
+def _none(check: dict | None) -> str:
+    return f"not known: {check['why']}" if check else "-"
+
+
+def _by_stage(stages: dict, key: str) -> str:
+    return _joined(f"{NAMES.get(name, name)} {_number(found[key])}" for name, found in stages.items())
+
+
+def _whole(stages: dict) -> str:
+    return _joined(
+        f"{NAMES.get(name, name)} {_number(found['all_foreground'])} / {_number(found['all_background'])}"
+        for name, found in stages.items()
+    )
+
+
+def _never(stages: dict) -> str:
+    return _joined(f"{NAMES.get(name, name)}: {', '.join(found['never'])}" for name, found in stages.items() if found["never"])
+
+
+def _pair(pair: dict) -> str:
+    return " and ".join(NAMES[name] for name in pair["of"])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _joined(parts) -> str:
+    return "; ".join(parts) or "-"

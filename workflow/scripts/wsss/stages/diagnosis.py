@@ -1,0 +1,99 @@
+"""Stage `diagnosis`: what a method's masks and classifiers say of themselves, without ground truth, and what to change."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss.data.held_out import sample
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.io.atomic import read_json, write_json, write_text
+from wsss.io.images import image_size
+from wsss.io.index import read_index
+from wsss.io.masks import read_mask
+from wsss.refine.background import argmax_labels, background
+from wsss.report.diagnosis import in_words
+from wsss.score.diagnosis import diagnose
+from wsss.score.mask_facts import Agreement, facts_of
+from wsss.stages.images import cam_folder, file_of
+from wsss.stages.task import Task
+
+log = logging.getLogger(__name__)
+STAGES = ("seeds", "ir_labels", "pseudo_masks", "predictions")
+PAIRS = (("seed", "seeds"), ("seeds", "pseudo_masks"), ("pseudo_masks", "predictions"))
+MOST_SEEDS, MOST_PAIRS = 100, 500  # photos whose CAMs are cut, and whose masks are compared
+
+
+def run(task: Task) -> None:
+    """Write diagnosis.json and diagnosis.txt; warnings end as one line on the terminal."""
+    dataset = load_manifest(task.inputs["manifest"])
+    checks = {name.removeprefix("check_"): read_json(path) for name, path in task.inputs.items() if name.startswith("check_")}
+    facts = {
+        "classifier": chosen_check(checks, task.params["recipe"]["method"]),
+        "classifiers": checks,
+        **Masks(task, dataset).facts(),
+    }
+    lines = diagnose(facts)
+    content = {"dataset": dataset.name, "method": task.params["recipe"]["method"], "warnings": lines, **facts}
+    write_json(task.outputs["diagnosis"], content)
+    write_text(task.outputs["text"], in_words(content))
+    task.record.write(task.output.with_suffix(".run.json"), inputs=task.inputs)  # run.json there is the evaluation's
+    log.info("diagnosis: %s", facts)
+    if lines:
+        words = f"{len(lines)} warning{'s' * (len(lines) > 1)}, see {task.outputs['text']}; first: {lines[0]}"
+        log.warning("%s/%s: %s", dataset.name, content["method"], words)
+
+
+def chosen_check(checks: dict[str, Any], method: str) -> dict[str, Any] | None:
+    """The method's own check where it has figures, else that of a classifier it rests on; `of` says whose."""
+    own = [name for name in checks if name == method]
+    order = own + sorted(set(checks) - set(own))
+    telling = [name for name in order if checks[name]["how"] != "none"]
+    name = next(iter(telling or order), None)
+    return None if name is None else {**checks[name], "of": name}
+
+
+class Masks:
+    """The masks of those stages whose index is among the task's inputs, each read no more than twice."""
+
+    def __init__(self, task: Task, dataset: Dataset) -> None:
+        self.task, self.dataset = task, dataset
+        self.records = {name: self._records(name) for name in STAGES if name in task.inputs}
+        if "cam" in task.inputs:
+            few = sample(dataset.split("trainaug"), MOST_SEEDS, 0)
+            self.cams = cam_folder(task, few)
+            self.records["seed"] = few
+
+    def facts(self) -> dict[str, Any]:
+        """`stages` and `agreement` of `wsss.score.diagnosis`."""
+        stages = {}
+        for name in (n for n in STAGES if n in self.records):
+            cut = self.task.params["cuts"].get(name)
+            found = facts_of(self.records[name], self.dataset.classes, lambda record, name=name: self._path(name, record))
+            stages[name] = {**found, **({"cut": cut} if cut else {})}
+        pairs = [self._agreement(*pair) for pair in PAIRS if set(pair) <= set(self.records)]
+        return {"stages": stages, "agreement": [pair for pair in pairs if pair["photos"]]}
+
+    def _records(self, name: str) -> list[Record]:
+        ids = set(read_json(self.task.inputs[name]).get("ids", []))
+        found = [record for record in self.dataset.records if record.id in ids]
+        read_index(self.task.inputs[name], [record.id for record in found])
+        return found
+
+    def _agreement(self, one: str, other: str) -> dict[str, Any]:
+        ids = {record.id for record in self.records[other]}
+        shared = sample([record for record in self.records[one] if record.id in ids], MOST_PAIRS, 0)
+        found = Agreement(self.dataset.num_classes)
+        for record in shared:
+            found.add(self._mask(one, record), self._mask(other, record), str(self._path(other, record)))
+        return {"of": [one, other], "miou": found.result(), "photos": len(shared)}
+
+    def _mask(self, name: str, record: Record) -> np.ndarray:
+        if name != "seed":
+            return read_mask(self._path(name, record))
+        cam = self.cams.at(record.id, image_size(record.image))
+        return argmax_labels(cam, background(cam, **self.task.params["bg"]), record.labels)
+
+    def _path(self, name: str, record: Record) -> Path:
+        return file_of(self.task.inputs[name], record.id, ".png")
