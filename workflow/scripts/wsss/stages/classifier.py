@@ -20,7 +20,7 @@ def run(task: Task) -> None:
     """Train the recipe's net on image labels (and the per-pixel labels or saliency maps some methods add)."""
     device = start_devices(task)
     dataset = load_manifest(task.inputs["manifest"])
-    records = training_records(dataset, labelled_only=True)
+    records = training_records(dataset, labelled_only=not task.settings.get("unlabelled", False))
     method = build_method(task, dataset.num_classes)
     load_initial(task, method, task.params["recipe"]["backbone"])
     needs = method.spec.needs
