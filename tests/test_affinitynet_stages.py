@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from helpers import REPOSITORY, Chain, artefacts, copy_project, folder_dataset, planned, snakemake
 from PIL import Image
@@ -18,6 +19,8 @@ from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.probs import read_probs, write_probs
 from wsss.refine.affinitynet import cell_labels
+from wsss.stages import learn_affinitynet, pseudo_masks
+from wsss.stages.training import training_records
 
 MODEL, INDEX = "model.safetensors", "index.json"
 SIZES = ((96, 96), (100, 80), (96, 96), (33, 90), (70, 64), (110, 120))
@@ -252,7 +255,10 @@ def test_published_values(resolve):
         "backbone": "resnet38d", "radius": 5, "bn": "frozen", "freeze": "stage1",
         "lr": 0.01, "momentum": 0, "batch_size": 8, "epochs": 8,
     }  # fmt: skip
-    assert recipe["affinity"]["augmentation"] == {"resize": {}, "flip": 0.5, "crop": 448, "padding": "black"}
+    assert recipe["affinity"]["augmentation"] == {
+        "resize": {}, "flip": 0.5, "crop": 448, "padding": "black",
+        "jitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1},
+    }  # fmt: skip
     walk = {"bg": {"kind": "power", "value": 6}, "beta": 8, "exp_times": 6, "radius": 5, "pairs": "all"}
     assert recipe["pseudo_masks"] == walk
     assert [recipe["seeds"][name]["value"] for name in ("confident", "unsure")] == [4, 24]
@@ -263,6 +269,37 @@ def test_it_resolves_everywhere_with_its_own_background(resolve, dataset, monkey
     monkeypatch.setenv("WSSS_TEST_DATA", "/data")
     recipe = resolve(dataset)
     assert recipe["pseudo_masks"]["bg"]["kind"] == "power" and "displacement" not in recipe["affinity"]
+    assert bool(recipe["affinity"]["augmentation"]["jitter"]) == (dataset == "coco14"), "small presets change no colours"
+
+
+@pytest.mark.parametrize("refine", ["affinitynet", "irn"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_what_feeds_the_walk_is_float32_whatever_the_precision(made, monkeypatch, refine, precision):
+    chain, asked = Chain(made.results, {"affinitynet": "cam_affinitynet", "irn": "irn"}[refine]), []
+    image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    monkeypatch.setattr(pseudo_masks, "pick_device", lambda *a: asked.append(a) or torch.device("cpu"))
+    monkeypatch.setattr(pseudo_masks, "load_model", lambda path, network: None)
+
+    def seen(wanted):
+        torch.manual_seed(0)
+        compute = {"precision": wanted, "cpu_threads": 1}
+        return pseudo_masks.Walker(chain.task("pseudo_masks", WALK, compute=compute), None).see(image)
+
+    assert torch.equal(seen(precision), seen("fp32"))
+    assert [precision for _, _, precision in asked] == ["fp32", "fp32"], "nor is it TF32"
+
+
+def test_unlabelled_images_teach_background(made):
+    """With the option they are among the samples, their cells all background; without it they are not."""
+    bare = {record.id for record in records_of(made) if not record.labels}
+    for unlabelled in (False, True):
+        task = made.task("affinity", LEARN, settings={**made.recipe["affinity"], "unlabelled": unlabelled})
+        dataset = load_manifest(made.results / "manifest.csv")
+        records = training_records(dataset, labelled_only=not unlabelled)
+        samples = learn_affinitynet.samples(task, dataset, records)
+        found = {s["id"]: s["label"] for s in (samples[i, 0] for i in range(len(samples)))}
+        assert bool(bare & set(found)) == unlabelled
+        assert all(set(np.unique(found[name])) <= {0, 255} and (found[name] == 0).any() for name in bare & set(found))
 
 
 def test_another_refinement_starts_afresh(resolve):

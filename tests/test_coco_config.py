@@ -62,9 +62,19 @@ def test_both_schedules_of_eps():
 
 def test_what_is_not_named_stays_as_on_voc():
     for method in ("cam", "irn"):
-        assert {k: v for k, v in recipe(method).items() if k != "segmentation"} == {
-            k: v for k, v in recipe(method, "voc12").items() if k != "segmentation"
-        }
+        coco, voc = ({k: v for k, v in recipe(method, d).items() if k != "segmentation"} for d in ("coco14", "voc12"))
+        if method == "irn":
+            assert coco["affinity"].pop("unlabelled") and coco["pseudo_masks"].pop("pad_to") == "none"
+            assert voc["pseudo_masks"].pop("pad_to") == 512
+        assert coco == voc
+
+
+def test_images_without_labels_teach_amn_and_irn_on_coco_only():
+    """The released COCO branch trains both on its full list."""
+    for method, dataset, says in [("amn", "coco14", True), ("irn", "coco14", True), ("amn", "voc12", False), ("amn", "demo", False)]:
+        found = recipe(method, dataset)
+        assert [bool(found[stage].get("unlabelled")) for stage in ("classifier", "affinity")] == [says and method == "amn", says]
+    assert "unlabelled" not in recipe("cam")["classifier"] and "unlabelled" not in recipe("seam")["classifier"]
 
 
 # --- dataset files

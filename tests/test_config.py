@@ -493,6 +493,20 @@ def test_a_random_start_with_frozen_parts_is_refused(project, method):
     assert resolved(segmentation={"options": {"bn": "affine"}})["weights"] == "none"
 
 
+@pytest.mark.parametrize("method", ["cam", "eps_base", "seam"])
+def test_unlabelled_images_are_refused_where_image_labels_teach(project, method):
+    broken = change_method(project, lambda recipe: recipe["classifier"].update(unlabelled=True), method)
+    with pytest.raises(UserError, match=rf"{method}.yaml: classifier: unlabelled true .* set unlabelled: false"):
+        broken.recipe(method, "voc12")
+
+
+@pytest.mark.parametrize("value", [None, "512px", 8, True, 1.5])
+def test_a_canvas_that_is_none_is_refused(project, value):
+    broken = change_method(project, lambda recipe: recipe["pseudo_masks"].update(pad_to=value), "irn")
+    with pytest.raises(UserError, match=r"irn.yaml: pseudo_masks.pad_to: "):
+        broken.recipe("irn", "voc12")
+
+
 def test_an_option_left_out_counts_as_frozen(project):
     def change(recipe):
         recipe["weights"] = "none"

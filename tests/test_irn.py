@@ -255,14 +255,18 @@ def test_loss_does_not_depend_on_the_batch_layout_and_checks_the_crop():
     net.loss(tiny_batch(28), 0)
 
 
-def test_edge_maps_average_mirrored_logits_and_pads_to_16():
-    net = tiny_net().eval()
+CANVASES = [("none", (37, 50)), ("multiples_of_16", (48, 64)), (64, (64, 64)), (40, (40, 50)), (24, (37, 50))]
+
+
+@pytest.mark.parametrize("pad_to, size", CANVASES)
+def test_edge_maps_average_mirrored_logits_on_the_canvas_asked_for(pad_to, size):
+    net = tiny_net(pad_to=pad_to).eval()
     image = uniform(3, 37, 50) * 2 - 1
     views = torch.stack([image, image.flip(-1)])
-    canvas = torch.zeros(2, 3, 48, 64)
-    canvas[..., :37, :50] = views
+    filled = torch.zeros(2, 3, *size)
+    filled[..., :37, :50] = views
     with torch.no_grad():
-        logits = net(canvas).edge[:, :10, :13]
+        logits = net(filled).edge[:, :10, :13]
     wanted = ((logits[0] + logits[1].flip(-1)) / 2).sigmoid()
     got = net.edge_maps(views)[0]
     torch.testing.assert_close(got, wanted)
@@ -270,12 +274,27 @@ def test_edge_maps_average_mirrored_logits_and_pads_to_16():
     torch.testing.assert_close(net.edge_maps(torch.cat([views[:1], views[:1], views[1:], views[1:]]))[1], got)
 
 
-def test_a_fixed_canvas_changes_the_map_and_never_crops():
+@pytest.mark.parametrize("pad_to, size", CANVASES)
+def test_group_norm_sees_the_whole_canvas(pad_to, size):
+    net = tiny_net(pad_to=pad_to).eval()
+    seen = []
+    norm = next(m for m in net.edge.modules() if isinstance(m, torch.nn.GroupNorm))
+    norm.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output.clone())))
+    net.edge_maps(uniform(2, 3, 37, 50) * 2 - 1)
+    x, out = seen[0]
+    assert x.shape[-2:] == tuple((side - 1) // 4 + 1 for side in size)
+    groups = x.reshape(2, norm.num_groups, -1)
+    centred = groups - groups.mean(-1, keepdim=True)
+    expected = (centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt()).reshape(x.shape)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_canvas_changes_the_map_and_never_crops():
     small, large = uniform(2, 3, 40, 40), uniform(2, 3, 40, 80)
     fixed, plain = tiny_net(pad_to=64).eval(), tiny_net().eval()
-    assert fixed._padded(small).shape[-2:] == (64, 64) and plain._padded(small).shape[-2:] == (48, 48)
     assert not torch.equal(fixed.edge_maps(small)[0], plain.edge_maps(small)[0])
-    assert torch.equal(fixed.edge_maps(large)[0], plain.edge_maps(large)[0])
+    assert fixed.edge_maps(large).shape == plain.edge_maps(large).shape == (1, 10, 20)
+    assert irn.canvas((40, 80), 64) == (64, 80) and irn.canvas((700, 600), 512) == (700, 600)
 
 
 def test_mean_shift_is_subtracted_in_eval_only():

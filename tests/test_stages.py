@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from helpers import LIBRARY, STAGES, Chain, artefacts, environment, folder_dataset
 from wsss.data.manifest import load_manifest
+from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.header import read_facts
@@ -180,6 +181,30 @@ def test_a_label_of_another_size_is_named(copied):
 def test_a_model_of_another_recipe_is_refused(copied):
     with pytest.raises(UserError, match="holds another network"):
         copied.run("cam", {"model": f"segmentation/{MODEL}"}, into="again")
+
+
+@pytest.mark.parametrize("stage", ["classifier", "affinity"])
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_unlabelled_images_teach_amn_and_irn_background(made, monkeypatch, stage, unlabelled):
+    """Two of the images have no label; with the option the training draws them, with labels of background only."""
+    chain, seen = Chain(made.results, "amn" if stage == "classifier" else "irn"), {}
+    getitem = TrainingSet.__getitem__
+
+    def noted(self, key):
+        sample = getitem(self, key)
+        seen[sample["id"]] = sample
+        return sample
+
+    monkeypatch.setattr(TrainingSet, "__getitem__", noted)
+    source = {"labels": f"ir_labels/{INDEX}"} if stage == "classifier" else {"ir_labels": f"ir_labels/{INDEX}", "classifier": f"classifier/{MODEL}"}
+    settings = {**chain.recipe[stage], "unlabelled": unlabelled, "steps": 4}
+    folder = chain.run(stage, source, into=f"{stage}_{unlabelled}", settings=settings)
+    bare = {r.id for r in load_manifest(made.results / "manifest.csv").split("trainaug") if not r.labels}
+    assert len(bare) == 2 and len(seen) == (6 if unlabelled else 4)
+    assert bare & set(seen) == (bare if unlabelled else set())
+    assert all(set(np.unique(seen[name]["label"])) <= {0, 255} and (seen[name]["label"] == 0).any() for name in bare & set(seen))
+    losses = [float(row.split(",")[1]) for row in (folder / "history.csv").read_text().splitlines()[1:]]
+    assert np.isfinite(losses).all()
 
 
 def test_an_unknown_net_option_is_named(copied):

@@ -19,6 +19,8 @@ def check_recipe(recipe: dict, path: str, net_options: dict) -> None:
     for stage in ("classifier", "affinity", "segmentation"):
         if own(recipe, stage):
             _check_training(recipe[stage], f"{path}: {stage}")
+    if own(recipe, "classifier"):
+        _check_unlabelled(recipe["classifier"], f"{path}: classifier")
     if own(recipe, "seeds"):
         _check_seeds(recipe["seeds"], f"{path}: seeds")
     _check_backgrounds(recipe, path)
@@ -33,6 +35,15 @@ def check_recipe(recipe: dict, path: str, net_options: dict) -> None:
 def own(recipe: dict, stage: str) -> bool:
     """Whether the recipe runs the stage itself."""
     return stage in recipe and not ELSEWHERE & set(recipe[stage])
+
+
+def _check_unlabelled(settings: dict, where: str) -> None:
+    if settings.get("unlabelled") and "labels_from" not in settings:
+        raise UserError(
+            f"{where}: unlabelled true is for a net that learns labels of pixels (labels_from: AMN), where such an image is "
+            "background; this one learns which classes an image has, and the maps of those, of which there are none; "
+            "set unlabelled: false"
+        )
 
 
 def _check_strides(recipe: dict, path: str, net_options: dict) -> None:

@@ -79,15 +79,14 @@ class IrnNet(nn.Module):
     """Frozen backbone (output stride 16; resnet38d: 8) with an edge branch and, on request, a displacement branch."""
 
     def __init__(
-        self, backbone: str, radius: float = 10, displacement: bool = False, pad_to: int | None = None
+        self, backbone: str, radius: float = 10, displacement: bool = False, pad_to: int | str = "none"
     ):
         """Random weights come from torch's global generator, which the caller seeds.
 
         Args:
             backbone: name of wsss.nets.backbones; its ImageNet weights, not the classifier's, belong here.
             radius: of the training pairs; the walk's radius (5) is another option.
-            pad_to: side of the canvas that inference pads images to (published for VOC: 512), for images that
-                fit; None, and larger images, take the next multiple of 16.
+            pad_to: the canvas of inference, see `canvas`; published: 512 for VOC, "none" for COCO.
         """
         super().__init__()
         self.index, self.pad_to = path_index(radius), pad_to
@@ -146,11 +145,10 @@ class IrnNet(nn.Module):
         return ((plain + mirrored.flip(-1)) / 2).sigmoid()
 
     def _padded(self, views: Tensor) -> Tensor:
-        # Zeros after normalisation are the mean colour. A fixed canvas must never crop a larger image.
+        # Zeros after normalisation are the mean colour.
         height, width = views.shape[-2:]
-        if self.pad_to and max(height, width) <= self.pad_to:
-            return F.pad(views, (0, self.pad_to - width, 0, self.pad_to - height))
-        return F.pad(views, (0, -width % 16, 0, -height % 16))
+        rows, cols = canvas((height, width), self.pad_to)
+        return F.pad(views, (0, cols - width, 0, rows - height))
 
     @torch.no_grad()
     def estimate_mean_shift(self, batches: Iterable[Tensor]) -> None:
@@ -161,6 +159,22 @@ class IrnNet(nn.Module):
         self.displacement.mean_shift.zero_()
         means = [self(images).displacement.float().mean(dim=(0, 2, 3)) for images in batches]
         self.displacement.mean_shift.copy_(torch.stack(means).mean(dim=0))
+
+
+def canvas(size_hw: tuple[int, int], pad_to: int | str) -> tuple[int, int]:
+    """Size that the boundary network sees an image of `size_hw` at, filled up below and to the right.
+
+    GroupNorm takes its statistics over all of it, so the same image has other boundaries on another canvas.
+    pad_to: a number of pixels: a side shorter than that is filled up, a longer one stays as it is (the released
+    code crops it), the other being filled up still, so that a pixel more does not turn the statistics over;
+    "multiples_of_16": both sides to the next one; "none": the image as it is.
+    """
+    height, width = size_hw
+    if pad_to == "none":
+        return height, width
+    if pad_to == "multiples_of_16":
+        return height + -height % 16, width + -width % 16
+    return max(height, int(pad_to)), max(width, int(pad_to))
 
 
 def label_grid(label: Tensor, size_hw: Sequence[int]) -> Tensor:

@@ -11,10 +11,10 @@ from wsss.stages.training import load_initial, start_devices, train, training_re
 
 
 def run(task: Task) -> None:
-    """Train it on every labelled image."""
+    """Train it on every labelled image; with `unlabelled: true` on the others too, which are background all over."""
     device = start_devices(task)
     dataset = load_manifest(task.inputs["manifest"])
-    records = training_records(dataset, labelled_only=True)
+    records = training_records(dataset, labelled_only=not task.settings.get("unlabelled", False))
     learner = walks.learner(task.params["refine"])
     samples = learner.samples(task, dataset, records)
     network = learner.network(task.params["network"])

@@ -23,7 +23,8 @@ def run(task: Task) -> None:
     device = start_devices(task)
     dataset = load_manifest(task.inputs["manifest"])
     method = initial_method(task, dataset)
-    planned = plan(task, dataset, training_records(dataset, labelled_only=True), method.spec.image_logits)
+    labelled_only = not task.settings.get("unlabelled", False)
+    planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits)
     records = planned.training
     needs = method.spec.needs
     check_sources(task, needs)

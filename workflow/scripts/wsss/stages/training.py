@@ -57,9 +57,12 @@ def start_devices(task: Task) -> torch.device:
     return device
 
 
-def note_device(task: Task, device: torch.device) -> None:
-    """Put the device into the run record, and what rounding depends on into the task's fingerprint."""
-    dtype = autocast_dtype(device, task.params["compute"]["precision"]) or torch.float32
+def note_device(task: Task, device: torch.device, precision: str | None = None) -> None:
+    """Put the device into the run record, and what rounding depends on into the task's fingerprint.
+
+    precision: the stage's own, where it does not go by `compute.precision`.
+    """
+    dtype = autocast_dtype(device, precision or task.params["compute"]["precision"]) or torch.float32
     task.record.facts["device"] = str(device)
     task.arithmetic = {"device": device.type, "dtype": str(dtype)}
 
@@ -168,7 +171,7 @@ def _is_file(path: Path | None) -> bool:
 
 
 def training_records(dataset: Dataset, *, labelled_only: bool) -> tuple[Record, ...]:
-    """The images to train on; those without a label are no use to a classifier.
+    """The images to train on; those without a label are of use only where labels of pixels teach, background all over.
 
     Raises:
         UserError: none is left.
