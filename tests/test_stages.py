@@ -18,7 +18,7 @@ from wsss.errors import UserError
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.header import read_facts
 from wsss.io.masks import read_mask, write_mask
-from wsss.stages import aug_masks, evaluation
+from wsss.stages import aug_masks, evaluation, training
 from wsss.stages.images import in_processes
 from wsss.stages.task import Task
 from wsss.train import signals
@@ -205,6 +205,18 @@ def test_unlabelled_images_teach_amn_and_irn_background(made, monkeypatch, stage
     assert all(set(np.unique(seen[name]["label"])) <= {0, 255} and (seen[name]["label"] == 0).any() for name in bare & set(seen))
     losses = [float(row.split(",")[1]) for row in (folder / "history.csv").read_text().splitlines()[1:]]
     assert np.isfinite(losses).all()
+
+
+def test_cams_are_float32_whatever_the_precision(copied, monkeypatch):
+    asked, pick = [], training.pick_device
+    monkeypatch.setattr(training, "pick_device", lambda *a: asked.append(a[2]) or pick(*a))
+    folders = []
+    for precision in ("fp32", "bf16"):
+        compute = {"precision": precision, "cpu_threads": 1}
+        folders.append(copied.run("cam", {"model": f"classifier/{MODEL}"}, into=f"cam_{precision}", compute=compute))
+    cams = [{p.name: p.read_bytes() for p in folder.glob("*.npy")} for folder in folders]
+    assert len(cams[0]) == 6 and cams[0] == cams[1]
+    assert asked == ["fp32", "fp32"], "nor is it TF32"
 
 
 def test_an_unknown_net_option_is_named(copied):

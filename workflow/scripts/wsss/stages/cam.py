@@ -17,12 +17,12 @@ from wsss.stages.images import file_of, input_index, run_images
 from wsss.stages.loader import inference_loader, shard_batches
 from wsss.stages.task import Task
 from wsss.stages.training import start_device
-from wsss.train.device import autocast
+from wsss.train.device import EXACT
 
 
 def run(task: Task) -> None:
     """Write `{id}.npy` for every image of trainaug."""
-    device = start_device(task)
+    device = start_device(task, EXACT)
     dataset = load_manifest(task.inputs["manifest"])
     records = dataset.split("trainaug")
     method = build_method(task, dataset.num_classes)
@@ -71,8 +71,7 @@ class CamMaker:
         for images in batch["scales"]:
             images = images.to(self.device, non_blocking=True)
             views = torch.cat([images, images.flip(-1)]).contiguous(memory_format=torch.channels_last)
-            with autocast(self.device, self.task.params["compute"]["precision"]):
-                maps = self.method.seed_maps(views, y, grid)
+            maps = self.method.seed_maps(views, y, grid)
             total = maps if total is None else total + maps
         assert total is not None
         return total

@@ -20,9 +20,8 @@ from wsss.stages.images import cam_folder, file_of, in_processes, input_index, r
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
 from wsss.stages.training import note_device
-from wsss.train.device import pick_device
+from wsss.train.device import EXACT, pick_device
 
-PRECISION = "fp32"  # of what feeds a walk, whatever compute.precision says: hundreds of steps multiply each rounding
 Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what the index says of a found background
 
 
@@ -69,7 +68,7 @@ def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     settings, found = settled(task.settings, task.inputs, "bg")
     _walkers[task.outputs["index"]] = Walker(task, cam_folder(task, records), settings)
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
-    note_device(task, torch.device("cpu" if on_cpu else "cuda"), PRECISION)
+    note_device(task, torch.device("cpu" if on_cpu else "cuda"), EXACT)
     processes = task.threads if on_cpu else 1
     jobs = ((task.outputs["index"], record) for record in records)
     return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), found
@@ -108,7 +107,7 @@ class Walker:
     def _load(self) -> torch.nn.Module:
         wanted = self.task.runtime["device"]
         # One thread a process whatever --cores says, so that the result does not depend on it.
-        self._device = pick_device(wanted, 1, PRECISION)
+        self._device = pick_device(wanted, 1, EXACT)
         network = self.walk.network(self.task.params["network"], self.settings)
         load_model(self.task.inputs["affinity"], network)
         self._network = network.to(self._device, memory_format=torch.channels_last).eval()

@@ -24,12 +24,15 @@ from wsss.train.loop import Job, StepLoss, fit
 log = logging.getLogger(__name__)
 
 
-def start_device(task: Task) -> torch.device:
-    """Pick the device and seed torch, so that random initial weights are a function of the seed."""
+def start_device(task: Task, precision: str | None = None) -> torch.device:
+    """Pick the device and seed torch, so that random initial weights are a function of the seed.
+
+    precision: the stage's own, where it does not go by `compute.precision`.
+    """
     compute = task.params["compute"]
     place = ranks.rank(), ranks.world()
-    device = pick_device(task.runtime["device"], compute["cpu_threads"], compute["precision"], *place)
-    note_device(task, device)
+    device = pick_device(task.runtime["device"], compute["cpu_threads"], precision or compute["precision"], *place)
+    note_device(task, device, precision)
     torch.manual_seed(task.params["seed"])
     return device
 
@@ -58,10 +61,7 @@ def start_devices(task: Task) -> torch.device:
 
 
 def note_device(task: Task, device: torch.device, precision: str | None = None) -> None:
-    """Put the device into the run record, and what rounding depends on into the task's fingerprint.
-
-    precision: the stage's own, where it does not go by `compute.precision`.
-    """
+    """Put the device into the run record, and what rounding depends on into the task's fingerprint."""
     dtype = autocast_dtype(device, precision or task.params["compute"]["precision"]) or torch.float32
     task.record.facts["device"] = str(device)
     task.arithmetic = {"device": device.type, "dtype": str(dtype)}

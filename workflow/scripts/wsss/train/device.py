@@ -11,6 +11,10 @@ import torch
 
 from wsss.errors import UserError
 
+# What CAMs and all that feeds a walk are computed in, whatever compute.precision says: they are cut at a threshold, or
+# multiplied hundreds of times (docs/performance.md has what bf16 moves).
+EXACT = "fp32"
+
 _leases: list[Any] = []  # open lock files, held for the life of the process
 
 
