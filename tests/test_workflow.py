@@ -59,7 +59,7 @@ def test_a_fresh_clone_plans_everything_offline(fresh):
     assert done.returncode == 0, done.stdout
     jobs = rules_of(done.stdout)
     methods = yaml.safe_load((fresh / "config/config.yaml").read_text())["methods"]
-    assert jobs["evaluation"] == jobs["predictions"] == jobs["panels"] == len(methods)
+    assert jobs["evaluation"] == jobs["predictions"] == jobs["panels"] == jobs["diagnosis"] == len(methods)
     assert jobs["dataset"] == jobs["report"] == 1 and "weights" not in jobs and "download" not in jobs
     assert not (fresh / "results").exists()
 
@@ -348,7 +348,39 @@ def test_a_folder_without_masks_has_no_miou(clone):
     assert lines.count(hint) == 1
     assert "cam/predictions" in planned(clone, "results/own/cam/predictions/index.json")
     jobs = rules_of(snakemake(clone, "-n", "--config", "datasets=[own]", "methods=[cam]").stdout)
-    assert jobs["predictions"] == 1 and "evaluation" not in jobs
+    assert jobs["predictions"] == jobs["diagnosis"] == jobs["report"] == 1 and "evaluation" not in jobs
+
+
+def test_own_photos_without_masks_end_in_a_report(clone):
+    """What README says of own photos, cut short: masks, a report with pictures, and in plain words what is wrong."""
+    shorten(own_photos(clone).parents[2])
+    done = snakemake(clone, "--cores", "2", "--config", "datasets=[own]", "methods=[cam]")
+    assert done.returncode == 0, done.stdout[-3000:]
+    results = clone / "results/own"
+    assert len(list((results / "cam/predictions").glob("p?.png"))) == 3
+    page = (results / "report/index.html").read_text()
+    assert "<h2>Diagnosis</h2>" in page and 'src="panels/cam/' in page and "<h2>Methods</h2>" not in page
+    found = json.loads((results / "cam/diagnosis.json").read_text())
+    lone = "of green there is one training photo only"  # red, green, red
+    assert any(lone in line for line in found["warnings"])
+    lines = done.stdout.splitlines()
+    assert has_line(lines, "WARNING cam/classifier", lone)  # when the stage ended
+    assert has_line(lines, f"WARNING own/cam: {len(found['warnings'])} warning", "results/own/cam/diagnosis.txt")
+    assert planned(clone, "results/own/report/index.html", "--config", "methods=[cam]") == set()
+
+
+def test_diagnosis_of_a_scored_method_leaves_its_scores_alone(project):
+    """amn rests on cam's classifier: the check is that one's, on the photos of val."""
+    target = "results/demo_tiny/amn/diagnosis.txt"
+    assert planned(project, target) == {"amn/diagnosis"}
+    before = (project / TARGET).with_name("run.json").read_bytes()
+    done = snakemake(project, "--cores", "1", target)
+    assert done.returncode == 0, done.stdout[-3000:]
+    found = json.loads((project / target).with_suffix(".json").read_text())
+    assert (found["classifier"]["of"], found["classifier"]["how"], found["classifier"]["photos"]) == ("cam", "val", 2)
+    assert list(found["stages"]) == ["seeds", "ir_labels", "pseudo_masks", "predictions"]
+    assert [pair["of"] for pair in found["agreement"]] == [["seed", "seeds"], ["seeds", "pseudo_masks"]]
+    assert (project / TARGET).with_name("run.json").read_bytes() == before
 
 
 def test_full_without_val_masks_is_refused_before_training(clone):
@@ -383,7 +415,7 @@ def test_an_error_of_a_stage_is_one_line(clone):
 
 def test_every_rule_declares_what_a_cluster_and_a_person_need(fresh):
     rules = declared_rules(fresh)
-    assert GPU_RULES | {"dataset", "weights", "seeds", "ir_labels", "evaluation", "report"} <= set(rules)
+    assert GPU_RULES | {"dataset", "weights", "seeds", "ir_labels", "evaluation", "diagnosis", "report"} <= set(rules)
     for name, body in rules.items():
         for directive in ("output", "log", "benchmark", "params", "conda", "threads", "resources", "script"):
             assert re.search(rf"^    {directive}:", body, re.M), f"rule {name} has no {directive}"

@@ -82,12 +82,10 @@ def check(
     """
     look = Look(task, dataset, device)
     facts = {"how": planned.how, **training_facts(task, dataset, planned, history)}
-    if planned.how == "none":
-        facts["why"] = planned.why
-    else:
+    if method.spec.image_logits:
         seen = sample(planned.training, MOST_TRAINED, task.params["seed"])
         facts["training"] |= figures(look.logits(method, seen), look.labels(seen), look.labels(planned.training))
-        facts |= _checked(look, planned, method, start)
+    facts |= {"why": planned.why} if planned.how == "none" else _checked(look, planned, method, start)
     write_json(task.outputs["check"], facts)
     log.info("classifier: check %s", facts)
     return facts
