@@ -34,6 +34,7 @@ TARGETS = {
     "saliency": ["results/demo_tiny/saliency/index.json"],  # in two shards, so that the env of merge is made too
     "classifier": [f"{CAM}/classifier/model.safetensors", "results/demo_tiny/cpn/classifier/model.safetensors"],
     "cam": [f"{CAM}/cam/index.json", "results/demo_tiny/cpn/cam/index.json"],
+    "threshold": [f"{CAM}/threshold/threshold.json"],
     "seeds": [f"{CAM}/seeds/index.json"],
     "ir_labels": [f"{CAM}/ir_labels/index.json"],
     "affinity": [f"{IRN}/affinity/model.safetensors"],

@@ -1,5 +1,6 @@
 """The threshold that is found on the CAMs: the estimator, its stage, what takes it, what says so, what is planned."""
 
+import dataclasses
 import json
 import shutil
 
@@ -16,10 +17,10 @@ from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.schema import read_yaml
-from wsss.score.cuts import BINS, Scores, find_cut
+from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
 from wsss.score.sweep import power_root
 from wsss.stages import merge as merge_stage
-from wsss.stages import threshold
+from wsss.stages import pseudo_masks, threshold
 from wsss.stages.images import cam_folder
 from wsss.stages.task import Task
 
@@ -81,6 +82,37 @@ def test_a_cam_that_is_no_number_is_named():
         Scores().add(np.full((1, 2, 2), np.nan, np.float32), "x.npy")
 
 
+def beta_scores():
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.beta(1, 8, 3000), rng.beta(6, 3, 1000)]).astype(np.float32)
+
+
+def slow_cross_entropy(scores, t):
+    low, high = scores[scores < t], scores[scores >= t]
+    means = [(part, part.mean()) for part in (low, high) if len(part)]
+    return sum((part * np.log(part / mean)).sum() for part, mean in means)
+
+
+def test_least_cross_entropy_is_that_of_a_slow_search():
+    scores = beta_scores()
+    best = min(np.arange(1, 100) / 100, key=lambda t: slow_cross_entropy(scores, t))
+    assert least_cross_entropy(pooled(scores.reshape(1, 40, 100)).histogram) == pytest.approx(best, abs=0.011)
+
+
+def test_the_cut_has_the_share_half_way_to_the_usual_one():
+    scores = beta_scores() ** 0.2  # high everywhere, as stretched maps are
+    histogram = pooled(scores.reshape(1, 40, 100)).histogram
+    said, cut = (scores >= least_cross_entropy(histogram)).mean(), find_cut(histogram)
+    assert said > 0.4 and (scores >= cut).mean() == pytest.approx(np.sqrt(said * 0.25), abs=0.03)
+    slow = min(np.arange(1, 100) / 100, key=lambda t: abs((scores >= t).mean() - np.sqrt(said * 0.25)))
+    assert cut == pytest.approx(slow, abs=0.011)
+
+
+def test_where_no_score_lies_the_cut_is_in_the_middle():
+    scores = np.where(np.arange(400) < 100, np.float32(0.9), np.float32(0.1)).reshape(1, 20, 20)
+    assert find_cut(pooled(scores).histogram) == pytest.approx(0.5, abs=0.011)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_scores_that_are_all_alike_have_no_cut(value):
     assert pooled(np.full((1, 4, 4), value)).cut() is None and Scores().cut() is None
@@ -129,8 +161,10 @@ def test_the_file_says_what_was_found_on_what(made):
 def test_more_images_than_the_sample_are_sampled_alike_in_any_order(made, monkeypatch):
     records = records_of(made)
     monkeypatch.setattr(threshold, "SAMPLE", 2)
-    assert len(threshold.sample(records)) == 2
-    assert threshold.sample(records) == threshold.sample(records[::-1])
+    dataset = load_manifest(made.results / "manifest.csv")
+    backwards = dataclasses.replace(dataset, records=dataset.records[::-1])
+    assert len(records) == 4 and len(threshold.labelled_sample(dataset, 2)) == 2
+    assert threshold.labelled_sample(dataset, 2) == threshold.labelled_sample(backwards, 2)
     folder = made.run("threshold", CAM, into="sampled")
     assert read_json(folder / "threshold.json")["images"] == 2
 
@@ -212,8 +246,8 @@ def test_seeds_are_those_of_the_numbers(copied):
     with_rules(copied, "seeds", confident=up, unsure=down).run("seeds", {**CAM, **THRESHOLD}, into="found")
     cut = cut_of(copied)
     numbers = {
-        "confident": {"kind": "const", "value": cut + 0.2 * (1 - cut)},
-        "unsure": {"kind": "power", "value": value_of("power", cut / 2)},
+        "confident": {"kind": "const", "value": round(cut + 0.2 * (1 - cut), 4)},
+        "unsure": {"kind": "power", "value": round(value_of("power", cut / 2), 4)},
     }
     with_rules(copied, "seeds", **numbers).run("seeds", CAM, into="numbers")
     for suffix in (".png", ".unsure.png"):
@@ -230,6 +264,39 @@ def test_masks_by_threshold_are_those_of_the_number(copied):
     with_rules(copied, "pseudo_masks", bg={"kind": "const", "value": cut_of(copied)})
     copied.run("pseudo_masks", CAM, refine="none", into="numbers")
     assert same(masks_of(copied, "found"), masks_of(copied, "numbers"))
+
+
+@pytest.fixture
+def walking(copied):
+    """With the boundary network trained."""
+    copied.run("seeds", CAM)
+    copied.run("ir_labels", {"seeds": f"seeds/{INDEX}"})
+    copied.run("affinity", {"ir_labels": f"ir_labels/{INDEX}", "classifier": f"classifier/{MODEL}"})
+    return copied
+
+
+def test_irns_walk_is_cut_where_its_own_scores_say(walking, monkeypatch):
+    """Not where the CAMs' do: no threshold.json is read. All jobs of a split walk the same sample."""
+    monkeypatch.setattr(pseudo_masks, "WALKED", 2)
+    inputs = {**CAM, "affinity": f"affinity/{MODEL}"}
+    with_rules(walking, "pseudo_masks", bg={**CONST, "shift": 0.1}).run("pseudo_masks", inputs, into="found", threads=2)
+    bg = read_json(walking.results / f"found/{INDEX}")["bg"]
+    walker = pseudo_masks.Walker(walking.task("pseudo_masks", inputs), cam_folder(walking.task("seeds", CAM), ()))
+    sample = threshold.labelled_sample(load_manifest(walking.results / "manifest.csv"), 2)
+    cut = find_cut(sum(walker.histogram(record) for record in sample))
+    assert bg == {"kind": "const", "value": round(shifted(cut, 0.1), 4), "shift": 0.1}
+    shard = walking.task("pseudo_masks", inputs, into="split", shard="1of2")
+    shard.outputs = {"index": str(walking.results / "split/shards/1of2.json")}
+    pseudo_masks.run(shard)
+    assert read_json(walking.results / "split/shards/1of2.json")["bg"] == bg
+    with_rules(walking, "pseudo_masks", bg={"kind": "const", "value": bg["value"]}).run("pseudo_masks", inputs, into="numbers")
+    assert same(masks_of(walking, "found"), masks_of(walking, "numbers"))
+
+
+def test_a_walk_of_zeros_has_no_cut(walking):
+    fill_cams(walking, 0)
+    with pytest.raises(UserError, match="all CAMs have the same score.*train it longer"):
+        with_rules(walking, "pseudo_masks", bg=CONST).run("pseudo_masks", {**CAM, "affinity": f"affinity/{MODEL}"})
 
 
 def test_scores_say_what_was_found(copied):
@@ -331,16 +398,3 @@ def test_published_values_have_no_found_threshold():
     for dataset in ("voc12", "coco14"):
         for method in config.names("methods"):
             assert "found" not in json.dumps(config.recipe(method, dataset)), (method, dataset)
-
-
-def test_find_cut_is_that_of_the_slow_search():
-    rng = np.random.default_rng(0)
-    scores = np.concatenate([rng.beta(1, 8, 3000), rng.beta(6, 3, 1000)])
-    best = min(np.arange(1, 100) / 100, key=lambda t: slow_cross_entropy(scores, t))
-    assert find_cut(pooled(scores.reshape(1, 40, 100)).histogram) == pytest.approx(best, abs=0.011)
-
-
-def slow_cross_entropy(scores, t):
-    low, high = scores[scores <= t], scores[scores > t]
-    means = [(part, part.mean()) for part in (low, high) if len(part)]
-    return sum((part * np.log(part / mean)).sum() for part, mean in means)

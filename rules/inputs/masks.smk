@@ -114,7 +114,7 @@ def pseudo_masks_inputs(w):
     if refine == "crf":
         return {**manifest(w), "seeds": artefact(w, "seeds", "index.json")}
     inputs = {**manifest(w), "cam": artefact(w, "cam", "index.json")}
-    if is_found(pseudo_masks_settings(w)["bg"]):
+    if is_found(pseudo_masks_settings(w)["bg"]) and refine not in CUT_AFTER:
         inputs |= threshold_file(w)
     if refine in WALKS:
         inputs["affinity"] = artefact(w, "affinity", "model.safetensors")

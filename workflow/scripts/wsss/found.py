@@ -13,6 +13,7 @@ from wsss.io.atomic import read_json
 from wsss.io.remake import AGAIN, mend
 
 FOUND = "found"
+CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
 Rule = Mapping[str, Any]
 
@@ -60,17 +61,20 @@ def read_cut(path: str) -> float:
     return float(cut)
 
 
-def settle(rule: Rule, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """{"kind", "value"} with a number, for `wsss.refine.background`; a found cut is read from the input `threshold`."""
+def settle(rule: Rule, inputs: Mapping[str, str], cut: float | None = None) -> dict[str, Any]:
+    """{"kind", "value"} with a number, for `wsss.refine.background`; a found one from `cut`, or else the input `threshold`."""
     kind, value = rule["kind"], rule["value"]
     if is_found(rule):
-        value = value_of(kind, shifted(read_cut(inputs["threshold"]), rule.get("shift", 0.0)))
+        cut = read_cut(inputs["threshold"]) if cut is None else cut
+        value = round(value_of(kind, shifted(cut, rule.get("shift", 0.0))), 4)
     return {"kind": kind, "value": value}
 
 
-def settled(settings: Mapping[str, Any], inputs: Mapping[str, str], *names: str) -> tuple[dict, dict]:
+def settled(
+    settings: Mapping[str, Any], inputs: Mapping[str, str], *names: str, cut: float | None = None
+) -> tuple[dict, dict]:
     """A stage's settings with numbers in the rules `names`, and what its index says of those that were found."""
-    rules = {name: settle(settings[name], inputs) for name in names}
+    rules = {name: settle(settings[name], inputs, cut) for name in names}
     facts = {
         name: {**rules[name], "shift": settings[name].get("shift", 0.0)} for name in names if is_found(settings[name])
     }

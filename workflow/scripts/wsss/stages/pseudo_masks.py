@@ -8,20 +8,23 @@ import torch
 
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.transforms import normalise
-from wsss.found import settled
+from wsss.found import CUT_AFTER, is_found, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.models import load_model
 from wsss.refine.background import argmax_labels, background
+from wsss.score.cuts import Scores
 from wsss.stages import walks
 from wsss.stages.diagnosing import about_masks
 from wsss.stages.images import cam_folder, file_of, in_processes, input_index, run_images, shard_records
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
+from wsss.stages.threshold import labelled_sample, required_cut
 from wsss.stages.training import note_device
 from wsss.train.device import EXACT, pick_device
 
+WALKED = 40  # images that are walked to find a cut, before all of them are
 Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what the index says of a found background
 
 
@@ -65,13 +68,30 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     """What the network sees, then the walk. On the CPU one process a core; on a GPU the walk runs there."""
-    settings, found = settled(task.settings, task.inputs, "bg")
-    _walkers[task.outputs["index"]] = Walker(task, cam_folder(task, records), settings)
+    key, walker = task.outputs["index"], Walker(task, cam_folder(task, records))
+    _walkers[key] = walker
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
     note_device(task, torch.device("cpu" if on_cpu else "cuda"), EXACT)
     processes = task.threads if on_cpu else 1
-    jobs = ((task.outputs["index"], record) for record in records)
+    is_cut_after = is_found(task.settings["bg"]) and task.params["refine"] in CUT_AFTER
+    cut = walked_cut(task, key, processes) if is_cut_after else None
+    walker.settings, found = settled(task.settings, task.inputs, "bg", cut=cut)
+    jobs = ((key, record) for record in records)
     return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), found
+
+
+def walked_cut(task: Task, key: str, processes: int) -> float:
+    """The cut of what the walk makes of a sample of all images, the same in every job of the stage.
+
+    Raises:
+        UserError: there is none to be found.
+    """
+    records = labelled_sample(load_manifest(task.inputs["manifest"]), WALKED)
+    cam_folder(task, records)  # those of other jobs are needed too
+    scores = Scores()
+    for histogram in in_processes(walk_scores, ((key, record) for record in records), processes):
+        scores.images, scores.histogram = scores.images + 1, scores.histogram + histogram
+    return required_cut(task, scores)
 
 
 _walkers: dict[str, "Walker"] = {}  # filled before the pool is forked, so that each process has its copy
@@ -82,11 +102,16 @@ def walk_one(key: str, record: Record) -> str:
     return _walkers[key](record)
 
 
+def walk_scores(key: str, record: Record) -> np.ndarray:
+    """Histogram of the walked scores of one image, for `Scores`."""
+    return _walkers[key].histogram(record)
+
+
 class Walker:
     """Makes the mask of one image; the network is loaded at the first call, in the process that uses it."""
 
-    def __init__(self, task: Task, cams: CamFolder, settings: dict[str, Any]) -> None:
-        self.task, self.cams, self.settings = task, cams, settings
+    def __init__(self, task: Task, cams: CamFolder) -> None:
+        self.task, self.cams, self.settings = task, cams, task.settings
         self.walk = walks.walker(task.params["refine"])
         self._network: torch.nn.Module | None = None
         self._device = torch.device("cpu")
@@ -96,6 +121,12 @@ class Walker:
         mask = self.walk.mask(self.cams, record, image.shape[:2], self.settings, lambda: self.see(image))
         write_mask(self.task.folder / f"{record.id}.png", mask)
         return record.id
+
+    def histogram(self, record: Record) -> np.ndarray:
+        """Of the scores that the walk's background cuts."""
+        image, scores = read_image(record.image), Scores()
+        scores.add(self.walk.scores(self.cams, record, image.shape[:2], self.settings, lambda: self.see(image)), record.id)
+        return scores.histogram
 
     @torch.inference_mode()
     def see(self, image: np.ndarray) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from wsss.data.manifest import Record
 from wsss.io.cams import CamFolder
 from wsss.refine.irn import IrnNet
-from wsss.refine.random_walk import irn_semantic
+from wsss.refine.random_walk import irn_scores, irn_semantic
 
 WALK = ("power", "beta", "exp_times", "radius", "normalise")
 
@@ -32,3 +32,11 @@ def mask(
     cam = cams.on_grid(record.id, size_hw)
     edge = see() if len(cam) else np.zeros(cam.shape[1:], np.float32)
     return irn_semantic(cam, edge, size_hw, record.labels, walk["bg"], **{name: walk[name] for name in WALK})
+
+
+def scores(
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
+) -> np.ndarray:
+    """(K, H, W) float32 in [0, 1]: what `mask` cuts, of an image that has labels."""
+    cam = cams.on_grid(record.id, size_hw)
+    return irn_scores(cam, see(), size_hw, **{name: walk[name] for name in WALK})

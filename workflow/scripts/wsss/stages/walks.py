@@ -11,7 +11,8 @@ and a walker, for the stage `pseudo_masks`,
 
 - network(settings, walk): the same network; `walk` is the stage's own section;
 - see(network, image): what the network says of one normalised image (3, H, W);
-- mask(cams, record, size_hw, walk, see): the pseudo-mask (H, W) uint8, `see` being a function without arguments.
+- mask(cams, record, size_hw, walk, see): the pseudo-mask (H, W) uint8, `see` being a function without arguments;
+- where it is named in wsss.found.CUT_AFTER, scores(the same): the walked scores that its background cuts.
 """
 
 from importlib import import_module
