@@ -9,6 +9,7 @@ import numpy as np
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
 from wsss.io.atomic import drop_temporaries, read_json, write_text
+from wsss.io.cams import SUFFIX as CAM
 from wsss.io.header import read_facts
 from wsss.io.masks import read_mask
 from wsss.score.confusion import confusion, summarise
@@ -75,7 +76,7 @@ class Scorer:
         sweep = Sweep(self.dataset.num_classes, rule["kind"], default_values(rule["kind"], [rule["value"]]))
         for record in self.train:
             gt = read_mask(record.mask)
-            sweep.add(cams.at(record.id, gt.shape), record.labels, gt, str(file_of(path, record.id, ".npy")))
+            sweep.add(cams.at(record, gt.shape), record.labels, gt, str(file_of(path, record.id, CAM)))
         result = sweep.result()
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         stage = seed_stage(result, self.dataset.classes, rule["value"], self.task.settings["policy"])
