@@ -17,9 +17,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
 from _timing import report_ratio
-from wsss.data.torch_sets import scaled
 from wsss.data.transforms import normalise, resize_image
 from wsss.io.cams import grid_size
+from wsss.io.images import scaled
 from wsss.methods.cam import CAM
 from wsss.train.device import autocast, pick_device
 

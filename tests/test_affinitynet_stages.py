@@ -15,7 +15,7 @@ from wsss.config import Config
 from wsss.data.affinity_set import AffinitySet
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
-from wsss.io.cams import CamFolder, read_cam, write_cam
+from wsss.io.cams import read_cam, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.probs import read_probs, write_probs
 from wsss.refine.affinitynet import cell_labels
@@ -108,8 +108,8 @@ def test_results_do_not_depend_on_the_number_of_processes(made, stage, inputs):
 
 def test_all_zero_cams_give_background(copied):
     for record in records_of(copied):
-        path = copied.results / "cam" / f"{record.id}.npy"
-        write_cam(path, np.zeros_like(read_cam(path)))
+        path = copied.results / "cam" / f"{record.id}.npz"
+        write_cam(path, record.labels, [np.zeros_like(one) for one in read_cam(path).maps])
     for stage in ("seeds", "affinity"):  # made of other maps, which the index does not tell
         shutil.rmtree(copied.results / stage)
     copied.run("seeds", {"cam": f"cam/{INDEX}"}, into="seeds")
@@ -204,10 +204,10 @@ def test_a_damaged_file_is_named(tmp_path, spoil, words):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"geometry": "pad32"}, "CAMs of geometry 'pad32' cannot be read, only pad16 or stretch"),
-        ({"norm": None}, "CAMs of norm None cannot be read, only max or none"),
-        ({"scale": 2}, "CAMs of scale 2 cannot be read"),
-        ({"scale": "half"}, "CAMs of scale 'half' cannot be read"),
+        ({"geometry": "pad32"}, "CAMs of geometry 'pad32' cannot be read, only pad16 or stretch or view"),
+        ({"norm": None}, "CAMs of norm None cannot be read, only max or "),
+        ({"form": "median"}, "CAMs of form 'median' cannot be read, only sum or softmax"),
+        ({"geometry": "view", "scales": "not known"}, "CAMs of geometry view need the scales"),
     ],
 )
 @pytest.mark.parametrize("stage, inputs", [("pseudo_masks", WALK), ("seeds", {"cam": f"cam/{INDEX}"})])
@@ -216,20 +216,6 @@ def test_cams_stored_in_an_unknown_way_are_refused(copied, stage, inputs, change
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(UserError, match=f"cam/index.json: {words}"):
         copied.run(stage, inputs, into="again")
-
-
-def test_halved_cams_are_read_at_full_height(tmp_path, caplog):
-    cam = np.random.default_rng(0).random((2, 8, 8)).astype(np.float32)
-    write_cam(tmp_path / "full.npy", cam)
-    write_cam(tmp_path / "half.npy", cam / 2)
-    facts = {"geometry": "stretch", "norm": "none"}
-    full = CamFolder.of(tmp_path / INDEX, facts)
-    assert not caplog.records
-    half = CamFolder.of(tmp_path / INDEX, {**facts, "scale": 0.5})
-    assert "stored at 0.5 of their height" in caplog.text
-    for read in ("at", "on_grid"):
-        wanted, got = (getattr(f, read)(name, (30, 31)) for f, name in ((full, "full"), (half, "half")))
-        np.testing.assert_allclose(got, wanted, atol=2e-3)
 
 
 # --- recipes

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cam_reference import form_of
 from PIL import Image
 from wsss.errors import UserError
+from wsss.io.cam_forms import StoredCam
 from wsss.methods.amn import AMN, smoothed_cross_entropy
 from wsss.methods.base import CamOut
 from wsss.nets.heads import balanced_mean
@@ -107,34 +109,34 @@ def test_flips_are_averaged_as_logits():
     net = small().eval()
     image, y = torch.randn(1, 3, 48, 64), torch.tensor([[1.0, 0.0, 0.0]])
     plain, mirrored = (net({"image": x, "y": y}).maps for x in (image, image.flip(-1)))
-    expected = F.interpolate((plain + mirrored.flip(-1)) / 2, (12, 16), mode="bilinear", align_corners=False)
-    seeds = net.seed_maps(torch.cat([image, image.flip(-1)]), y, (12, 16))
-    assert torch.allclose(seeds, expected, rtol=1e-4, atol=1e-4)
+    seeds = net.seed_maps(torch.cat([image, image.flip(-1)]), y)
+    assert torch.allclose(seeds, (plain + mirrored.flip(-1)) / 2, rtol=1e-4, atol=1e-4)
 
 
-def test_finalise_is_softmax_over_all_classes_then_min_max_off_background():
-    net, y = small(), torch.tensor([0.0, 1.0, 1.0])
-    acc = torch.randn(4, 2, 3)
-    label = np.array([[0, 0, 255], [2, 0, 3]], np.uint8)
-    cam = net.finalise(2 * acc, 2, y, {"ir_labels": label})
-    probs = torch.softmax(acc, 0)[2:]
-    low, high = probs.amin((1, 2), True), probs.amax((1, 2), True)
+def test_softmax_over_all_classes_then_min_max_off_background():
+    """On the walk's grid, where maps of that size are resized nowhere; what all classes share cancels."""
+    y, size, logits = torch.tensor([0.0, 1.0, 1.0]), (8, 12), torch.randn(4, 2, 3)
+    maps = [logits + torch.randn(1, 2, 3), 2 * logits, torch.zeros(4, 2, 3)]
+    cells = np.array([[0, 0, 255], [2, 0, 3]], np.uint8)
+    probs = torch.softmax(logits, 0)[2:].numpy()
+    low, high = probs.min((1, 2), keepdims=True), probs.max((1, 2), keepdims=True)
     stretched = (probs - low) / (high - low + 1e-5)
-    assert torch.allclose(cam[:, label == 0], probs[:, label == 0], atol=1e-6)
-    assert torch.allclose(cam[:, label != 0], stretched[:, label != 0], atol=1e-6)
-    plain = small(mask_trick=False).finalise(2 * acc, 2, y, {})
-    assert torch.allclose(plain, stretched, atol=1e-6)
+    for trick, expected in ((True, np.where(cells == 0, probs, stretched)), (False, stretched)):
+        net, aux = small(mask_trick=trick), {"ir_labels": cells.repeat(4, 0).repeat(4, 1)} if trick else {}
+        rows, extras = net.stored(maps, y, size, aux)
+        stored = StoredCam((1, 2), tuple(row.numpy() for row in rows), extras)
+        np.testing.assert_allclose(form_of(net).read(stored, size, (2, 3)), expected, atol=1e-6)
 
 
 def test_mask_trick_needs_the_label():
     assert AMN.spec_for({}).aux == {"ir_labels"} and not AMN.spec_for({"mask_trick": False}).aux
     with pytest.raises(UserError, match="mask_trick: false"):
-        small().finalise(torch.zeros(4, 2, 2), 1, torch.ones(3), {})
+        small().stored([torch.zeros(4, 2, 2)], torch.ones(3), (8, 8), {})
 
 
 def test_spec():
     spec = AMN.spec_for({})
-    assert (spec.geometry, spec.norm, spec.stride, spec.bg_map) == ("stretch", "none", 16, False)
+    assert (spec.geometry, spec.form, spec.norm, spec.stride) == ("stretch", "softmax", "min_max", 16)
     assert spec.needs == {"offline_labels"}
 
 

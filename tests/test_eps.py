@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from wsss.data.torch_sets import scaled
-from wsss.data.transforms import normalise, resize_image
-from wsss.io.cams import cam_at, grid_size
+from cam_reference import SCALES, form_of
+from cam_reference import view_pair as views_of
+from wsss.io.cam_forms import StoredCam
 from wsss.methods.base import CamOut
 from wsss.methods.eps import EPS, EPSBase, field_keeping, nearest, overlap, saliency_loss
 from wsss.nets.segmentation_trunk import LAYOUTS
@@ -315,74 +314,22 @@ def waves(height, width):
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
-def views_of(image, scale):
-    """The image at one scale and its mirror image, (2, 3, h, w), as the engine makes them."""
-    view = torch.from_numpy(normalise(resize_image(image, scaled(image.shape[:2], scale))))
-    return torch.stack([view, view.flip(-1)])
-
-
-@torch.no_grad()
-def slow_cam(net, image, keys, scales):
-    """The published way: every view to full size, un-mirrored, summed, divided by the maximum."""
-    height, width = image.shape[:2]
-    total = torch.zeros(len(keys), height, width)
-    for scale in scales:
-        small_image = Image.fromarray(image).resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
-        for mirrored in (False, True):
-            view = normalise(np.asarray(small_image)[:, ::-1] if mirrored else np.asarray(small_image))
-            maps = net({"image": torch.from_numpy(view)[None]}, frozenset({"maps"})).maps
-            maps = maps.softmax(1)[:, 1:] if isinstance(net, EPS) else maps.relu()
-            full = F.interpolate(maps, (height, width), mode="bilinear", align_corners=False)[0, keys]
-            total += full.flip(-1) if mirrored else full
-    return (total / (total.amax((1, 2), keepdim=True) + 1e-5)).numpy()
-
-
-SCALES = (0.5, 1.0, 1.5, 2.0)
-
-
-def cam_on(net, image, grid):
-    """The engine's way, (2, h, w) float32 for classes 0 and 2 of 3."""
-    y = torch.tensor([1.0, 0, 1])
-    total = sum(net.seed_maps(views_of(image, s), y[None], grid)[0] for s in SCALES)
-    return net.finalise(total, len(SCALES), y, {}).numpy()
-
-
-@pytest.mark.parametrize("family", [EPS, EPSBase])
-@pytest.mark.parametrize("size", [(96, 128), (75, 111)])
-def test_cams_at_full_size_are_the_published_ones(family, size):
-    net, image = small(family).eval(), waves(*size)
-    published = slow_cam(net, image, [0, 2], SCALES)
-    assert published.shape == (2, *size) and published.std() > 0.1
-    np.testing.assert_allclose(cam_on(net, image, size), published, atol=1e-3)
-
-
-@pytest.mark.parametrize("family", [EPS, EPSBase])
-@pytest.mark.parametrize("size", [(96, 128), (75, 111), (200, 161)])
-def test_little_is_lost_on_the_stored_grid(family, size):
-    """Cells of stride 8 are read at stride 4 and float16; a net of random weights is as rough as maps can be."""
-    net, image = small(family).eval(), waves(*size)
-    stored = cam_on(net, image, grid_size(size, net.spec.geometry)).astype(np.float16).astype(np.float32)
-    ours, published = cam_at(stored, size, net.spec.geometry, net.spec.norm), slow_cam(net, image, [0, 2], SCALES)
-    assert np.abs(ours - published).mean() < 0.02
-    assert ((ours > 0.2) == (published > 0.2)).mean() > 0.97
-
-
 def test_seed_maps_take_the_softmax_before_the_resize():
     net = small().eval()
     views = views_of(waves(64, 64), 1.0)
     maps = net({"image": views}, frozenset({"maps"})).maps
     pair = maps.softmax(1)[:1, 1:] + maps.softmax(1)[1:, 1:].flip(-1)
-    expected = F.interpolate(pair, (16, 16), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(net.seed_maps(views, torch.ones(1, 3), (16, 16)), expected)
+    torch.testing.assert_close(net.seed_maps(views, torch.ones(1, 3)), pair)
 
 
 def test_no_minimum_is_taken_off():
-    cam = small().finalise(torch.tensor([[[2.0, 4.0]], [[1.0, 1.0]], [[0.0, 3.0]]]), 4, torch.tensor([1.0, 0, 1]), {})
-    torch.testing.assert_close(cam, torch.tensor([[[0.5, 1.0]], [[0.0, 1.0]]]), rtol=1e-4, atol=1e-5)
+    stored = StoredCam((0, 2), (np.array([[[2.0, 4.0]], [[0.0, 3.0]]], np.float32),))
+    found = form_of(small(), SCALES[:1]).read(stored, (1, 2), (1, 2))
+    np.testing.assert_allclose(found, [[[0.5, 1.0]], [[0.0, 1.0]]], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("family, needs", [(EPS, {"saliency"}), (EPSBase, set())])
 def test_spec(family, needs):
     spec = family.spec_for({"output_stride": 16})
-    assert (spec.stride, spec.needs, spec.geometry, spec.norm) == (16, needs, "stretch", "max")
+    assert (spec.stride, spec.needs, spec.geometry, spec.form, spec.norm) == (16, needs, "stretch", "sum", "max")
     assert family.spec_for().stride == 8 and not spec.aux and not spec.bg_map

@@ -14,7 +14,8 @@ from wsss import methods
 from wsss.config import Config
 from wsss.data.manifest import Record
 from wsss.errors import UserError
-from wsss.io.cams import CamFolder, cam_at, grid_size, write_cam
+from wsss.io.cam_forms import Form
+from wsss.io.cams import CamFolder, write_cam
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
@@ -190,12 +191,11 @@ def photo(tmp_path):
     image, labels = scene(44, 60)
     write_mask(tmp_path / "gt.png", labels.astype(np.uint8))
     Image.fromarray(image).save(tmp_path / "a.png")
-    grid = grid_size(image.shape[:2], "stretch")
-    maps = np.random.default_rng(2).random((2, *grid)).astype(np.float32)
-    write_cam(tmp_path / "a.npy", maps)
+    maps = np.random.default_rng(2).random((2, 11, 15)).astype(np.float32)
+    write_cam(tmp_path / "a.npz", [1, 4], [maps])
     record = Record("a", ("trainaug",), (1, 4), str(tmp_path), ("a.png", "", "", ""))
-    stored = maps.astype(np.float16).astype(np.float32)
-    return record, CamFolder(tmp_path, "stretch", "max"), cam_at(stored, image.shape[:2], "stretch", "max")
+    cams = CamFolder(tmp_path, Form("sum", "stretch", "max"), ("a", "b", "c", "d", "e"))
+    return record, cams, cams.at(record, image.shape[:2])
 
 
 def test_seeds_of_scores_are_plain_crfs_over_the_stack(photo, tmp_path):
@@ -225,7 +225,7 @@ def test_labels_stay_the_default():
 
 def test_image_without_classes_is_background(photo, tmp_path):
     record, cams, _ = photo
-    write_cam(tmp_path / "a.npy", np.zeros((0, 11, 15), np.float32))
+    write_cam(tmp_path / "a.npz", [], [np.zeros((0, 11, 15), np.float32)])
     bare = replace(record, labels=())
     make_seed(bare, cams, recipe("eps_crf")["seeds"], tmp_path)
     assert not read_mask(tmp_path / "a.png").any() and not read_mask(tmp_path / "a.unsure.png").any()

@@ -57,7 +57,7 @@ def copied(made, tmp_path, monkeypatch):
 
 FILE = "p 0 ü"
 READERS = {  # file below the results folder -> the stage that reads it, its inputs, what has to be forced
-    f"cam/{FILE}.npy": ("seeds", CAM, f"cam/{INDEX}"),
+    f"cam/{FILE}.npz": ("seeds", CAM, f"cam/{INDEX}"),
     f"seeds/{FILE}.png": ("ir_labels", SEEDS, f"seeds/{INDEX}"),
     f"seeds/{FILE}.unsure.png": ("ir_labels", SEEDS, f"seeds/{INDEX}"),
     f"ir_labels/{FILE}.png": ("affinity", {**LABELS, **TRUNK}, f"ir_labels/{INDEX}"),

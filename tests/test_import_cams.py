@@ -1,11 +1,13 @@
 """Other people's CAMs and masks in, ours out: layouts, sizes, hostile pickles, missing images, the commands."""
 
+import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,18 +15,20 @@ import torch
 from helpers import LIBRARY, folder_dataset
 from PIL import Image
 from wsss.data import folder
+from wsss.data.labels import label_facts
 from wsss.data.manifest import Record, load_manifest
 from wsss.errors import UserError
-from wsss.imports import cams as importer
 from wsss.imports.cams import import_cams, main
 from wsss.imports.command import find_files
 from wsss.imports.export import export_cams
 from wsss.imports.masks import import_masks
 from wsss.io.atomic import read_json
-from wsss.io.cams import CamFolder, walk_grid, write_cam
+from wsss.io.cams import CamFolder, read_cam, write_cam
+from wsss.io.grids import walk_grid
 from wsss.io.images import image_size
 from wsss.io.index import read_index, write_index
 from wsss.io.masks import VOC_PALETTE, read_mask
+from wsss.stages.images import cam_folder, input_index
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 SIZES = ((33, 47), (40, 64), (21, 22))
@@ -68,19 +72,32 @@ def imported(name="mine"):
     return CamFolder.of(path, read_index(path, list(IDS))), read_json(path)
 
 
+def stored_map(n, name="mine"):
+    """The one map of an imported image, (K, h, w)."""
+    (one,) = read_cam(f"imports/own/{name}/cam/{IDS[n]}.npz").maps
+    return one
+
+
+def records():
+    return load_manifest("results/own/manifest.csv").records
+
+
 @pytest.mark.parametrize("tensors", [True, False])
 def test_irn_dicts(site, tensors):
     for n in (0, 1):
         save(site / "maps", IDS[n], irn_dict(n, tensors=tensors))
     words = import_cams(site / "maps", "own", "mine")
     cams, index = imported()
-    assert index["geometry"] == "stretch" and index["norm"] == "max" and index["scale"] == 1
+    assert (index["form"], index["geometry"], index["norm"]) == ("sum", "stretch", "max")
     for n in (0, 1):
-        stored = np.load(f"imports/own/mine/cam/{IDS[n]}.npy", allow_pickle=False)
-        assert stored.dtype == np.float16
-        np.testing.assert_allclose(stored, np.asarray(irn_dict(n)["cam"]), atol=1e-3)
-        assert cams.at(IDS[n], SIZES[n]).shape == (1, *SIZES[n])
-    assert np.load(f"imports/own/mine/cam/{IDS[2]}.npy").shape == (0, *walk_grid(SIZES[2]))
+        np.testing.assert_allclose(stored_map(n), irn_dict(n)["high_res"], atol=1e-3)
+        np.testing.assert_allclose(cams.at(records()[n], SIZES[n]), irn_dict(n)["high_res"], atol=2e-3)
+        table = irn_dict(n)
+        save(site / "small", IDS[n], {key: table[key] for key in ("keys", "cam")})
+    assert stored_map(2).shape == (0, *walk_grid(SIZES[2]))
+    import_cams(site / "small", "own", "coarse")  # the grid of the walk, where there is nothing finer
+    for n in (0, 1):
+        np.testing.assert_allclose(stored_map(n, "coarse"), np.asarray(irn_dict(n)["cam"]), atol=1e-3)
     assert index["imported"]["source"] == "maps" and len(index["imported"]["sha256"]) == 64
     assert index["imported"]["sha256"] in words and "cam: {import: mine}" in words
 
@@ -91,8 +108,7 @@ def test_amn_dicts_lose_their_background_row(site):
         table["cam"], table["high_res"] = table["cam"] * 0.5, table["high_res"] * 0.5
         save(site / "maps", IDS[n], table)
     import_cams(site / "maps", "own", "mine")
-    stored = np.load(f"imports/own/mine/cam/{IDS[1]}.npy")
-    np.testing.assert_allclose(stored, np.asarray(irn_dict(1, extra=1)["cam"])[1:] * 0.5, atol=1e-3)
+    np.testing.assert_allclose(stored_map(1), irn_dict(1, extra=1)["high_res"][1:] * 0.5, atol=1e-3)
     assert imported()[1]["norm"] == "none"  # their height means something
     assert "background row" in imported()[1]["imported"]["layout"]
 
@@ -104,7 +120,7 @@ def test_class_dicts_of_eps_and_seam(site):
     cams, index = imported()
     assert index["norm"] == "max"
     for n in (0, 1):
-        assert np.abs(cams.at(IDS[n], SIZES[n]) - smooth(SIZES[n], seed=n)).mean() < 0.03
+        np.testing.assert_allclose(cams.at(records()[n], SIZES[n]), smooth(SIZES[n], seed=n), atol=2e-3)
 
 
 def test_halved_maps_of_cpn_are_read_whole(site):
@@ -112,8 +128,9 @@ def test_halved_maps_of_cpn_are_read_whole(site):
         save(site / "maps", IDS[n], {n % 2: smooth(SIZES[n], seed=n)[0] / 2})
     import_cams(site / "maps", "own", "mine", scale=0.5)
     cams, index = imported()
-    assert index["scale"] == 0.5 and index["norm"] == "max"
-    assert np.abs(cams.at(IDS[0], SIZES[0]) - smooth(SIZES[0], seed=0)).mean() < 0.03
+    assert index["norm"] == "max" and "--scale 0.5" in index["remake"]
+    np.testing.assert_allclose(stored_map(0), smooth(SIZES[0], seed=0), atol=1e-3)
+    np.testing.assert_allclose(cams.at(records()[0], SIZES[0]), smooth(SIZES[0], seed=0), atol=2e-3)
 
 
 def test_the_users_norm_is_taken(site):
@@ -133,8 +150,7 @@ def test_keys_in_another_order(site, tmp_path):
     save(site / "maps", IDS[0], {1: maps[1], 0: maps[0]})
     save(site / "maps", IDS[1], irn_dict(1))
     import_cams(site / "maps", "own", "mine")
-    stored = np.load(f"imports/own/mine/cam/{IDS[0]}.npy").astype(np.float32)
-    np.testing.assert_allclose(stored, importer.shrink(maps, walk_grid(SIZES[0])), atol=1e-3)
+    np.testing.assert_allclose(stored_map(0), maps, atol=1e-3)
 
 
 def test_what_is_exported_comes_back(site):
@@ -148,27 +164,93 @@ def test_what_is_exported_comes_back(site):
     assert table["high_res"].dtype == np.float32 and table["high_res"].shape == (1, *SIZES[1])
     assert list(np.load(site / "classes" / f"{IDS[1]}.npy", allow_pickle=True).item()) == [1]
     import_cams(site / "keys", "own", "again")
-    first, second = (imported(name)[0].on_grid(IDS[1], SIZES[1]) for name in ("mine", "again"))
+    first, second = (imported(name)[0].on_grid(records()[1], SIZES[1]) for name in ("mine", "again"))
     np.testing.assert_allclose(first, second, atol=2e-3)
     assert not list((site / "keys").glob(f"{IDS[2]}*"))  # no labels, no file, as in the field
 
 
-@pytest.mark.parametrize("geometry, grid", [("pad16", (12, 12)), ("stretch", (9, 12))])
-def test_our_own_layout(site, geometry, grid):
-    stored = {IDS[0]: np.full((1, *grid), 0.25, np.float32), IDS[1]: None, IDS[2]: None}
-    shapes = {"pad16": [(12, 12), (12, 16), (8, 8)], "stretch": [walk_grid(s) for s in SIZES]}[geometry]
-    for n, item_id in enumerate(IDS):
-        stored[item_id] = np.full((int(n < 2), *shapes[n]), 0.25, np.float32)
-        write_cam(site / f"ours/{item_id}.npy", stored[item_id])
-    write_index(site / "ours", dict.fromkeys(IDS, "x"), [".npy"], geometry=geometry, norm="none", scales=[1.0])
+@pytest.mark.parametrize("form", ["sum", "softmax"])
+def test_our_own_layout(site, form):
+    """Files and all that says how they are read are taken as they are, classes included."""
+    dataset = load_manifest("results/own/manifest.csv")
+    facts = {"form": form, "geometry": "view", "norm": "min_max", "scales": [1.0, 0.5]}
+    rng = np.random.default_rng(0)
+    for record in dataset.records:
+        maps = [rng.random((len(record.labels), 3, 4)).astype(np.float32) for _ in facts["scales"]]
+        write_cam(site / f"ours/{record.id}.npz", record.labels, maps, {"rest": np.zeros((1, 2, 2), np.float32)})
+    write_index(site / "ours", dict.fromkeys(IDS, "x"), [".npz"], **facts, **label_facts(dataset))
     import_cams(site / "ours", "own", "mine")
     index = imported()[1]
-    assert (index["geometry"], index["norm"], index["scales"]) == (geometry, "none", [1.0])
-    assert np.load(f"imports/own/mine/cam/{IDS[0]}.npy").tolist() == stored[IDS[0]].tolist()
-    write_cam(site / f"ours/{IDS[0]}.npy", np.zeros((1, 3, 3), np.float32))
-    with pytest.raises(UserError, match=r"is \(1, 3, 3\), but its image and labels want"):
+    assert {key: index[key] for key in facts} == facts and "--norm" not in index["remake"]
+    for n in (0, 1):
+        assert (site / f"ours/{IDS[n]}.npz").read_bytes() == Path(f"imports/own/mine/cam/{IDS[n]}.npz").read_bytes()
+    assert read_cam(f"imports/own/mine/cam/{IDS[2]}.npz").classes == ()
+    with pytest.raises(UserError, match="--scale and --norm are for folders without an index"):
+        import_cams(site / "ours", "own", "mine", scale=0.5)
+    write_cam(site / f"ours/{IDS[0]}.npz", [1], [np.zeros((1, 3, 4), np.float32)] * 2)
+    with pytest.raises(UserError, match=r"holds classes \[green\], but its image is labelled \[red\]"):
         import_cams(site / "ours", "own", "mine")
     assert not (site / "imports/own/mine/cam/index.json").exists()  # nothing vouches for a half-done import
+
+
+def test_our_former_layout_is_refused(site):
+    write_index(site / "old", {}, [".npy"], geometry="pad16", norm="max", scales=[1.0])
+    with pytest.raises(UserError, match="CAMs of the former format"):
+        import_cams(site / "old", "own", "mine")
+
+
+# --- labels that change after the import
+
+
+def relabel(old, new):
+    """Edit the labels in the manifest, as a builder would after labels.csv was edited."""
+    path = Path("results/own/manifest.csv")
+    path.write_text(path.read_text().replace(f",{old},", f",{new},", 1))
+
+
+def stage_inputs(stage, **more):
+    """A task's view of an imported stage."""
+    index = f"imports/own/mine/{stage}/index.json"
+    return SimpleNamespace(inputs={stage: index, "manifest": "results/own/manifest.csv", **more})
+
+
+def test_cams_are_refused_once_their_image_has_other_labels(site):
+    for n in (0, 1):
+        save(site / "maps", IDS[n], irn_dict(n))
+    import_cams(site / "maps", "own", "mine")
+    assert cam_folder(stage_inputs("cam"), records()).at(records()[0], SIZES[0]).shape == (1, *SIZES[0])
+    relabel("red", "green")  # before, red's map was read as that of green
+    words = r"p 0 ü: holds classes \[red\], but its image is labelled \[green\]"
+    with pytest.raises(UserError, match=f"run: python workflow/scripts/import_cams.py FOLDER.*\n.*{words}"):
+        cam_folder(stage_inputs("cam"), records())
+    with pytest.raises(UserError, match=words):
+        export_cams(site / "imports/own/mine/cam", site / "out", "own")
+    assert cam_folder(stage_inputs("cam"), records()[1:]).classes == ("red", "green")  # of another job's images
+
+
+def test_cams_and_masks_are_refused_once_the_class_list_is_another(site):
+    for n in (0, 1):
+        save(site / "maps", IDS[n], irn_dict(n))
+    import_cams(site / "maps", "own", "mine")
+    import_masks(masks(site / "png"), "own", "mine", "ir_labels")
+    facts = Path("results/own/dataset.json")
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "classes": ["green", "red"]}))
+    for stage, ask in (("cam", lambda t: cam_folder(t, records())), ("ir_labels", lambda t: input_index(t, "ir_labels", records()))):
+        with pytest.raises(UserError, match="made of the classes red, green; own has green, red; run: python workflow/scripts/import_"):
+            ask(stage_inputs(stage))
+
+
+def test_masks_are_refused_once_labels_have_changed(site):
+    import_masks(masks(site / "png"), "own", "mine", "pseudo_masks")
+    task = stage_inputs("pseudo_masks")
+    input_index(task, "pseudo_masks", records())
+    relabel("red", "green")
+    with pytest.raises(UserError, match="labels have changed since it was imported; run: .*--stage pseudo_masks"):
+        input_index(task, "pseudo_masks", records())
+    path = Path(task.inputs["pseudo_masks"])
+    path.write_text(json.dumps({k: v for k, v in read_json(path).items() if k not in ("classes", "labels")}))
+    with pytest.raises(UserError, match="does not say what classes and labels.*run: python"):  # as imports were before
+        input_index(task, "pseudo_masks", records())
 
 
 # --- what is refused
@@ -291,12 +373,13 @@ def test_real_photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, size in sizes.items():
         high = smooth(size)
-        cam = importer.shrink(high, walk_grid(size))
+        cam = torch.nn.functional.interpolate(torch.from_numpy(high)[None], size=walk_grid(size), mode="area")[0].numpy()
         save(tmp_path / "maps", name, {"keys": np.array([0]), "cam": torch.from_numpy(cam / cam.max()), "high_res": high})
     import_cams(tmp_path / "maps", "own", "mine")
     cams = CamFolder.of("imports/own/mine/cam/index.json", read_json("imports/own/mine/cam/index.json"))
-    for name, size in sizes.items():
-        assert np.abs(cams.at(name, size) - smooth(size)).mean() < 0.01
+    for record in load_manifest("results/own/manifest.csv").records:
+        size = sizes[record.id]
+        np.testing.assert_allclose(cams.at(record, size), smooth(size), atol=2e-3)
     first = next(iter(sizes))
     other = next(name for name, size in sizes.items() if size != sizes[first])
     shutil.copy(tmp_path / f"maps/{other}.npy", tmp_path / f"maps/{first}.npy")

@@ -156,9 +156,9 @@ def test_an_imported_cam_is_a_row_of_its_own(project):
     assert scores["stages"]["seed"]["best_on_train_gt"]["miou"] > 80  # they are the ground truth, on a stride-4 grid
     assert index["imported"]["sha256"] in (project / target).read_text()
     assert not (project / "results/demo_tiny/mine/cam").exists()
-    (project / f"imports/demo_tiny/mine/cam/{index['ids'][0]}.npy").rename(project / "away.npy")
+    (project / f"imports/demo_tiny/mine/cam/{index['ids'][0]}.npz").rename(project / "away.npy")
     done = snakemake(project, "--cores", "1", "--force", "results/demo_tiny/mine/seeds/index.json")
-    (project / "away.npy").rename(project / f"imports/demo_tiny/mine/cam/{index['ids'][0]}.npy")
+    (project / "away.npy").rename(project / f"imports/demo_tiny/mine/cam/{index['ids'][0]}.npz")
     assert "run: python workflow/scripts/import_cams.py FOLDER --dataset demo_tiny --name mine" in done.stdout
 
 

@@ -7,7 +7,6 @@ import traceback
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from wsss.errors import UserError
 from wsss.io import atomic, cams, digest, images, index, journal, masks, models, record
@@ -60,7 +59,7 @@ def full_disk_writes():
         "text": lambda p: atomic.write_text(p, "x" * 10_000),
         "json": lambda p: atomic.write_json(p, list(range(10_000))),
         "mask": lambda p: masks.write_mask(p, label),
-        "cam": lambda p: cams.write_cam(p, cam),
+        "cam": lambda p: cams.write_cam(p, [0], [cam]),
         "index": lambda p: index.write_index(p.parent, {f"{i}": "0" for i in range(2000)}, [".npy"]),
         "model": lambda p: models.save_model(p, net),
         "history": lambda p: models.write_history(p, [{"step": i, "total": 1.0} for i in range(2000)]),
@@ -279,126 +278,9 @@ def test_a_folder_in_an_images_place(tmp_path):
         images.read_image(tmp_path)
 
 
-# --- CAMs ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "size_hw, geometry, grid",
-    [
-        ((375, 500), "pad16", (96, 128)),
-        ((375, 500), "stretch", (94, 125)),
-        ((1, 1), "pad16", (4, 4)),
-        ((1, 1), "stretch", (1, 1)),
-        ((16, 17), "pad16", (4, 8)),
-        ((33, 2000), "stretch", (9, 500)),
-    ],
-)
-def test_grid_sizes(size_hw, geometry, grid):
-    assert cams.grid_size(size_hw, geometry) == grid
-
-
-def slow_bilinear(source, height, width):
-    """Bilinear resize of (h, w) as written in the textbook: half-pixel centres, edges repeated."""
-    out = np.zeros((height, width))
-    for y in range(height):
-        for x in range(width):
-            sy = min(max((y + 0.5) * source.shape[0] / height - 0.5, 0), source.shape[0] - 1)
-            sx = min(max((x + 0.5) * source.shape[1] / width - 0.5, 0), source.shape[1] - 1)
-            y0, x0 = int(sy), int(sx)
-            y1, x1 = min(y0 + 1, source.shape[0] - 1), min(x0 + 1, source.shape[1] - 1)
-            wy, wx = sy - y0, sx - x0
-            top = source[y0, x0] * (1 - wx) + source[y0, x1] * wx
-            bottom = source[y1, x0] * (1 - wx) + source[y1, x1] * wx
-            out[y, x] = top * (1 - wy) + bottom * wy
-    return out
-
-
-@pytest.mark.parametrize("size_hw", [(21, 30), (5, 40)])
-@pytest.mark.parametrize("geometry", cams.GEOMETRIES)
-@pytest.mark.parametrize("norm", ["max", "none"])
-def test_cam_at_equals_the_slow_way(size_hw, geometry, norm):
-    grid = cams.grid_size(size_hw, geometry)
-    cam = np.random.default_rng(1).random((2, *grid), np.float32)
-    target = (grid[0] * 4, grid[1] * 4) if geometry == "pad16" else size_hw
-    expected = np.stack([slow_bilinear(row, *target)[: size_hw[0], : size_hw[1]] for row in cam])
-    if norm == "max":
-        expected /= expected.max((1, 2), keepdims=True) + 1e-5
-    result = cams.cam_at(cam, size_hw, geometry, norm)
-    assert result.dtype == np.float32 and result.shape == (2, *size_hw)
-    np.testing.assert_allclose(result, expected, atol=1e-5)
-
-
-def test_padding_does_not_shift_the_map():
-    """A pad16 map that is linear over the padded canvas is linear over the image, with the same slope."""
-    columns = np.broadcast_to(np.arange(8, dtype=np.float32), (1, 4, 8)).copy() / 8
-    full = cams.cam_at(columns, (10, 30), "pad16", "none")
-    np.testing.assert_allclose(full[0, 5, 2:30], (np.arange(2, 30) + 0.5) / 32 - 0.5 / 8, atol=1e-6)
-
-
-@pytest.mark.parametrize("geometry", cams.GEOMETRIES)
-def test_cam_on_grid(geometry):
-    size_hw = (37, 50)
-    cam = np.random.default_rng(2).random((3, *cams.grid_size(size_hw, geometry)), np.float32)
-    result = cams.cam_on_grid(cam, size_hw, geometry)
-    assert result.shape == (3, 10, 13)
-    plain = F.interpolate(torch.from_numpy(cam)[None], size=(10, 13), mode="bilinear", align_corners=False)[
-        0
-    ].numpy()
-    np.testing.assert_allclose(result, plain / (plain.max((1, 2), keepdims=True) + 1e-5), atol=1e-6)
-
-
-@pytest.mark.parametrize("geometry", cams.GEOMETRIES)
-def test_no_class_and_nothing_seen(tmp_path, geometry):
-    size_hw = (37, 50)
-    grid = cams.grid_size(size_hw, geometry)
-    cams.write_cam(tmp_path / "none.npy", np.zeros((0, *grid), np.float32))
-    none = cams.read_cam(tmp_path / "none.npy")
-    assert cams.cam_at(none, size_hw, geometry).shape == (0, 37, 50)
-    assert cams.cam_on_grid(none, size_hw, geometry).shape == (0, 10, 13)
-    dark = np.zeros((2, *grid), np.float32)
-    for result in (cams.cam_at(dark, size_hw, geometry), cams.cam_on_grid(dark, size_hw, geometry)):
-        assert np.isfinite(result).all() and (result == 0).all()
-
-
-def test_cam_round_trip_is_float16(tmp_path):
-    cam = np.random.default_rng(3).random((2, 5, 7), np.float32)
-    cams.write_cam(tmp_path / "c.npy", cam.transpose(0, 2, 1))
-    read = cams.read_cam(tmp_path / "c.npy")
-    assert read.dtype == np.float32 and np.array_equal(read, cam.transpose(0, 2, 1).astype(np.float16))
-
-
 class Bomb:
     def __reduce__(self):
         return os.mkdir, ("exploded",)
-
-
-def bad_cams():
-    return {
-        "pickle.npy": lambda p: p.write_bytes(pickle.dumps(Bomb())),
-        "object.npy": lambda p: np.save(p, np.array([Bomb()], dtype=object), allow_pickle=True),
-        "wrong_type.npy": lambda p: np.save(p, np.zeros((1, 2, 2))),
-        "wrong_shape.npy": lambda p: np.save(p, np.zeros((2, 2), np.float16)),
-        "empty.npy": lambda p: p.write_bytes(b""),
-        "text.npy": lambda p: p.write_text("hello"),
-        "archive.npy": lambda p: np.savez(open(p, "wb"), a=np.zeros(3)),
-    }
-
-
-@pytest.mark.parametrize("name", bad_cams())
-def test_foreign_cams_are_refused_and_never_unpickled(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    bad_cams()[name](tmp_path / name)
-    with pytest.raises(UserError, match=f"{name}.*run the cam stage again"):
-        cams.read_cam(tmp_path / name)
-    assert not (tmp_path / "exploded").exists()
-
-
-def test_truncated_and_missing_cam(tmp_path):
-    cams.write_cam(tmp_path / "c.npy", np.zeros((1, 9, 9), np.float32))
-    (tmp_path / "c.npy").write_bytes((tmp_path / "c.npy").read_bytes()[:-10])
-    for name in ("c.npy", "none.npy"):
-        with pytest.raises(UserError, match=f"{name}.*run the cam stage again"):
-            cams.read_cam(tmp_path / name)
 
 
 # --- index and journal ---------------------------------------------------------------------------------

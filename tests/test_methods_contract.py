@@ -9,7 +9,8 @@ import pytest
 import torch
 from wsss import methods
 from wsss.errors import UserError
-from wsss.io.cams import grid_size
+from wsss.io.cam_forms import FORMS, GEOMETRIES, NORMS, Form, StoredCam
+from wsss.io.grids import walk_grid
 from wsss.methods import METHODS, base
 from wsss.nets.backbones import build_backbone
 
@@ -60,14 +61,22 @@ def aux_for(net, size):
 
 
 def cam_of(net, size, y, scales=(1.0, 0.5), seed=5):
-    """The engine's inference in short: sum seed_maps over scales, then finalise."""
+    """The engine's inference in short: a map a scale, and what readers make of them at image size."""
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed))
-    grid = grid_size(size, net.spec.geometry)
-    acc = 0
+    maps = []
     for scale in scales:
         target = [max(1, round(side * scale)) for side in size]
-        acc = acc + net.seed_maps(views_of(base.resize(image, target)), y[None], grid)[0]
-    return acc, net.finalise(acc, len(scales), y, aux_for(net, size))
+        maps.append(net.seed_maps(views_of(base.resize(image, target)), y[None])[0])
+    return maps, cam_from(net, maps, y, size, scales)
+
+
+def cam_from(net, maps, y, size, scales=(1.0, 0.5), grid=None):
+    """What readers make of maps, (K, H, W) float32."""
+    rows, extras = net.stored(maps, y, size, aux_for(net, size))
+    form = Form(net.spec.form, net.spec.geometry, net.spec.norm, scales)
+    stored = StoredCam(tuple(base.present(y).tolist()), tuple(row.detach().numpy() for row in rows), extras)
+    assert form.fault(stored) is None
+    return form.read(stored, size, grid or size)
 
 
 def tensors(out):
@@ -85,7 +94,7 @@ def test_spec_is_known_before_the_network(name):
     spec = methods.get(name).spec_for({})
     assert spec == build(name).spec
     assert spec.needs <= {"saliency", "strong_view", "second_view", "pair_mask", "valid", "offline_labels"}
-    assert spec.geometry in ("pad16", "stretch") and spec.norm in ("max", "none")
+    assert spec.geometry in GEOMETRIES and spec.norm in NORMS and spec.form in FORMS
 
 
 @pytest.mark.parametrize("classes", [1, 20, 80])
@@ -94,12 +103,12 @@ def test_cam_shape_range_and_present_classes(name, classes, size):
     net = build(name, classes).eval()
     y = torch.zeros(classes)
     y[[0, -1]] = 1
-    acc, cam = cam_of(net, size, y)
-    grid = grid_size(size, net.spec.geometry)
-    assert acc.shape[0] in (classes, classes + 1) and acc.shape[1:] == grid and acc.dtype == torch.float32
-    rows = int(y.sum()) + net.spec.bg_map
-    assert cam.shape == (rows, *grid) and cam.dtype == torch.float32
-    assert torch.isfinite(cam).all() and cam.min() >= 0 and cam.max() <= 1
+    maps, cam = cam_of(net, size, y)
+    assert all(one.shape[0] in (classes, classes + 1) and one.dtype == torch.float32 for one in maps)
+    on_grid = cam_from(net, maps, y, size, grid=walk_grid(size))
+    for found, shape in ((cam, size), (on_grid, walk_grid(size))):
+        assert found.shape == (int(y.sum()), *shape) and found.dtype == np.float32
+        assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
 
 
 @pytest.mark.parametrize("present", [[], [2], [0, 1, 2, 3]])
@@ -107,34 +116,35 @@ def test_rows_are_the_present_classes(name, present):
     net = build(name).eval()
     y = torch.zeros(4)
     y[present] = 1
-    acc, cam = cam_of(net, (40, 56), y)
-    assert len(cam) == len(present) + net.spec.bg_map
+    maps, cam = cam_of(net, (40, 56), y)
+    assert len(cam) == len(present)
     # A class's row does not depend on which other classes are asked for.
-    all_rows = net.finalise(acc, 2, torch.ones(4), aux_for(net, (40, 56)))
-    assert torch.equal(cam[net.spec.bg_map :], all_rows[net.spec.bg_map :][present])
+    grid = walk_grid((40, 56))  # where AMN's `rest` lies
+    found, all_rows = (cam_from(net, maps, labels, (40, 56), grid=grid) for labels in (y, torch.ones(4)))
+    np.testing.assert_allclose(found, all_rows[present], atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-12, 1e4])
 def test_flat_maps_are_legal(name, value):
     net = build(name).eval()
-    acc, _ = cam_of(net, (20, 28), torch.ones(4))
-    cam = net.finalise(torch.full_like(acc, value), 4, torch.ones(4), aux_for(net, (20, 28)))
-    assert torch.isfinite(cam).all() and cam.min() >= 0 and cam.max() <= 1
+    maps, _ = cam_of(net, (20, 28), torch.ones(4))
+    cam = cam_from(net, [torch.full_like(one, value) for one in maps], torch.ones(4), (20, 28))
+    assert np.isfinite(cam).all() and cam.min() >= 0 and cam.max() <= 1
 
 
 def test_seed_maps_are_mirror_equivariant(name):
     net = build(name).eval()
     image, y = torch.randn(1, 3, 64, 64), torch.ones(1, 4)
-    plain = net.seed_maps(views_of(image), y, (16, 16))
-    mirrored = net.seed_maps(views_of(image.flip(-1)), y, (16, 16))
+    plain = net.seed_maps(views_of(image), y)
+    mirrored = net.seed_maps(views_of(image.flip(-1)), y)
     assert torch.allclose(plain.flip(-1), mirrored, atol=1e-4 * plain.abs().max())
 
 
 def test_seed_maps_do_not_depend_on_the_batch(name):
     net = build(name).eval()
     images, y = torch.randn(3, 3, 48, 40), torch.eye(4)[:3]
-    together = net.seed_maps(views_of(images), y, (12, 10))
-    alone = [net.seed_maps(views_of(images[[i]]), y[[i]], (12, 10)) for i in range(3)]
+    together = net.seed_maps(views_of(images), y)
+    alone = [net.seed_maps(views_of(images[[i]]), y[[i]]) for i in range(3)]
     assert torch.allclose(together, torch.cat(alone), atol=1e-4 * together.abs().max())
 
 
@@ -185,7 +195,7 @@ def test_half_precision_step_is_finite(name):
     batch = make_batch()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = net.loss(batch, net(batch, net.loss_want), 0)
-        seeds = net.eval().seed_maps(views_of(batch["image"]), batch["y"], (16, 16))
+        seeds = net.eval().seed_maps(views_of(batch["image"]), batch["y"])
     losses["total"].backward()
     assert losses["total"].dtype == seeds.dtype == torch.float32
     assert all(torch.isfinite(p.grad).all() for g in net.param_groups() for p in g["params"])
@@ -237,7 +247,7 @@ def test_save_and_load(name, tmp_path):
     again = methods.get(name)(4, "resnet_small", {"bn": "train"})
     again.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
     y = torch.tensor([1.0, 0, 1, 0])
-    assert torch.equal(cam_of(net.eval(), (40, 33), y)[1], cam_of(again.eval(), (40, 33), y)[1])
+    assert np.array_equal(cam_of(net.eval(), (40, 33), y)[1], cam_of(again.eval(), (40, 33), y)[1])
 
 
 def test_backbone_weights_load_strictly(name):

@@ -12,7 +12,7 @@ from helpers import REPOSITORY, Chain, folder_dataset
 from wsss.config import Config
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
-from wsss.io.cams import cam_at, read_cam
+from wsss.io.cams import CamFolder, read_cam
 from wsss.nets.deeplab import DEFAULTS
 from wsss.refine.background import argmax_labels, background
 from wsss.stages.cam import CamMaker, build_method
@@ -118,9 +118,11 @@ def test_training_and_cams(name, options, losses, tmp_path):
         assert float(row["total"]) == pytest.approx(sum(float(row[loss]) for loss in losses), rel=1e-4)
     made = chain.run("cam", {"model": "classifier/model.safetensors"}, net_options=net_options)
     index = json.loads((made / "index.json").read_text())
-    assert (index["geometry"], index["norm"]) == ("stretch", "none")
-    cam = read_cam(made / "p 2 ü.npy")
-    assert cam.shape == (1, 3, 2) and 0 <= cam.min() and cam.max() <= 1
+    assert (index["form"], index["geometry"], index["norm"]) == ("sum", "view", "cut_min_max")
+    records = {r.id: r for r in load_manifest(chain.results / "manifest.csv").records}
+    assert len(read_cam(made / "p 2 ü.npz").maps) == len(index["scales"])
+    cam = CamFolder.of(made / "index.json", index).at(records["p 2 ü"], (9, 7))
+    assert cam.shape == (1, 9, 7) and 0 <= cam.min() and cam.max() <= 1
 
 
 def test_a_map_that_is_zero_everywhere_makes_background(tmp_path):
@@ -132,9 +134,11 @@ def test_a_map_that_is_zero_everywhere_makes_background(tmp_path):
     torch.nn.init.zeros_(method.fc8.weight)
     maker = CamMaker(task, dataset, method.eval(), torch.device("cpu"))
     y = torch.tensor([[1.0, 0.0]])
-    total = maker.summed_maps({"size": (32, 40), "y": y, "scales": [torch.randn(1, 3, 32, 40)]})
-    cam = maker.finished(total[0], y[0], dataset.split("trainaug")[0])
-    assert cam.shape == (1, 8, 10) and (cam == 0).all()
-    full = cam_at(cam, (32, 40), "stretch", "none")
+    scales, record = task.settings["scales"], dataset.split("trainaug")[0]
+    maps = maker.maps({"y": y, "scales": [torch.randn(1, 3, 32, 40)] * len(scales)})
+    maker.write(record, [one[0] for one in maps], y[0], (32, 40))
+    facts = {"form": "sum", "geometry": "view", "norm": "cut_min_max", "scales": scales, "classes": []}
+    full = CamFolder.of(task.output, facts).at(record, (32, 40))
+    assert full.shape == (1, 32, 40) and (full == 0).all()
     for kind, value in (("const", 0.26), ("power", 4.0)):
         assert (argmax_labels(full, background(full, kind, value), [0]) == 0).all()

@@ -108,7 +108,7 @@ def test_another_number_of_shards_computes_nothing_again(whole, trained):
     done = snakemake(trained, "--cores", "2", SHORT)
     assert done.returncode == 0, done.stdout[-5000:]
     assert results(trained) == results(whole)
-    images = {p: t for p, t in times.items() if p.suffix in (".npy", ".png")}
+    images = {p: t for p, t in times.items() if p.suffix in (".npz", ".png")}
     assert images and {p: p.stat().st_mtime_ns for p in images} == images
     set_shards(trained, 3)
     assert plan(trained, SHORT)["merge"] == 2
@@ -119,7 +119,7 @@ def test_another_number_of_shards_computes_nothing_again(whole, trained):
 
 
 def written(folder, files):
-    return lambda: len(list(folder.glob("*.npy"))) >= files
+    return lambda: len(list(folder.glob("*.npz"))) >= files
 
 
 def go_on(project, target):

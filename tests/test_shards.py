@@ -131,7 +131,7 @@ def test_shards_make_what_one_job_makes(free, stage, total):
 def test_a_shard_reads_only_what_is_its_own(free):
     """A lost CAM stops the job that needs it, and no other."""
     lost = next(r.id for r in load_manifest(free.results / "manifest.csv").split("all") if Shard(1, 2).holds(r.id))
-    path = free.results / f"cam/{lost}.npy"
+    path = free.results / f"cam/{lost}.npz"
     content = path.read_bytes()
     path.unlink()
     try:

@@ -15,8 +15,9 @@ from helpers import LIBRARY, STAGES, Chain, artefacts, environment, folder_datas
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
-from wsss.io.cams import read_cam, write_cam
+from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.header import read_facts
+from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
 from wsss.stages import aug_masks, evaluation, training
 from wsss.stages.images import in_processes
@@ -99,7 +100,7 @@ def test_images_without_labels_are_background_everywhere(made):
     plain = [r for r in records_of(made) if not r.labels]
     assert len(plain) == 2
     for record in plain:
-        assert read_cam(made.results / "cam" / f"{record.id}.npy").shape[0] == 0
+        assert read_cam(made.results / "cam" / f"{record.id}.npz").classes == ()
         for stage in ("seeds", "ir_labels", "pseudo_masks"):
             assert not read_mask(made.results / stage / f"{record.id}.png").any(), stage
 
@@ -124,8 +125,8 @@ def test_no_ground_truth_no_score(made):
 def test_all_zero_cams_go_through_seeds_walk_and_sweep(tmp_path):
     chain = chain_to_cam(tmp_path / "own", masks=True)
     for record in records_of(chain):
-        path = chain.results / "cam" / f"{record.id}.npy"
-        write_cam(path, np.zeros_like(read_cam(path)))
+        path = chain.results / "cam" / f"{record.id}.npz"
+        write_cam(path, record.labels, [np.zeros_like(one) for one in read_cam(path).maps])
     finish(chain)
     for record in records_of(chain):
         for stage in ("seeds", "ir_labels", "pseudo_masks"):
@@ -137,7 +138,7 @@ def test_all_zero_cams_go_through_seeds_walk_and_sweep(tmp_path):
 
 
 def first_cam(chain):
-    return chain.results / "cam" / f"{next(r for r in records_of(chain) if r.labels).id}.npy"
+    return chain.results / "cam" / f"{next(r for r in records_of(chain) if r.labels).id}.npz"
 
 
 def consumers():
@@ -445,9 +446,9 @@ def test_amn_on_its_first_stage(copied):
     out = amn.run("cam", inputs, into="amn/cam")
     amn.run("seeds", {"cam": f"amn/cam/{INDEX}"}, into="amn/seeds")
     index = json.loads((out / INDEX).read_text())
-    assert (index["geometry"], index["norm"]) != (None, None)
+    assert (index["form"], index["norm"], index["classes"]) == ("softmax", "min_max", ["red", "green"])
     for record in records_of(amn):
-        cam = read_cam(out / f"{record.id}.npy")
+        cam = CamFolder.of(out / INDEX, index).at(record, image_size(record.image))
         assert (
             len(cam) == len(record.labels)
             and np.isfinite(cam).all()

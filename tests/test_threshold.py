@@ -151,7 +151,7 @@ def test_the_file_says_what_was_found_on_what(made):
     content = read_json(made.results / FILE)
     labelled = [r for r in records_of(made) if r.labels]
     cams = cam_folder(made.task("seeds", CAM), labelled)
-    maps = [cams.at(r.id, image_size(r.image)) for r in labelled]
+    maps = [cams.at(r, image_size(r.image)) for r in labelled]
     assert content["images"] == len(labelled) == 3
     assert content["histogram"] == pooled(*maps).histogram.tolist()
     assert content["cut"] == pooled(*maps).cut() and "cross-entropy" in content["rule"]
@@ -186,8 +186,8 @@ def test_cams_made_in_shards_have_the_same_cut(made, tmp_path):
 
 def fill_cams(chain, value):
     for record in records_of(chain):
-        path = chain.results / "cam" / f"{record.id}.npy"
-        write_cam(path, np.full_like(read_cam(path), value))
+        path = chain.results / "cam" / f"{record.id}.npz"
+        write_cam(path, record.labels, [np.full_like(one, value) for one in read_cam(path).maps])
 
 
 def test_maps_that_are_zero_end_with_what_to_do(copied):
@@ -202,8 +202,9 @@ def test_one_photo_has_a_cut(tmp_path):
     cam[0, 4:12, 4:12] = 0.9
     (chain.results / "cam").mkdir()
     (record,) = records_of(chain)
-    write_cam(chain.results / "cam" / f"{record.id}.npy", cam)
-    index = {"ids": [record.id], "suffixes": [".npy"], "geometry": "pad16", "norm": "none", "scales": [1.0]}
+    write_cam(chain.results / "cam" / f"{record.id}.npz", record.labels, [cam])
+    index = {"ids": [record.id], "suffixes": [".npz"], "form": "sum", "geometry": "pad16", "norm": "none", "scales": [1.0]}
+    index["classes"] = list(load_manifest(chain.results / "manifest.csv").classes)
     write_json(chain.results / f"cam/{INDEX}", index)
     chain.run("threshold", CAM)
     assert 0 < cut_of(chain) < 0.9

@@ -267,8 +267,8 @@ def test_scores_know_the_whole_chain(finished):
 
 def test_the_command_in_the_error_mends_a_lost_file(project):
     """An index stays when a file beside it goes; Snakemake sees nothing to do, so the error has to say how."""
-    lost = sorted((project / "results/demo_tiny/amn/cam").glob("*.npy"))[2]
-    kept = sorted((project / "results/demo_tiny/amn/cam").glob("*.npy"))[0]
+    lost = sorted((project / "results/demo_tiny/amn/cam").glob("*.npz"))[2]
+    kept = sorted((project / "results/demo_tiny/amn/cam").glob("*.npz"))[0]
     content, before = lost.read_bytes(), kept.stat().st_mtime_ns
     lost.unlink()
     broken = snakemake(project, "--cores", "2", "--force", "results/demo_tiny/amn/seeds/index.json")

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import draw_geometry, normalise, resize_image
 from wsss.errors import UserError
-from wsss.io.images import read_image
+from wsss.io.images import read_image, scaled
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
 
@@ -93,11 +93,6 @@ class InferenceSet(TorchDataset):
             "y": torch.from_numpy(self.dataset.multi_hot(record)),
             "scales": [torch.from_numpy(normalise(resize_image(image, scaled(size, s)))) for s in self.scales],
         }
-
-
-def scaled(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
-    """`size_hw` times `scale`, rounded as Python rounds, at least 1."""
-    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
 def _same_size(values: np.ndarray, image: np.ndarray, path: Path) -> np.ndarray:

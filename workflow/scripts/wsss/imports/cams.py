@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from wsss.data.manifest import Record
+from wsss.data.labels import label_facts, same_labels
+from wsss.data.manifest import Dataset, Record
 from wsss.errors import UserError
 from wsss.imports.command import Target, dataset_of, find_files, parser, run
 from wsss.io.atomic import read_json
-from wsss.io.cams import NORMS, CamFolder, grid_size, read_cam, walk_grid, write_cam
+from wsss.io.cam_forms import StoredCam
+from wsss.io.cams import SUFFIX, CamFolder, read_cam, write_cam
+from wsss.io.grids import walk_grid
 from wsss.io.images import image_size
 from wsss.io.pickles import NOTE, ArraysOnly, load_object
 
@@ -28,10 +30,10 @@ SLACK = 1e-3  # what rounding may put outside [0, 1]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     made = parser("Import a folder of CAMs, one pickled dict ID.npy an image (or CAMs of this workflow).", NOTE)
-    made.add_argument("source", type=Path, help="folder of ID.npy files")
+    made.add_argument("source", type=Path, help="folder of ID.npy files, or of this workflow's CAMs")
     made.add_argument("--name", required=True, help="what recipes call the import: `cam: {import: NAME}`")
     made.add_argument("--scale", type=float, default=1.0, help="what the maps were multiplied with (CPN's released code: 0.5)")
-    made.add_argument("--norm", choices=NORMS, help="max: readers divide each map by its maximum; default: by the maps")
+    made.add_argument("--norm", choices=("max", "none"), help="max: readers divide each map by its maximum; default: by the maps")
     return run(lambda o: import_cams(o.source, o.dataset, o.name, o.scale, o.norm), made.parse_args(arguments))
 
 
@@ -43,16 +45,24 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
     """
     if not 0 < scale <= 1:
         raise UserError(f"--scale {scale}: must be above 0 and at most 1")
-    records = dataset_of(dataset).split("trainaug")
+    held, own = dataset_of(dataset), source / "index.json"
+    if own.is_file() and (scale != 1 or norm):
+        raise UserError(f"{own}: says how these CAMs are read; --scale and --norm are for folders without an index")
+    reader = OwnFolder(own, held) if own.is_file() else PickledFolder(scale)
+    records = held.split("trainaug")
     labelled = [r for r in records if r.labels]  # the field writes no maps for the others, and there are none
-    sources = find_files(source, labelled, ".npy")
+    sources = find_files(source, labelled, reader.suffix)
     target = Target(dataset, name, "cam", source)
-    own = source / "index.json"
-    reader = OwnFolder(own) if own.is_file() else PickledFolder(scale)
-    target.fill(records, lambda record: write_cam(target.folder / f"{record.id}.npy", reader.maps(record, sources)))
+
+    def convert(record: Record) -> None:
+        found = reader.read(record, sources[record.id]) if record.labels else StoredCam((), reader.nothing(record))
+        write_cam(target.folder / f"{record.id}{SUFFIX}", found.classes, found.maps, found.extras)
+
+    target.fill(records, convert)
     facts = reader.facts(norm)
-    target.options = ("--scale", f"{scale:g}", "--norm", facts["norm"])
-    sha256 = target.seal([r.id for r in records], sources, ".npy", reader.layout, **facts)
+    target.options = reader.options(facts)
+    ids = [r.id for r in records]
+    sha256 = target.seal(ids, sources, SUFFIX, reader.layout, **facts, **label_facts(held))
     how = f"{len(records)} CAMs ({reader.layout}; {NOTE}), stored with norm {facts['norm']}"
     return target.told(sha256, f"{source}: {how}")
 
@@ -60,26 +70,29 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
 class OwnFolder:
     """CAMs of this workflow beside their index."""
 
-    layout = "this workflow's layout"
+    layout, suffix = "this workflow's layout", SUFFIX
 
-    def __init__(self, index: Path) -> None:
+    def __init__(self, index: Path, dataset: Dataset) -> None:
         self.content = read_json(index)
         self.folder = CamFolder.of(index, self.content)
+        same_labels(index, self.content, dataset)  # of the same classes; labels are compared file by file
 
-    def maps(self, record: Record, sources: dict[str, Path]) -> np.ndarray:
-        """(K, gh, gw) float32 as stored. UserError where it is not of the image."""
-        grid = grid_size(image_size(record.image), self.folder.geometry)
-        if not record.labels:
-            return np.zeros((0, *grid), np.float32)
-        cam, wanted = read_cam(sources[record.id]), (len(record.labels), *grid)
-        if cam.shape != wanted:
-            raise UserError(f"{sources[record.id]}: is {cam.shape}, but its image and labels want {wanted}")
-        return _bounded(cam, sources[record.id])
+    def read(self, record: Record, path: Path) -> StoredCam:
+        """What the file holds. UserError where it is not of the image's labels."""
+        return self.folder.checked(read_cam(path), record, path)
+
+    def nothing(self, record: Record) -> list[np.ndarray]:
+        """The maps of an image without labels, one a scale."""
+        scales = self.content.get("scales")
+        return [np.zeros((0, 1, 1), np.float32)] * (len(scales) if isinstance(scales, list) else 1)
 
     def facts(self, norm: str | None) -> dict[str, Any]:
         """What the index says of the maps."""
-        facts = {"geometry": self.folder.geometry, "norm": norm or self.folder.norm, "scale": self.folder.scale}
-        return {**facts, "scales": self.content.get("scales", UNKNOWN)}
+        return {key: self.content[key] for key in ("form", "geometry", "norm", "scales") if key in self.content}
+
+    def options(self, facts: dict[str, Any]) -> tuple[str, ...]:
+        """Of the command that imports again."""
+        return ()
 
 
 @dataclass
@@ -91,33 +104,42 @@ class PickledFolder:
 
     scale: float
     seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> layout, lowest maximum of a map that is not 0
+    suffix = ".npy"
 
     @property
     def layout(self) -> str:
         """Of the files seen so far, in words."""
         return " and ".join(sorted({layout for layout, _ in self.seen.values()})) or "no maps"
 
-    def maps(self, record: Record, sources: dict[str, Path]) -> np.ndarray:
-        """(K, h, w) float32 on the walk's grid, rows in the order of the record's labels."""
+    def read(self, record: Record, path: Path) -> StoredCam:
+        """The maps at full height, rows in the order of the record's labels, on the grid they came on.
+
+        That is the image's where the file has it: at half its resolution 0.3 to 1.5 % of the seed pixels would be
+        others (the peak, which everything is divided by, is lowered), at full size in float16 0.02 %.
+        """
         size = image_size(record.image)
-        if not record.labels:
-            return np.zeros((0, *walk_grid(size)), np.float32)
-        path = sources[record.id]
         keys, maps, layout = unpack(load_object(path, "a CAM file", ArraysAndTensors), size, path)
         if sorted(keys) != list(record.labels):
             raise UserError(
                 f"{path}: has classes {sorted(keys)}, its image the labels {list(record.labels)} (both from 0, background not counted)"
             )
-        maps = _bounded(maps[np.argsort(keys)], path)
-        peaks = [float(peak) for peak in maps.max(axis=(1, 2)) / self.scale if peak > 0]
-        self.seen[record.id] = layout, min(peaks, default=1.0)
-        return maps if maps.shape[1:] == walk_grid(size) else shrink(maps, walk_grid(size))
+        maps = np.minimum(_bounded(maps[np.argsort(keys)], path) / self.scale, 1)
+        self.seen[record.id] = layout, min((float(peak) for peak in maps.max(axis=(1, 2)) if peak > 0), default=1.0)
+        return StoredCam(record.labels, (maps,))
+
+    def nothing(self, record: Record) -> list[np.ndarray]:
+        """The map of an image without labels."""
+        return [np.zeros((0, *walk_grid(image_size(record.image))), np.float32)]
 
     def facts(self, norm: str | None) -> dict[str, Any]:
         """What the index says of the maps; without `norm` they decide: normalised ones stay so after resizing."""
         lowest = min((peak for _, peak in self.seen.values()), default=1.0)
         norm = norm or ("max" if lowest >= REACHED else "none")
-        return {"geometry": "stretch", "norm": norm, "scale": self.scale, "scales": UNKNOWN}
+        return {"form": "sum", "geometry": "stretch", "norm": norm, "scales": UNKNOWN}
+
+    def options(self, facts: dict[str, Any]) -> tuple[str, ...]:
+        """Of the command that imports again."""
+        return ("--scale", f"{self.scale:g}", "--norm", facts["norm"])
 
 
 def unpack(table: Any, size: tuple[int, int], path: Path) -> tuple[list[int], np.ndarray, str]:
@@ -137,9 +159,9 @@ def unpack(table: Any, size: tuple[int, int], path: Path) -> tuple[list[int], np
 
 
 def _with_keys(table: dict, size: tuple[int, int], path: Path) -> tuple[list[int], np.ndarray, str]:
-    """`cam` where it has the walk's grid, else `high_res` of the image's size."""
+    """`high_res` where it has the image's size, else `cam` on the walk's grid."""
     keys = [int(key) for key in _array(table["keys"], path).reshape(-1)]
-    wanted = {"cam": walk_grid(size), "high_res": size}
+    wanted = {"high_res": size, "cam": walk_grid(size)}
     there = {name: _array(table[name], path) for name in wanted if table.get(name) is not None}
     for name, maps in there.items():
         if maps.ndim == 3 and maps.shape[1:] == wanted[name] and len(maps) in (len(keys), len(keys) + 1):
@@ -169,11 +191,6 @@ def _bounded(maps: np.ndarray, path: Path) -> np.ndarray:
     if not (low >= -SLACK and high <= 1 + SLACK):
         raise UserError(f"{path}: values from {low:g} to {high:g}; CAMs are normalised to [0, 1]")
     return maps.clip(0, 1)
-
-
-def shrink(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """(K, H, W) -> (K, *grid): the mean over each cell."""
-    return F.interpolate(torch.from_numpy(np.ascontiguousarray(maps))[None], size=grid, mode="area")[0].numpy()
 
 
 class ArraysAndTensors(ArraysOnly):

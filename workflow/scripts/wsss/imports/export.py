@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from wsss.data.labels import cams_of
 from wsss.data.manifest import Record
 from wsss.errors import UserError
 from wsss.imports.command import dataset_of, parser, run
 from wsss.io.atomic import atomic_path
 from wsss.io.cams import CamFolder
 from wsss.io.images import image_size
-from wsss.io.index import read_index
 from wsss.io.threads import threaded
 
 LAYOUTS = ("keys", "classes")
@@ -41,8 +41,9 @@ def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys") 
         source = source / "index.json"
     if target.absolute() == source.parent.absolute():
         raise UserError(f"{target}: holds the CAMs themselves; give another folder")
-    records = [r for r in dataset_of(dataset).split("trainaug") if r.labels]
-    cams = CamFolder.of(source, read_index(source, [r.id for r in records]))
+    held = dataset_of(dataset)
+    records = [r for r in held.split("trainaug") if r.labels]
+    cams = cams_of(source, records, held)
 
     def write(record: Record) -> None:
         table = as_dict(cams, record, layout)
@@ -61,8 +62,8 @@ def as_dict(cams: CamFolder, record: Record, layout: str) -> dict[Any, Any]:
     classes: {class: (H, W) float32}.
     """
     size = image_size(record.image)
-    high = cams.at(record.id, size).astype(np.float32)
+    high = cams.at(record, size)
     if layout == "classes":
         return dict(zip(record.labels, high, strict=True))
-    cam = torch.from_numpy(np.ascontiguousarray(cams.on_grid(record.id, size)))
+    cam = torch.from_numpy(cams.on_grid(record, size))
     return {"keys": np.array(record.labels, np.int64), "cam": cam, "high_res": high}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.data.labels import label_facts
 from wsss.data.manifest import Record
 from wsss.errors import UserError
 from wsss.imports.command import Target, dataset_of, find_files, parser, run
@@ -43,7 +44,7 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
         write_mask(target.folder / f"{record.id}.png", mask)
 
     target.fill(records, convert)
-    sha256 = target.seal([r.id for r in records], sources, ".png", "label PNGs")
+    sha256 = target.seal([r.id for r in records], sources, ".png", "label PNGs", **label_facts(held))
     lines = [f"{source}: {len(records)} masks"]
     if strangers:
         some = ", ".join(sorted(strangers)[:5])

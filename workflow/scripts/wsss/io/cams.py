@@ -1,157 +1,163 @@
-"""CAM files: `{id}.npy`, float16 (K, h, w) in [0, 1] on a stride-4 grid, rows in ascending class order.
+"""CAM files: `{id}.npz`, what the network says of the classes an image has, one map a scale on the network's own grid.
 
-One stored map serves seeds, CRF, walk and sweep through `cam_at` (image size) and `cam_on_grid`
-(the walk's grid). `geometry` says how the grid lies on the image:
-
-- ``pad16``: the grid covers the image padded to multiples of 16 at the bottom and right;
-- ``stretch``: the grid is stretched over the image.
+`classes` (K,) uint16, foreground ids from 0, ascending; `map0`, `map1`, ... float16 (K, h, w), one a scale in the order
+of the index's `scales`; and what the form adds (wsss.io.cam_forms). `CamFolder` resizes, adds and normalises at the
+size that is asked for, and refuses rows that are not those of the image's labels.
 """
 
-import logging
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
+from wsss.io.cam_forms import Form, StoredCam
+from wsss.io.grids import walk_grid
 from wsss.io.remake import mend
 
-GEOMETRIES = ("pad16", "stretch")
-NORMS = ("max", "none")
-EPSILON = 1e-5
+SUFFIX = ".npz"
 AGAIN = "run the cam stage again"
-log = logging.getLogger(__name__)
+DIVERGED = "the network diverged: train it again with a lower classifier.lr, or with compute.precision: fp32"
+_DAMAGE = (ValueError, KeyError, EOFError, OSError, TypeError, AttributeError, RuntimeError, MemoryError)
+_DAMAGE += (zipfile.BadZipFile, zlib.error, struct.error)  # MemoryError: the shape in a damaged header
 
 
-def ceil16(n: int) -> int:
-    """The next multiple of 16, as IRN counts it: ((n - 1) // 16 + 1) * 16."""
-    return ((n - 1) // 16 + 1) * 16
+class Labelled(Protocol):
+    """What a reader knows of an image: a record of the manifest."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def labels(self) -> tuple[int, ...]: ...
 
 
-def walk_grid(size_hw: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of the stride-4 grid of IRN's walk for an image of `size_hw` pixels."""
-    return (size_hw[0] - 1) // 4 + 1, (size_hw[1] - 1) // 4 + 1
-
-
-def grid_size(size_hw: tuple[int, int], geometry: str) -> tuple[int, int]:
-    """(gh, gw) of the stored CAM for an image of `size_hw` pixels."""
-    if geometry == "pad16":
-        return ceil16(size_hw[0]) // 4, ceil16(size_hw[1]) // 4
-    return walk_grid(size_hw)
-
-
-def write_cam(path: str | Path, cam: np.ndarray) -> None:
-    """Write a CAM atomically as float16.
+def write_cam(
+    path: str | Path, classes: Sequence[int], maps: Iterable[np.ndarray], extras: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Write a CAM atomically; equal content gives equal bytes (NumPy's archives carry no clock).
 
     Args:
-        cam: (K, h, w) float in [0, 1]; K = 0 for an image without labels.
-    """
-    with atomic_path(path) as temp, open(temp, "wb") as handle:
-        np.save(handle, np.ascontiguousarray(cam, np.float16), allow_pickle=False)
-
-
-def read_cam(path: str | Path) -> np.ndarray:
-    """Read a CAM as (K, h, w) float32.
+        classes: K foreground ids from 0, ascending; K = 0 for an image without labels.
+        maps: one (K, h, w) float a scale.
+        extras: what the form adds, floats (stored as float16) or uint8.
 
     Raises:
-        UserError: missing, damaged, a pickle, or not a 3-d float array.
+        UserError: a value is not finite, or beyond float16.
+    """
+    arrays = {"classes": np.asarray(classes, np.uint16)}
+    arrays |= {f"map{n}": _half(one, path) for n, one in enumerate(maps)}
+    for name, value in (extras or {}).items():
+        arrays[name] = value if value.dtype == np.uint8 else _half(value, path)
+    with atomic_path(path) as temp, open(temp, "wb") as handle:
+        np.savez_compressed(handle, **arrays)
+
+
+def _half(values: np.ndarray, path: str | Path) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        half = np.ascontiguousarray(values, np.float16)
+    if not np.isfinite(half).all():
+        what = "beyond what float16 holds (65504)" if np.isfinite(values).all() else "that are not finite"
+        raise UserError(f"{path}: not written, its maps have values {what}; {DIVERGED}")
+    return half
+
+
+def read_cam(path: str | Path) -> StoredCam:
+    """Read a CAM file; float16 arrays come out as float32.
+
+    Raises:
+        UserError: missing, damaged, a pickle, or something else.
     """
     try:
-        cam = np.load(path, allow_pickle=False)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        stored = _stored(arrays)
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing CAM; {mend(path, AGAIN)}") from error
-    except (ValueError, EOFError, OSError, MemoryError) as error:  # MemoryError: the shape in a damaged header
+    except _DAMAGE as error:
         raise UserError(f"{path}: not a CAM of this workflow ({error}); {mend(path, AGAIN)}") from error
-    if not isinstance(cam, np.ndarray) or cam.ndim != 3 or cam.dtype != np.float16:
-        raise UserError(f"{path}: a CAM is a float16 array (K, h, w); {mend(path, AGAIN)}")
-    return cam.astype(np.float32)
+    return stored
+
+
+def _stored(arrays: dict[str, np.ndarray]) -> StoredCam:
+    """ValueError where the arrays are no CAM."""
+    classes = arrays.pop("classes")
+    if classes.dtype != np.uint16 or classes.ndim != 1 or (np.diff(classes.astype(int)) <= 0).any():
+        raise ValueError("its classes are no ascending uint16 numbers")
+    floats = {name: _single(value) for name, value in arrays.items() if value.dtype == np.float16}
+    maps = [floats.pop(f"map{n}") for n in range(sum(name.startswith("map") for name in floats))]
+    if not maps or any(one.ndim != 3 or len(one) != len(classes) for one in maps):
+        raise ValueError(f"it has no maps of {len(classes)} classes in float16")
+    bits = {name: value for name, value in arrays.items() if value.dtype == np.uint8}
+    return StoredCam(tuple(classes.tolist()), tuple(maps), {**floats, **bits})
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError("it has values that are not finite")
+    return values.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class CamFolder:
-    """The CAMs beside an index, read as the index says they are stored.
-
-    `scale` is what maps were multiplied with before they were stored, 1 for all of this workflow; a folder of
-    another origin may say 0.5 (CPN's released code halves them), and is read at full height.
-    """
+    """The CAMs beside an index, read as the index says. `classes`: names of the dataset's foreground classes."""
 
     folder: Path
-    geometry: str
-    norm: str
-    scale: float = 1.0
+    form: Form
+    classes: tuple[str, ...]
 
     @classmethod
     def of(cls, path: str | Path, index: dict[str, Any]) -> "CamFolder":
         """Of the index read from `path`.
 
         Raises:
-            UserError: the index names no geometry, norm or scale that is known here.
+            UserError: the former format, or another form, geometry or norm than is known here.
         """
-        for key, known in (("geometry", GEOMETRIES), ("norm", NORMS)):
-            if index.get(key) not in known:
-                raise UserError(
-                    f"{path}: CAMs of {key} {index.get(key)!r} cannot be read, only {' or '.join(known)}; "
-                    "make them with the cam stage, or put in the index how they are stored"
-                )
-        scale = index.get("scale", 1.0)
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale <= 1:
-            raise UserError(f"{path}: CAMs of scale {scale!r} cannot be read; it must be above 0 and at most 1")
-        if scale != 1:
-            log.warning("%s: its CAMs are stored at %g of their height; they are divided by it", path, scale)
-        return cls(Path(path).parent, index["geometry"], index["norm"], float(scale))
+        if "form" not in index or not isinstance(index.get("classes"), list):
+            what = "CAMs of the former format (ID.npy, without class ids) cannot be read"
+            raise UserError(f"{path}: {what}; {mend(path, AGAIN)}")
+        return cls(Path(path).parent, Form.of(path, index), tuple(index["classes"]))
 
-    def at(self, item_id: str, size_hw: tuple[int, int]) -> np.ndarray:
-        """`cam_at` of an image."""
-        return cam_at(self._stored(item_id), size_hw, self.geometry, self.norm)
+    def at(self, record: Labelled, size_hw: tuple[int, int]) -> np.ndarray:
+        """The CAM of an image at its size: (K, H, W) float32 in [0, 1], rows as `record.labels`.
 
-    def on_grid(self, item_id: str, size_hw: tuple[int, int]) -> np.ndarray:
-        """`cam_on_grid` of an image."""
-        return cam_on_grid(self._stored(item_id), size_hw, self.geometry, self.norm)
+        Raises:
+            UserError: the file is missing or damaged, or is not of these labels.
+        """
+        return self.form.read(self.stored(record), size_hw, size_hw)
 
-    def _stored(self, item_id: str) -> np.ndarray:
-        cam = read_cam(self.folder / f"{item_id}.npy")
-        return cam if self.scale == 1 else np.minimum(cam / self.scale, 1.0)
+    def on_grid(self, record: Labelled, size_hw: tuple[int, int]) -> np.ndarray:
+        """The same on the walk's stride-4 grid, (K, h, w)."""
+        return self.form.read(self.stored(record), size_hw, walk_grid(size_hw))
 
+    def stored(self, record: Labelled) -> StoredCam:
+        """What the file holds. UserError where it is not of the record's labels."""
+        path = self.folder / f"{record.id}{SUFFIX}"
+        return self.checked(read_cam(path), record, path)
 
-def cam_at(cam: np.ndarray, size_hw: tuple[int, int], geometry: str, norm: str = "max") -> np.ndarray:
-    """The CAM at image size.
+    def checked(self, stored: StoredCam, record: Labelled, path: Path) -> StoredCam:
+        """`stored`, read from `path`. UserError where it is not of the record's labels, or not as the index says."""
+        if stored.classes != tuple(record.labels):
+            raise UserError(f"{path}: {self._difference(stored, record)}; {mend(path, AGAIN)}")
+        if fault := self.form.fault(stored):
+            raise UserError(f"{path}: {fault}; {mend(path, AGAIN)}")
+        return stored
 
-    Args:
-        cam: (K, gh, gw) float32 as stored.
-        size_hw: (H, W) of the image.
-        norm: ``max`` divides each class by its maximum after resizing (as published for CAM, EPS);
-            ``none`` leaves the values (AMN, whose scale is meaningful).
+    def differences(self, records: Iterable[Labelled]) -> list[str]:
+        """Files that are not of the labels of their records, in words."""
+        pairs = ((read_cam(self.folder / f"{record.id}{SUFFIX}"), record) for record in records)
+        differing = [(stored, record) for stored, record in pairs if stored.classes != tuple(record.labels)]
+        return [f"{record.id}: {self._difference(stored, record)}" for stored, record in differing]
 
-    Returns:
-        (K, H, W) float32 in [0, 1].
-    """
-    height, width = size_hw
-    target = (cam.shape[1] * 4, cam.shape[2] * 4) if geometry == "pad16" else size_hw
-    return _normalise(_resize(cam, target)[:, :height, :width], norm)
+    def _difference(self, stored: StoredCam, record: Labelled) -> str:
+        has, wants = self._named(stored.classes), self._named(record.labels)
+        return f"holds classes {has}, but its image is labelled {wants}"
 
-
-def cam_on_grid(cam: np.ndarray, size_hw: tuple[int, int], geometry: str, norm: str = "max") -> np.ndarray:
-    """The CAM on the walk's stride-4 grid, (K, h, w) float32 in [0, 1].
-
-    A `pad16` map is stretched whole, as IRN resizes the network's map to the walk's grid.
-    """
-    grid = walk_grid(size_hw)
-    resized = cam if cam.shape[1:] == grid else _resize(cam, grid)
-    return _normalise(resized, norm)
-
-
-def _resize(cam: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    if len(cam) == 0:
-        return np.zeros((0, *target), np.float32)
-    tensor = torch.from_numpy(np.ascontiguousarray(cam, np.float32))[None]
-    return F.interpolate(tensor, size=target, mode="bilinear", align_corners=False)[0].numpy()
-
-
-def _normalise(cam: np.ndarray, norm: str) -> np.ndarray:
-    if norm == "max" and len(cam):
-        return cam / (cam.max(axis=(1, 2), keepdims=True) + EPSILON)
-    return np.ascontiguousarray(cam)
+    def _named(self, classes: Iterable[int]) -> str:
+        names = [self.classes[k] if k < len(self.classes) else f"number {k}" for k in classes]
+        return f"[{', '.join(names)}]"

@@ -46,6 +46,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if swapped else (height, width)
 
 
+def scaled(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
+    """`size_hw` times `scale`, rounded as Python rounds, at least 1."""
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, np.float64)

@@ -1,19 +1,20 @@
 """AMN, Activation Manipulation Network (Lee et al., CVPR 2022): per-pixel classification of the refined
 seeds with label conditioning."""
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.errors import UserError
+from wsss.io.grids import pack_foreground, walk_grid
 from wsss.methods.base import (
     CamOut,
     Method,
     Spec,
     flip_pair_sum,
     group,
-    min_max,
     present,
     resize,
     trainable,
@@ -60,7 +61,8 @@ class AMN(Method):
             needs=frozenset({"offline_labels"}),
             aux=frozenset({"ir_labels"} if options["mask_trick"] else ()),
             geometry="stretch",
-            norm="none",
+            form="softmax",
+            norm="min_max",
             image_logits=False,
         )
 
@@ -87,23 +89,41 @@ class AMN(Method):
         return {"total": balanced_mean(pixels, label)}
 
     @torch.no_grad()
-    def seed_maps(self, views, y, grid):
-        """Mean logits of the flip pair: AMN averages over flips and scales before the softmax."""
+    def seed_maps(self, views, y):
+        """Mean logits of the flip pair, (B, C+1, h, w): AMN averages over flips and scales before the softmax."""
         batch = {"image": views, "y": y.repeat(2, 1)}
-        maps = self(batch, frozenset({"maps"})).maps.float()
-        return resize(flip_pair_sum(maps) / 2, grid)
+        return flip_pair_sum(self(batch, frozenset({"maps"})).maps.float()) / 2
 
-    def finalise(self, acc, n_scales, y, aux):
-        """Softmax over ALL classes of the mean logits, present ones kept, min-max per class.
+    def stored(self, maps, y, size_hw, aux):
+        """Logits of the present classes; `rest`, what all others add to the softmax; `foreground` for the mask trick.
 
-        With mask_trick, pixels that aux["ir_labels"] ((H, W) uint8) calls background keep the probability.
-        Raises UserError if that label is missing.
+        The softmax is over ALL classes and comes after the resize to image size, min-max after it; with mask_trick,
+        pixels that aux["ir_labels"] ((H, W) uint8) calls background keep the probability. Raises UserError if that
+        label is missing.
         """
-        probs = (acc / n_scales).softmax(0)[present(y) + 1]
-        stretched = min_max(probs)
-        if not self.options["mask_trick"]:
-            return stretched
-        return torch.where(_background(aux, acc), probs, stretched)
+        extras = {}
+        if self.options["mask_trick"]:
+            if aux.get("ir_labels") is None:
+                raise UserError("ir_labels: missing for AMN's mask trick; make them first or set mask_trick: false")
+            extras["foreground"] = pack_foreground(aux["ir_labels"])
+        rows, rest = relative_logits(maps, y, walk_grid(size_hw))
+        return rows, {"rest": rest.cpu().numpy(), **extras}
+
+
+def relative_logits(maps: Sequence[Tensor], y: Tensor, grid: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
+    """Logits (C+1, h, w) a scale -> those of the present classes (K, h, w) a scale, and `rest` (1, *grid).
+
+    `rest` is the log-sum-exp, over background and absent classes, of their logits averaged over scales: not linear,
+    so it lies on a grid of its own and is resized again by readers. All logits are taken over the mean of these classes,
+    which changes no softmax and is linear: what is left in `rest` is flat, loses little in a resize, and like the
+    rows, less the mean of `rest`, lies where float16 is fine.
+    """
+    others = torch.cat([y.new_zeros(1), y]) <= 0
+    means = [one[others].mean(0, keepdim=True) for one in maps]
+    over_mean = [resize((one[others] - mean)[None], grid)[0] for one, mean in zip(maps, means, strict=True)]
+    rest = (sum(over_mean) / len(maps)).logsumexp(0, keepdim=True)
+    level = rest.mean()
+    return [one[1:][present(y)] - mean - level for one, mean in zip(maps, means, strict=True)], rest - level
 
 
 def smoothed_cross_entropy(logits: Tensor, label: Tensor, smoothing: float) -> Tensor:
@@ -117,10 +137,3 @@ def smoothed_cross_entropy(logits: Tensor, label: Tensor, smoothing: float) -> T
     safe_label = torch.where(label == IGNORE, 0, label)
     at_label = log_probs.gather(1, safe_label[:, None])[:, 0]
     return -(1 - smoothing - other) * at_label - other * log_probs.sum(1)
-
-
-def _background(aux, acc: Tensor) -> Tensor:
-    if aux.get("ir_labels") is None:
-        raise UserError("ir_labels: missing for AMN's mask trick; make them first or set mask_trick: false")
-    label = torch.from_numpy(np.ascontiguousarray(aux["ir_labels"])).to(acc.device)
-    return resize_label(label[None], acc.shape[-2:])[0] == 0

@@ -6,6 +6,7 @@ docs/method_contract.md shows how each published method maps onto these hooks.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,12 +22,13 @@ class Spec:
     """What the engine must know about a method; it never asks for the class name."""
 
     stride: int  # of the maps, in input pixels
-    bg_map: bool = False  # finalise puts a background map before the class maps
+    bg_map: bool = False  # a background map comes before the class maps
     needs: frozenset[str] = frozenset()  # of saliency, strong_view, second_view, pair_mask, valid, offline_labels
-    aux: frozenset[str] = frozenset()  # per-image artefacts finalise needs, such as ir_labels
-    geometry: str = "pad16"  # grid of the stored CAM: "pad16" | "stretch" (wsss.io.cams.grid_size)
+    aux: frozenset[str] = frozenset()  # per-image artefacts that `stored` needs, such as ir_labels
     image_logits: bool = True  # forward gives logits of the whole image
-    norm: str = "max"  # readers divide by each class's maximum after resizing, or "none"
+    geometry: str = "pad16"  # how a map of one scale lies on the image (wsss.io.cam_forms.GEOMETRIES)
+    form: str = "sum"  # how readers put scales together (FORMS there)
+    norm: str = "max"  # what brings the whole to [0, 1] (NORMS there)
 
 
 @dataclass
@@ -116,22 +118,23 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
-    def seed_maps(self, views: Tensor, y: Tensor, grid: Sequence[int]) -> Tensor:
-        """Maps of ONE scale, flips combined, un-normalised, in the method's own domain, on `grid`.
+    def seed_maps(self, views: Tensor, y: Tensor) -> Tensor:
+        """Maps of ONE scale, flips combined, un-normalised, in the method's own domain, on the network's own grid.
 
-        views (2B, 3, H, W): B images, then the same B mirrored; y (B, C) float. Returns
-        (B, C or C+1, gh, gw) float32, which the engine sums over scales.
+        views (2B, 3, H, W): B images, then the same B mirrored; y (B, C) float. Returns (B, n, h, w) float32, n = C
+        unless `stored` takes more. All that readers do with them is linear, up to the form's last steps.
         """
         raise NotImplementedError
 
-    def finalise(self, acc: Tensor, n_scales: int, y: Tensor, aux: Mapping) -> Tensor:
-        """From the sum over scales to the stored CAM of one image.
+    def stored(
+        self, maps: Sequence[Tensor], y: Tensor, size_hw: tuple[int, int], aux: Mapping
+    ) -> tuple[list[Tensor], dict[str, np.ndarray]]:
+        """What the CAM file of one image holds: a (K, h, w) map a scale, and what spec.form adds, by name.
 
-        acc (C or C+1, gh, gw); y (C,); aux: per-image artefacts by the names in spec.aux. Returns
-        (K, gh, gw) float32 in [0, 1], rows = present classes ascending, K = 0 allowed; with spec.bg_map
-        one more row, the background, comes first.
+        maps: of seed_maps, (n, h, w), one a scale; y (C,); size_hw of the image; aux: per-image artefacts by the
+        names in spec.aux. Rows are the present classes, ascending, K = 0 allowed. By default there is no more.
         """
-        raise NotImplementedError
+        return [one[present(y)] for one in maps], {}
 
     def pixel_logits(self, out: CamOut) -> Tensor:
         """(B, C+1, h, w) logits, background first, from an output that holds maps.
@@ -171,17 +174,6 @@ def flip_pair_sum(maps: Tensor) -> Tensor:
 def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resize (align_corners=False) of (B, c, h, w)."""
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
-
-
-def normalise_max(maps: Tensor, eps: float = 1e-5) -> Tensor:
-    """Non-negative (K, h, w) divided by each map's maximum + eps."""
-    return maps / (maps.amax((-2, -1), keepdim=True) + eps)
-
-
-def min_max(maps: Tensor, eps: float = 1e-5) -> Tensor:
-    """(K, h, w) stretched to [0, 1) per map."""
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    return (maps - low) / (high - low + eps)
 
 
 def multilabel_soft_margin(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Class activation maps (Zhou et al., CVPR 2016) as IRN (CVPR 2019) trains and extracts them."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wsss.methods.base import (
     CamOut,
@@ -10,9 +10,6 @@ from wsss.methods.base import (
     flip_pair_sum,
     group,
     multilabel_soft_margin,
-    normalise_max,
-    present,
-    resize,
     trainable,
 )
 from wsss.nets.backbones import STRIDES, build_backbone
@@ -65,11 +62,6 @@ class CAM(Method):
         return {"total": multilabel_soft_margin(out.logits, batch["y"])}
 
     @torch.no_grad()
-    def seed_maps(self, views, y, grid):
+    def seed_maps(self, views, y):
         """ReLU before every sum, of the flip pair and of the scales."""
-        maps = self({"image": views}, frozenset({"maps"})).maps.float()
-        return resize(flip_pair_sum(maps.relu()), grid)
-
-    def finalise(self, acc: Tensor, n_scales, y, aux):
-        """Present classes, each divided by its maximum + 1e-5."""
-        return normalise_max(acc[present(y)])
+        return flip_pair_sum(self({"image": views}, frozenset({"maps"})).maps.float().relu())

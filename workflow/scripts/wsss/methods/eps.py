@@ -12,9 +12,6 @@ from wsss.methods.base import (
     flip_pair_sum,
     group,
     multilabel_soft_margin,
-    normalise_max,
-    present,
-    resize,
     trainable,
 )
 from wsss.nets.backbones import STRIDES, build_backbone, field_keeping
@@ -82,14 +79,10 @@ class EPSBase(Method):
         return maps.relu()
 
     @torch.no_grad()
-    def seed_maps(self, views, y, grid):
-        """Activation at the net's own stride first, then the resize; flips are summed."""
+    def seed_maps(self, views, y):
+        """Activation at the net's own stride, before any resize; flips are summed."""
         maps = self({"image": views}, frozenset({"maps"})).maps.float()
-        return resize(flip_pair_sum(self.activation(maps)), grid)
-
-    def finalise(self, acc, n_scales, y, aux):
-        """Present classes, each divided by its maximum + 1e-5; no minimum is taken off."""
-        return normalise_max(acc[present(y)])
+        return flip_pair_sum(self.activation(maps))
 
 
 class EPS(EPSBase):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, present, resize, trainable
+from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, trainable
 from wsss.nets.backbones import STRIDES, build_backbone, field_keeping
 from wsss.nets.norm import BatchNorm
 from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
@@ -48,7 +48,7 @@ class PixelCorrelationMethod(Method):
     @classmethod
     def spec_for(cls, options=None):
         stride = {**cls.defaults, **(options or {})}["output_stride"]
-        return Spec(stride=stride, geometry="stretch", norm="none")
+        return Spec(stride=stride, geometry="view", norm="cut_min_max")
 
     def new_layers(self) -> list[nn.Module]:
         """What no pretrained weights exist for."""
@@ -95,14 +95,9 @@ class PixelCorrelationMethod(Method):
         return torch.cat([torch.zeros_like(out.maps[:, :1]), out.maps[:, 1:]], dim=1)
 
     @torch.no_grad()
-    def seed_maps(self, views, y, grid):
-        """Refined maps, stretched to the view's size as in training, then onto the grid; flips are summed."""
-        refined = self({"image": views}, frozenset({"features"})).features["cam_rv"][:, 1:]
-        return resize(flip_pair_sum(stretch(refined, views.shape[-2:])), grid)
-
-    def finalise(self, acc, n_scales, y, aux):
-        """Present classes stretched from minimum to maximum, cut at 0."""
-        return max_norm(acc[present(y)])
+    def seed_maps(self, views, y):
+        """Refined maps; flips are summed. Readers stretch them to the view's size first, as in training."""
+        return flip_pair_sum(self({"image": views}, frozenset({"features"})).features["cam_rv"][:, 1:])
 
 
 def image_logits(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from wsss.data.labels import label_facts
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
-from wsss.io.cams import grid_size, write_cam
+from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
 from wsss.methods.base import Method
@@ -21,7 +22,7 @@ from wsss.train.device import EXACT
 
 
 def run(task: Task) -> None:
-    """Write `{id}.npy` for every image of trainaug."""
+    """Write `{id}.npz` for every image of trainaug."""
     device = start_device(task, EXACT)
     dataset = load_manifest(task.inputs["manifest"])
     records = dataset.split("trainaug")
@@ -38,11 +39,13 @@ def run(task: Task) -> None:
     run_images(
         task,
         [records[i].id for batch in batches for i in batch],
-        [".npy"],
+        [SUFFIX],
         lambda todo: maker.make(records, batches, todo),
+        form=method.spec.form,
         geometry=method.spec.geometry,
         norm=method.spec.norm,
         scales=task.settings["scales"],
+        **label_facts(dataset),
     )
 
 
@@ -55,30 +58,28 @@ class CamMaker:
     def make(self, records: tuple[Record, ...], batches: list[list[int]], todo: set[str]) -> Iterator[str]:
         """Write the CAMs of `todo`, yielding each id when its file stands."""
         for batch in inference_loader(self.task, self.dataset, records, batches, todo, self.device):
-            sums = self.summed_maps(batch)
+            maps = self.maps(batch)
             for row, item_id in enumerate(batch["id"]):
                 if item_id in todo:
-                    cam = self.finished(sums[row], batch["y"][row], records[batch["index"][row]])
-                    write_cam(self.task.folder / f"{item_id}.npy", cam)
+                    record = records[batch["index"][row]]
+                    self.write(record, [one[row] for one in maps], batch["y"][row], batch["size"])
                     yield item_id
 
     @torch.inference_mode()
-    def summed_maps(self, batch: dict[str, Any]) -> torch.Tensor:
-        """(B, C or C+1, gh, gw): the method's maps summed over scales."""
-        grid = grid_size(batch["size"], self.method.spec.geometry)
-        y = batch["y"].to(self.device)
-        total: torch.Tensor | None = None
+    def maps(self, batch: dict[str, Any]) -> list[Tensor]:
+        """The method's maps (B, n, h, w), one a scale, on the network's own grids."""
+        y, found = batch["y"].to(self.device), []
         for images in batch["scales"]:
             images = images.to(self.device, non_blocking=True)
             views = torch.cat([images, images.flip(-1)]).contiguous(memory_format=torch.channels_last)
-            maps = self.method.seed_maps(views, y, grid)
-            total = maps if total is None else total + maps
-        assert total is not None
-        return total
+            found.append(self.method.seed_maps(views, y))
+        return found
 
     @torch.inference_mode()
-    def finished(self, total: torch.Tensor, y: torch.Tensor, record: Record) -> np.ndarray:
-        """(K, gh, gw) float32 in [0, 1] of one image."""
+    def write(self, record: Record, maps: list[Tensor], y: Tensor, size_hw: tuple[int, int]) -> None:
+        """Write the CAM of one image; what stood there in the former format goes."""
         aux = {name: read_mask(file_of(self.task.inputs[name], record.id, ".png")) for name in self.method.spec.aux}
-        scales = len(self.task.settings["scales"])
-        return self.method.finalise(total, scales, y.to(self.device), aux).float().cpu().numpy()
+        rows, extras = self.method.stored(maps, y.to(self.device), size_hw, aux)
+        arrays = [one.float().cpu().numpy() for one in rows]
+        write_cam(self.task.folder / f"{record.id}{SUFFIX}", record.labels, arrays, extras if record.labels else {})
+        (self.task.folder / f"{record.id}.npy").unlink(missing_ok=True)

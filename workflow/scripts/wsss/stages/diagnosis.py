@@ -92,7 +92,7 @@ class Masks:
     def _mask(self, name: str, record: Record) -> np.ndarray:
         if name != "seed":
             return read_mask(self._path(name, record))
-        cam = self.cams.at(record.id, image_size(record.image))
+        cam = self.cams.at(record, image_size(record.image))
         return argmax_labels(cam, background(cam, **self.task.params["bg"]), record.labels)
 
     def _path(self, name: str, record: Record) -> Path:

@@ -10,6 +10,7 @@ from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
 from wsss.found import FOUND, is_found, seed_rule, settle, value_of
 from wsss.io.atomic import drop_temporaries, read_json, write_text
+from wsss.io.cams import SUFFIX as CAM
 from wsss.io.header import read_facts
 from wsss.io.masks import read_mask
 from wsss.score.confusion import confusion, summarise
@@ -90,8 +91,8 @@ class Scorer:
         cams, scores = cam_folder(self.task, self.train), Scores()
         sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, extra))
         for record in self.train:
-            gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, ".npy"))
-            cam = cams.at(record.id, gt.shape)
+            gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, CAM))
+            cam = cams.at(record, gt.shape)
             sweep.add(cam, record.labels, gt, name)
             scores.add(cam, name)
         return sweep.result(), scores.cut()

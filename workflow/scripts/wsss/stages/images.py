@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from wsss.data.manifest import Record
+from wsss.data.labels import cams_of, refuse_other_labels, same_labels
+from wsss.data.manifest import Record, load_manifest
 from wsss.io.atomic import drop_temporaries
 from wsss.io.cams import CamFolder
 from wsss.io.index import read_index, write_index, write_shard
@@ -99,17 +100,20 @@ def worker_pool(processes: int) -> ProcessPoolExecutor:
 
 
 def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, Any]:
-    """The index that is input `name`, checked to hold every record.
+    """The index that is input `name`, checked to hold every record and, where imported, to be of the dataset's labels.
 
     Raises:
-        UserError: ids or files are missing; names them and the command that makes them again.
+        UserError: ids or files are missing, or of other labels; names the command that makes them again.
     """
-    return read_index(task.inputs[name], [r.id for r in records])
+    index = read_index(task.inputs[name], [r.id for r in records])
+    if "imported" in index and not same_labels(task.inputs[name], index, load_manifest(task.inputs["manifest"])):
+        refuse_other_labels(task.inputs[name])
+    return index
 
 
 def cam_folder(task: Task, records: Iterable[Record]) -> CamFolder:
-    """The CAMs that are input `cam`, checked as `input_index` does and to be stored in a known way."""
-    return CamFolder.of(task.inputs["cam"], input_index(task, "cam", records))
+    """The CAMs that are input `cam`, checked by `cams_of`."""
+    return cams_of(task.inputs["cam"], records, load_manifest(task.inputs["manifest"]))
 
 
 def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:

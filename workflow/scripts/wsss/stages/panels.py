@@ -7,13 +7,12 @@ import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.found import settle
-from wsss.io.atomic import read_json
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.report.panels import write_panel
-from wsss.stages.images import file_of, run_images
+from wsss.stages.images import cam_folder, file_of, run_images
 from wsss.stages.predictions import prediction_records
 from wsss.stages.task import Task
 
@@ -22,11 +21,12 @@ def run(task: Task) -> None:
     """Write `{id}.png` for a few training images (CAM to pseudo-mask) and a few predicted ones."""
     dataset = load_manifest(task.inputs["manifest"])
     chosen = choose(task, dataset)
+    cams = cam_folder(task, [r for r in chosen if "trainaug" in r.splits]) if "cam" in task.inputs else None
 
     def work(todo: set[str]):
         for record in (r for r in chosen if r.id in todo):
             image = read_image(record.image)
-            write_panel(task.folder / f"{record.id}.png", image, columns(task, record, image), dataset.classes, record.id)
+            write_panel(task.folder / f"{record.id}.png", image, columns(task, cams, record, image), dataset.classes, record.id)
             yield record.id
 
     run_images(task, [r.id for r in chosen], [".png"], work)
@@ -47,13 +47,13 @@ def spread(records: tuple[Record, ...], count: int) -> list[Record]:
     return [records[i] for i in positions]
 
 
-def columns(task: Task, record: Record, image: np.ndarray) -> dict[str, Any]:
+def columns(task: Task, cams: CamFolder | None, record: Record, image: np.ndarray) -> dict[str, Any]:
     """What there is of one image, by the names of wsss.report.panels."""
     found: dict[str, Any] = {}
     if record.mask is not None:
         found["ground_truth"] = read_mask(record.mask)
-    if "cam" in task.inputs and "trainaug" in record.splits:
-        cam = CamFolder.of(task.inputs["cam"], read_json(task.inputs["cam"])).at(record.id, image.shape[:2])
+    if cams and "trainaug" in record.splits:
+        cam = cams.at(record, image.shape[:2])
         found["cam"] = cam
         found["seed"] = argmax_labels(cam, background(cam, **settle(task.params["bg"], task.inputs)), record.labels)
     for column, name in (("ir_label", "ir_labels"), ("pseudo_mask", "pseudo_masks"), ("prediction", "predictions")):

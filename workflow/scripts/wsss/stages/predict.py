@@ -16,12 +16,11 @@ from torch.utils.data import Dataset as TorchDataset
 from wsss.data.manifest import Row
 from wsss.data.photos import find_photos
 from wsss.data.table import listing
-from wsss.data.torch_sets import scaled
 from wsss.data.transforms import normalise, resize_image, resize_label
 from wsss.data.validate import file_problems
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path, read_json, write_text
-from wsss.io.images import read_image
+from wsss.io.images import read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.report.panels import overlay

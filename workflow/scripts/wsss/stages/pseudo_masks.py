@@ -58,7 +58,7 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in records if r.id in todo):
-            cam = cams.at(record.id, image_size(record.image))
+            cam = cams.at(record, image_size(record.image))
             mask = argmax_labels(cam, background(cam, **settings["bg"]), record.labels)
             write_mask(task.folder / f"{record.id}.png", mask)
             yield record.id

@@ -41,7 +41,7 @@ def run(task: Task) -> None:
 def make_seed(record: Record, cams: CamFolder, settings: dict[str, Any], folder: Path) -> str:
     """Write both seeds of one image; returns its id."""
     image = read_image(record.image)
-    cam = cams.at(record.id, image.shape[:2])
+    cam = cams.at(record, image.shape[:2])
     rules, params = (settings["confident"], settings["unsure"]), CrfParams(**settings["crf_params"])
     passes = seed_marginals(image, cam, *rules, params, unary=unary_of(settings))
     if gives_probabilities(settings):

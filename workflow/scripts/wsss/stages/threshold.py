@@ -5,6 +5,7 @@ import logging
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
 from wsss.io.atomic import drop_temporaries, write_json
+from wsss.io.cams import SUFFIX
 from wsss.io.images import image_size
 from wsss.io.shards import stable_hash
 from wsss.score.cuts import RULE, Scores
@@ -21,8 +22,8 @@ def run(task: Task) -> None:
     records = labelled_sample(load_manifest(task.inputs["manifest"]), SAMPLE)
     cams, scores = cam_folder(task, records), Scores()
     for record in records:
-        name = str(file_of(task.inputs["cam"], record.id, ".npy"))
-        scores.add(cams.at(record.id, image_size(record.image)), name)
+        name = str(file_of(task.inputs["cam"], record.id, SUFFIX))
+        scores.add(cams.at(record, image_size(record.image)), name)
     cut = required_cut(task, scores)
     facts = {"cut": cut, "rule": RULE, "images": scores.images, "histogram": scores.histogram.tolist()}
     write_json(task.output, {**facts, "fingerprint": task.fingerprint()})

@@ -29,7 +29,7 @@ def mask(
     cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: the CAM on the stride-4 grid, walked inside the boundaries."""
-    cam = cams.on_grid(record.id, size_hw)
+    cam = cams.on_grid(record, size_hw)
     edge = see() if len(cam) else np.zeros(cam.shape[1:], np.float32)
     return irn_semantic(cam, edge, size_hw, record.labels, walk["bg"], **{name: walk[name] for name in WALK})
 
@@ -38,5 +38,5 @@ def scores(
     cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(K, H, W) float32 in [0, 1]: what `mask` cuts, of an image that has labels."""
-    cam = cams.on_grid(record.id, size_hw)
+    cam = cams.on_grid(record, size_hw)
     return irn_scores(cam, see(), size_hw, **{name: walk[name] for name in WALK})

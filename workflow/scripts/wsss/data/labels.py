@@ -1,0 +1,54 @@
+"""Which classes and image labels per-image files were made of: what their index says, and whether it still holds."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wsss.data.manifest import Dataset, Record
+from wsss.data.table import listing
+from wsss.errors import UserError
+from wsss.io.cams import CamFolder
+from wsss.io.digest import fingerprint
+from wsss.io.index import read_index
+from wsss.io.remake import AGAIN, mend
+
+
+def label_facts(dataset: Dataset) -> dict[str, Any]:
+    """For an index: the class list, and a digest over id and labels of all training images."""
+    labels = sorted((record.id, list(record.labels)) for record in dataset.split("trainaug"))
+    return {"classes": list(dataset.classes), "labels": fingerprint(labels)}
+
+
+def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether the index read from `path` was made of these labels.
+
+    Raises:
+        UserError: of another class list: then no number in the files means what it should. Or it says of none.
+    """
+    facts = label_facts(dataset)
+    if not {"classes", "labels"} <= set(index):
+        what = "does not say what classes and labels it was made of"
+        raise UserError(f"{path}: {what}, and class numbers may mean others now; {mend(path, AGAIN)}")
+    if index["classes"] != facts["classes"]:
+        was, now = (", ".join(some) for some in (index["classes"], facts["classes"]))
+        raise UserError(f"{path}: made of the classes {was}; {dataset.name} has {now}; {mend(path, AGAIN)}")
+    return index["labels"] == facts["labels"]
+
+
+def cams_of(path: str | Path, records: Iterable[Record], dataset: Dataset) -> CamFolder:
+    """The CAMs beside the index at `path`, checked to hold every record, of its labels, in a way that is known here.
+
+    Raises:
+        UserError: ids or files are missing, or of other labels; names the command that makes them again.
+    """
+    records = list(records)
+    index = read_index(path, [record.id for record in records])
+    cams = CamFolder.of(path, index)
+    if not same_labels(path, index, dataset) and (found := cams.differences(records)):
+        raise UserError(listing(f"{path}: not of the dataset's labels; {mend(path, AGAIN)}", found))
+    return cams
+
+
+def refuse_other_labels(path: str | Path) -> None:
+    """UserError for files that do not say their classes themselves."""
+    raise UserError(f"{path}: the training images or their labels have changed since it was imported; {mend(path, AGAIN)}")
