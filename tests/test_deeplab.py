@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from wsss.errors import UserError
 from wsss.nets.deeplab import DeepLabV2
+from wsss.nets.deeplab_v1 import DeepLabV1
 from wsss.nets.heads import ASPP, balanced_mean, resize_label, valid_mean
 
 
@@ -120,6 +121,13 @@ def test_param_groups_cover_what_is_trained():
     assert len(in_groups) == len({id(p) for p in in_groups})
     assert not net.backbone.layer1[0].bn1.weight.requires_grad
     assert small(bn="train").backbone.layer1[0].bn1.weight.requires_grad
+
+
+@pytest.mark.parametrize("net", [DeepLabV2, DeepLabV1])
+def test_parts_of_the_trunk_can_be_frozen(net):
+    assert all(p.requires_grad for p in net(3, "resnet_small", {"bn": "train"}).backbone.parameters())
+    trunk = net(3, "resnet_small", {"bn": "train", "freeze": "stage1"}).backbone
+    assert {n.split(".")[0] for n, p in trunk.named_parameters() if not p.requires_grad} == {"conv1", "bn1", "layer1"}
 
 
 def test_batchnorm_statistics_follow_the_option():
