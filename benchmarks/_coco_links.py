@@ -12,10 +12,13 @@ from wsss.data.coco_instances import read_instances
 from wsss.data.coco_labels import COCO_CLASSES
 from wsss.data.coco_paint import Region, paint
 from wsss.data.manifest import Row
-from wsss.io.cams import ceil16, write_cam
+from wsss.io.cams import write_cam
+from wsss.io.digest import fingerprint
+from wsss.io.grids import ceil16
 from wsss.io.index import write_index
 from wsss.io.masks import write_mask
 
+SCALES = [1.0, 0.5, 1.5, 2.0]
 SPLITS = {"train": ("train", "trainaug"), "val": ("val",)}
 
 
@@ -40,6 +43,11 @@ class World:
             for n, i in enumerate(self.ids(split))
         ]
 
+    def labels_digest(self) -> str:
+        """As `wsss.data.labels.label_facts` makes it of a manifest."""
+        numbers = {name: k for k, name in enumerate(COCO_CLASSES)}
+        return fingerprint(sorted((row.id, sorted(numbers[n] for n in row.labels)) for row in self.rows() if "trainaug" in row.splits))
+
     def photo(self, split: str, item_id: str) -> Path:
         return self.folder / f"{split}2014/{item_id}.jpg"
 
@@ -51,7 +59,7 @@ class World:
         """Put photos, masks, CAMs and IR labels under the ids they stand for, and index the latter two."""
         if self.linked:
             return
-        made = {"results/coco14/cam/cam": ".npy", "results/coco14/cam/ir_labels": ".png"}
+        made = {"results/coco14/cam/cam": ".npz", "results/coco14/cam/ir_labels": ".png"}
         places = {"train": {"train2014": ".jpg", "masks": ".png", **made}, "val": {"val2014": ".jpg", "masks": ".png"}}
         for split, ends in places.items():
             for name, end in ends.items():
@@ -59,8 +67,9 @@ class World:
                 for number, item_id in enumerate(self.ids(split)):
                     os.link(self.of(number)[0].with_suffix(end), self.folder / name / (item_id + end))
         digests = {item_id: ["0" * 64] for item_id in self.ids("train")}
-        facts = {"geometry": "pad16", "norm": "max", "scales": [1.0, 0.5, 1.5, 2.0], "fingerprint": "0" * 64}
-        write_index(self.results / "cam/cam", digests, [".npy"], **facts)
+        facts = {"form": "sum", "geometry": "pad16", "norm": "max", "scales": SCALES, "fingerprint": "0" * 64}
+        facts |= {"classes": list(COCO_CLASSES), "labels": self.labels_digest()}
+        write_index(self.results / "cam/cam", digests, [".npz"], **facts)
         write_index(self.results / "cam/ir_labels", digests, [".png"], fingerprint="0" * 64)
         self.linked = True
 
@@ -74,7 +83,8 @@ def make_templates(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
         else:
             Image.fromarray(image).save(path.with_suffix(".jpg"))
         write_mask(path.with_suffix(".png"), mask)
-        write_cam(path.with_suffix(".npy"), cam_of(mask, [COCO_CLASSES.index(name) for name in names]))
+        classes = sorted(COCO_CLASSES.index(name) for name in names)
+        write_cam(path.with_suffix(".npz"), classes, [maps_of(mask, classes, scale) for scale in SCALES])
         yield path, names
 
 
@@ -108,10 +118,8 @@ def noise(count: int = 20) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[str, 
         yield rng.integers(0, 255, (480, 640, 3), np.uint8), mask, tuple(COCO_CLASSES[k] for k in classes)
 
 
-def cam_of(mask: np.ndarray, classes: list[int]) -> np.ndarray:
-    """(K, h, w): each class's pixels, blurred, on the stride-4 grid."""
-    height, width = ceil16(mask.shape[0]), ceil16(mask.shape[1])
-    padded = np.zeros((height, width), np.uint8)
-    padded[: mask.shape[0], : mask.shape[1]] = mask
-    maps = [cv2.GaussianBlur((padded == k + 1).astype(np.float32), (0, 0), 16)[::4, ::4] for k in classes]
-    return np.stack([m / max(m.max(), 1e-5) for m in maps])
+def maps_of(mask: np.ndarray, classes: list[int], scale: float) -> np.ndarray:
+    """(K, h, w): each class's pixels, blurred, on the grid of a network of stride 16 at that scale."""
+    height, width = (ceil16(round(side * scale)) // 16 for side in mask.shape)
+    blurred = [cv2.GaussianBlur((mask == k + 1).astype(np.float32), (0, 0), 16) for k in classes]
+    return np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA) for one in blurred])

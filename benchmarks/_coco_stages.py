@@ -17,7 +17,8 @@ from _timing import measured
 from wsss.config import Config, read_yaml
 from wsss.data.coco_instances import read_instances
 from wsss.data.manifest import load_manifest
-from wsss.io.cams import cam_at, read_cam
+from wsss.io.atomic import read_json
+from wsss.io.cams import CamFolder
 from wsss.io.index import write_index
 from wsss.io.masks import read_mask
 from wsss.io.models import save_model
@@ -80,7 +81,7 @@ def job(world: World, name: str, method: str, stage: str, images: int, **changes
     write_index(folder, made["digests"], made["suffixes"])  # for the stage that reads it
     files = [folder / f"{i}{end}" for i in made["digests"] for end in made["suffixes"]]
     if stage == "cam":  # whose size depends on the number of labels: that of all images, not of these few
-        files, done = [path.with_suffix(".npy") for path, _ in world.templates], len(world.templates)
+        files, done = [path.with_suffix(".npz") for path, _ in world.templates], len(world.templates)
     line(world, name, split, each, peak, start, sum(path.stat().st_size for path in files) / done)
 
 
@@ -193,12 +194,12 @@ def probabilities(mask: np.ndarray, labels: tuple[int, ...]) -> torch.Tensor:
 
 def sweep_of(world: World, split: str, images: int) -> float:
     records = load_manifest(world.results / "manifest.csv").split(split)[:images]
-    sweep = Sweep(80)
+    sweep, index = Sweep(80), world.results / "cam/cam/index.json"
+    cams = CamFolder.of(index, read_json(index))
     start = process_time()
     for record in records:
         mask = read_mask(record.mask)
-        cam = cam_at(read_cam(world.results / f"cam/cam/{record.id}.npy"), mask.shape, "pad16")
-        sweep.add(cam, record.labels, mask)
+        sweep.add(cams.at(record, mask.shape), record.labels, mask)
     return (process_time() - start) / len(records)
 
 

@@ -182,20 +182,20 @@ def read_index_of(world: World) -> None:
 
 def open_journal_of(world: World) -> str:
     folder, ids = world.results / "cam/cam", world.ids("train")
-    digests = [sha256_file(path.with_suffix(".npy")) for path, _ in world.templates]
+    digests = [sha256_file(path.with_suffix(".npz")) for path, _ in world.templates]
     lines = [json.dumps({"fingerprint": "f"})]
     lines += [json.dumps({"id": i, "sha256": [digests[n % len(digests)]]}) for n, i in enumerate(ids)]
     path = folder / "journal.jsonl"
     path.write_text("\n".join(lines) + "\n")
     start = time.process_time()
-    assert len(Journal(folder, "f", [".npy"]).done) == len(ids)
+    assert len(Journal(folder, "f", [".npz"]).done) == len(ids)
     each = (time.process_time() - start) / len(ids)
     path.unlink()
     return f"{each * 1e6:.0f} us an image"
 
 
 def add_lines_of(world: World) -> None:
-    journal = Journal(world.results / "cam/cam", "f", [".npy"], (), world.folder / "journal.jsonl")
+    journal = Journal(world.results / "cam/cam", "f", [".npz"], (), world.folder / "journal.jsonl")
     for item_id in world.ids("train")[:1000]:
         journal.add(item_id)
 
@@ -206,7 +206,7 @@ def ratio_of_index(world: World) -> None:
     folder, ids = world.results / "cam/cam", world.ids("train")
     start = time.process_time()
     known = set(json.loads((folder / "index.json").read_text())["ids"])
-    assert all(i in known and (folder / f"{i}.npy").is_file() for i in ids)
+    assert all(i in known and (folder / f"{i}.npz").is_file() for i in ids)
     plain = time.process_time() - start
     start = time.process_time()
     read_index(folder / "index.json", ids)

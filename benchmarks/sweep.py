@@ -15,13 +15,17 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 from _timing import report_ratio  # noqa: E402
-from wsss.io.cams import cam_at, grid_size, read_cam, write_cam  # noqa: E402
+from wsss.io.cam_forms import Form  # noqa: E402
+from wsss.io.cams import read_cam, write_cam  # noqa: E402
+from wsss.io.grids import ceil16  # noqa: E402
 from wsss.io.masks import read_mask, write_mask  # noqa: E402
 from wsss.refine.background import argmax_labels, background  # noqa: E402
 from wsss.score.confusion import confusion, iou  # noqa: E402
 from wsss.score.sweep import Sweep  # noqa: E402
 
 CLASSES = 20
+SCALES = (1.0, 0.5, 1.5, 2.0)
+FORM = Form("sum", "pad16", "max", SCALES)
 
 
 def make_images(
@@ -31,13 +35,18 @@ def make_images(
     rng, images = np.random.default_rng(0), []
     for i in range(count):
         keys = tuple(np.sort(rng.choice(CLASSES, rng.integers(1, 4), replace=False)).tolist())
-        cam = np.stack([blob(rng, grid_size(size_hw, "pad16")) for _ in keys])
-        at_size = cam_at(cam, size_hw, "pad16")
-        paths = folder / f"{i}.npy", folder / f"{i}.png"
-        write_cam(paths[0], cam)
+        grids = [[ceil16(round(side * s)) // 16 for side in size_hw] for s in SCALES]
+        paths = folder / f"{i}.npz", folder / f"{i}.png"
+        write_cam(paths[0], keys, [np.stack([blob(rng, grid) for _ in keys]) for grid in grids])
+        at_size = cam_at(paths[0], size_hw)
         write_mask(paths[1], argmax_labels(at_size, background(at_size, "const", 0.35), keys))
         images.append((*paths, keys))
     return images
+
+
+def cam_at(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+    """(K, H, W) float32 of a file."""
+    return FORM.read(read_cam(path), size_hw, size_hw)
 
 
 def blob(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
@@ -55,7 +64,7 @@ def plain_way(images, values) -> list[float]:
         total = np.zeros((CLASSES + 1, CLASSES + 2), np.int64)
         for cam_path, mask_path, keys in images:
             gt = read_mask(mask_path)
-            cam = cam_at(read_cam(cam_path), gt.shape, "pad16")
+            cam = cam_at(cam_path, gt.shape)
             total += confusion(gt, argmax_labels(cam, background(cam, "const", value), keys), CLASSES + 1)
         mious.append(100 * float(np.nanmean(iou(total))))
     return mious
@@ -66,7 +75,7 @@ def our_way(images, values) -> list[float]:
     sweep = Sweep(CLASSES, "const", values)
     for cam_path, mask_path, keys in images:
         gt = read_mask(mask_path)
-        sweep.add(cam_at(read_cam(cam_path), gt.shape, "pad16"), keys, gt)
+        sweep.add(cam_at(cam_path, gt.shape), keys, gt)
     return sweep.result().miou.tolist()
 
 
