@@ -43,6 +43,7 @@ TARGETS = {
     "predictions": [f"{IRN}/predictions/index.json"],
     "predict": [f"{IRN}/predict/trip/areas.csv"],
     "evaluation": [f"{IRN}/miou.txt"],
+    "diagnosis": [f"{IRN}/diagnosis.txt"],
     "report": ["results/demo_tiny/report/index.html"],
 }
 SHARDED = "saliency"
