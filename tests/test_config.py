@@ -314,7 +314,7 @@ def test_overrides_of_a_dataset(project):
     )
     resolved = config(project)
     assert resolved.recipe("cam", "demo")["seeds"]["confident"] == {"kind": "const", "value": 0.4}
-    assert resolved.recipe("cam", "demo1")["seeds"]["confident"]["value"] == 0.3
+    assert resolved.recipe("cam", "demo1")["seeds"]["confident"]["value"] == "found"
     assert resolved.recipe("irn", "demo")["seeds"] == {"from": "cam"}
     rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"sedes": {}}}))
     with pytest.raises(UserError, match="datasets/demo.yaml .*unknown key sedes"):
