@@ -99,6 +99,8 @@ def test_labels_from_two_passes(case):
     passes = np.stack([confident, unsure])
     passes[:, :, 88:] = 0
     case.agree("labels of cells", cell_labels(passes), "labels_from_two", 0, "share")
+    stored = np.rint(passes * 255).astype(np.uint8)
+    case.differ("probabilities in 8 bits", cell_labels(stored), case.arrays["labels_from_two"], at_least=0, at_most=0.02)
 
 
 def named(losses):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden import golden
 from golden_case import (
     Case,
     check_crf,
@@ -23,7 +24,6 @@ from golden_case import (
     tensor,
     training,
 )
-from golden import golden
 from wsss.data import pair_masks
 from wsss.data.pair_masks import denormalised, draw_pair, superpixels
 from wsss.methods.base import CamOut, multilabel_soft_margin

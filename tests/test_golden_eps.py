@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from golden_case import (
+    CRF,
     Case,
     check_crf,
     check_gradients,
@@ -18,9 +19,11 @@ from golden_case import (
     stored_cam,
     tensor,
     training,
+    two_blobs,
 )
 from wsss.methods.eps import nearest, overlap, saliency_loss
 from wsss.refine.background import argmax_labels, background
+from wsss.refine.crf import DEEPLAB_TEST, score_marginals
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.01, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "steps": 20000}
 SCALES = (0.5, 1.0, 1.5, 2.0)
@@ -149,3 +152,10 @@ def test_stored_cam_is_near(case, cam):
 def test_crf(case, alpha):
     # With the released function's numbers; its readme names other ones (recipe eps_crf).
     check_crf(case, f"crf_alpha_{alpha}", alpha)
+
+
+def test_crf_numbers_of_the_readme(case):
+    maps, image = two_blobs(90, 120), photo(90, 120, 77)
+    scores = np.concatenate([background(maps, "power", 4)[None], maps])
+    labels = [score_marginals(image, scores, scores, params)[0].argmax(0) for params in (DEEPLAB_TEST, CRF)]
+    case.differ("CRF of the readme", *labels, at_least=1e-4, at_most=0.1)

@@ -1,6 +1,5 @@
 """SEAM against its released code: network, pixel correlation, losses, gradients, steps, maps and CRF."""
 
-import numpy as np
 import pytest
 import torch
 from golden_case import (
