@@ -15,6 +15,7 @@ from wsss.io.remake import AGAIN, mend
 FOUND = "found"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
+FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> what its index says of a background that was found
 Rule = Mapping[str, Any]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.found import FOUND_RULE, is_found, settle
 from wsss.io.atomic import read_json, write_json, write_text
 from wsss.io.images import image_size
 from wsss.io.index import read_index
@@ -69,11 +70,16 @@ class Masks:
         """`stages` and `agreement` of `wsss.score.diagnosis`."""
         stages = {}
         for name in (n for n in STAGES if n in self.records):
-            cut = self.task.params["cuts"].get(name)
+            cut = self._cut(name)
             found = facts_of(self.records[name], self.dataset.classes, lambda record, name=name: self._path(name, record))
             stages[name] = {**found, **({"cut": cut} if cut else {})}
         pairs = [self._agreement(*pair) for pair in PAIRS if set(pair) <= set(self.records)]
         return {"stages": stages, "agreement": [pair for pair in pairs if pair["photos"]]}
+
+    def _cut(self, name: str) -> dict[str, Any] | None:
+        """Key, kind and value of the background that masks were cut at; of a found one the number that their index says."""
+        cut = self.task.params["cuts"].get(name)
+        return {**cut, **read_json(self.task.inputs[name])[FOUND_RULE[name]]} if cut and is_found(cut) else cut
 
     def _records(self, name: str) -> list[Record]:
         ids = set(read_json(self.task.inputs[name]).get("ids", []))
@@ -93,7 +99,7 @@ class Masks:
         if name != "seed":
             return read_mask(self._path(name, record))
         cam = self.cams.at(record, image_size(record.image))
-        return argmax_labels(cam, background(cam, **self.task.params["bg"]), record.labels)
+        return argmax_labels(cam, background(cam, **settle(self.task.params["bg"], self.task.inputs)), record.labels)
 
     def _path(self, name: str, record: Record) -> Path:
         return file_of(self.task.inputs[name], record.id, ".png")

@@ -8,7 +8,7 @@ import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
-from wsss.found import FOUND, is_found, seed_rule, settle, value_of
+from wsss.found import FOUND, FOUND_RULE, is_found, seed_rule, settle, value_of
 from wsss.io.atomic import drop_temporaries, read_json, write_text
 from wsss.io.cams import SUFFIX as CAM
 from wsss.io.header import read_facts
@@ -23,7 +23,6 @@ from wsss.stages.seeds import CONFIDENT
 from wsss.stages.task import Task
 
 MaskPath = Callable[[Record], Path]
-FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # what their indexes say of a background that was found
 
 
 def run(task: Task) -> None:
