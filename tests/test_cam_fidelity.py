@@ -42,8 +42,10 @@ def differing(name, net, image, label, classes):
 @pytest.mark.parametrize("name", SHARE)
 @pytest.mark.parametrize("size", [(120, 160), (97, 131)])
 def test_generated_images(name, size):
+    """A pixel correlation of random weights leaves maps of little contrast, whose stretch shows float16's rounding."""
     image, label = scene(*size)
-    assert differing(name, network(name), image, label.astype(np.uint8), (2, 7)) <= SHARE[name]
+    share = 0.001 if name in ("seam", "cpn") else SHARE[name]
+    assert differing(name, network(name), image, label.astype(np.uint8), (2, 7)) <= share
 
 
 @pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real photos and ImageNet weights)")

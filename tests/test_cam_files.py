@@ -54,7 +54,17 @@ def slow_read(maps, geometry, size, target):
 
 def random_maps(rows=2, seed=0):
     rng = np.random.default_rng(seed)
-    return [rng.random((rows, *grid)).astype(np.float16).astype(np.float32) for grid in GRIDS]
+    maps = [rng.random((rows, *grid)).astype(np.float16).astype(np.float32) for grid in GRIDS]
+    maps[0][:, 0, 0] = 0  # as a ReLU leaves them: the level is 0
+    return maps
+
+
+def test_flat_maps_keep_their_contrast(tmp_path):
+    """What a class has everywhere stands beside the map, so that float16 has its steps for the rest."""
+    maps = [2 + one / 500 for one in random_maps()]
+    write_cam(tmp_path / "a.npz", [0, 3], maps)
+    for one, other in zip(read_cam(tmp_path / "a.npz").maps, maps, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6)  # plain float16 would be off by 1e-3
 
 
 @pytest.mark.parametrize("size", [SIZE, (5, 40)])
@@ -168,7 +178,7 @@ class Bomb:
 
 def arrays(**changes):
     """The arrays of a good file, with changes."""
-    good = {"classes": np.array([0, 3], np.uint16), "map0": np.zeros((2, 3, 4), np.float16)}
+    good = {"classes": np.array([0, 3], np.uint16), "level": np.zeros(2, np.float32), "map0": np.zeros((2, 3, 4), np.float16)}
     return {name: value for name, value in (good | changes).items() if value is not None}
 
 
@@ -179,6 +189,7 @@ BAD = {
     "empty": lambda p: p.write_bytes(b""),
     "text": lambda p: p.write_text("hello"),
     "no classes": lambda p: np.savez(p, **arrays(classes=None)),
+    "no level": lambda p: np.savez(p, **arrays(level=None)),
     "no maps": lambda p: np.savez(p, **arrays(map0=None)),
     "float32": lambda p: np.savez(p, **arrays(map0=np.zeros((2, 3, 4), np.float32))),
     "a row short": lambda p: np.savez(p, **arrays(map0=np.zeros((1, 3, 4), np.float16))),

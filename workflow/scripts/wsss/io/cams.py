@@ -1,7 +1,7 @@
 """CAM files: `{id}.npz`, what the network says of the classes an image has, one map a scale on the network's own grid.
 
 `classes` (K,) uint16, foreground ids from 0, ascending; `map0`, `map1`, ... float16 (K, h, w), one a scale in the order
-of the index's `scales`; and what the form adds (wsss.io.cam_forms). `CamFolder` resizes, adds and normalises at the
+of the index's `scales`, over `level` (K,) float32; and what the form adds (wsss.io.cam_forms). `CamFolder` resizes, adds and normalises at the
 size that is asked for, and refuses rows that are not those of the image's labels.
 """
 
@@ -50,12 +50,20 @@ def write_cam(
     Raises:
         UserError: a value is not finite, or beyond float16.
     """
-    arrays = {"classes": np.asarray(classes, np.uint16)}
-    arrays |= {f"map{n}": _half(one, path) for n, one in enumerate(maps)}
+    maps = list(maps)
+    level = lowest(maps)
+    arrays = {"classes": np.asarray(classes, np.uint16), "level": level}
+    arrays |= {f"map{n}": _half(one - level[:, None, None], path) for n, one in enumerate(maps)}
     for name, value in (extras or {}).items():
         arrays[name] = value if value.dtype == np.uint8 else _half(value, path)
     with atomic_path(path) as temp, open(temp, "wb") as handle:
         np.savez_compressed(handle, **arrays)
+
+
+def lowest(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """(K,) float32: what each class has everywhere, at least 0. Without it flat maps (SEAM's) keep their contrast in float16."""
+    found = np.min([one.min(axis=(1, 2)) for one in maps], axis=0).astype(np.float32)
+    return np.where(np.isfinite(found), found, 0).clip(0).astype(np.float32)
 
 
 def _half(values: np.ndarray, path: str | Path) -> np.ndarray:
@@ -86,7 +94,7 @@ def read_cam(path: str | Path) -> StoredCam:
 
 def _stored(arrays: dict[str, np.ndarray]) -> StoredCam:
     """ValueError where the arrays are no CAM."""
-    classes = arrays.pop("classes")
+    classes, level = arrays.pop("classes"), arrays.pop("level")
     if classes.dtype != np.uint16 or classes.ndim != 1 or (np.diff(classes.astype(int)) <= 0).any():
         raise ValueError("its classes are no ascending uint16 numbers")
     floats = {name: _single(value) for name, value in arrays.items() if value.dtype == np.float16}
@@ -94,7 +102,9 @@ def _stored(arrays: dict[str, np.ndarray]) -> StoredCam:
     if not maps or any(one.ndim != 3 or len(one) != len(classes) for one in maps):
         raise ValueError(f"it has no maps of {len(classes)} classes in float16")
     bits = {name: value for name, value in arrays.items() if value.dtype == np.uint8}
-    return StoredCam(tuple(classes.tolist()), tuple(maps), {**floats, **bits})
+    if level.shape != classes.shape or level.dtype != np.float32 or not np.isfinite(level).all():
+        raise ValueError("its levels are no float32 numbers, one a class")
+    return StoredCam(tuple(classes.tolist()), tuple(one + level[:, None, None] for one in maps), {**floats, **bits})
 
 
 def _single(values: np.ndarray) -> np.ndarray:
