@@ -120,8 +120,9 @@ def difference_lines(rows: list[dict[str, Any]]) -> list[str]:
         raise SystemExit(f"tests and DIFFERENCES do not fit together: {sorted(set(measured) ^ wanted)}")
     lines = []
     for name, d in DIFFERENCES.items():
-        figures = [figure(measured[name, network]) for network in d.networks] if not d.figure else [d.figure]
-        said = f"{', '.join(dict.fromkeys(figures))}: {d.of}" if d.of else d.figure
+        label = "{0} {1}" if len(d.networks) > 1 else "{1}"
+        figures = [] if d.figure else [label.format(n, figure(measured[name, n])) for n in d.networks]
+        said = d.figure or f"{', '.join(figures)}: {d.of}"
         lines.append(f"| {', '.join(d.networks)} | {d.option} | {name}. {d.what} | {d.why} | {said} |")
     return lines
 

@@ -27,7 +27,7 @@ DIFFERENCES = {
         "`classifier.momentum`, `affinity.momentum`",
         "theirs: weight decay in the place of momentum, 1e-4 or 5e-4; ours 0",
         "a slip in the released code; none was in effect",
-        "largest change of a tensor's way in three steps",
+        "of the norm of a tensor's change in three steps, at most",
     ),
     "stored CAM": Difference(
         ("irn_cam", "amn", "eps", "seam", "cpn"),
@@ -90,7 +90,7 @@ DIFFERENCES = {
         "-",
         "theirs: what lies within 1e-5 of a class's minimum ends below zero, absent classes at -1; ours: 0",
         "(1 - max)^alpha must not exceed 1; no mask changes",
-        "value of the CAM, absolute, at one of the pixels kept",
+        "absolute, at the lowest pixel",
     ),
     "halved CAM": Difference(
         ("cpn",),

@@ -158,4 +158,4 @@ def test_crf_numbers_of_the_readme(case):
     maps, image = two_blobs(90, 120), photo(90, 120, 77)
     scores = np.concatenate([background(maps, "power", 4)[None], maps])
     labels = [score_marginals(image, scores, scores, params)[0].argmax(0) for params in (DEEPLAB_TEST, CRF)]
-    case.differ("CRF of the readme", *labels, at_least=1e-4, at_most=0.1)
+    case.differ("CRF of the readme", *labels, at_least=1e-4, at_most=0.3)

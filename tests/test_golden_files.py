@@ -3,9 +3,10 @@
 import json
 
 import make_parity
+import numpy as np
 import pytest
 from golden_case import FOLDER
-from parity import differ
+from parity import agree, differ
 from parity_differences import DIFFERENCES, SGD
 
 NETWORKS = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -61,3 +62,29 @@ def test_missing_rows_end_with_a_line(lost):
 def test_page_says_all_differences():
     text = make_parity.TARGET.read_text("utf-8")
     assert all(f"| {name}. {d.what} | {d.why} |" in text for name, d in DIFFERENCES.items())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ([1.0, 2.1], [1.0, 2.0]),
+        ([1.0, np.nan], [1.0, 2.0]),
+        ([1.0, 2.0, 3.0], [1.0, 2.0]),
+        ([], []),
+        ([1.0, 1.0], [1.0, 1.0]),
+        ({"a": 1.0, "b": 2.0}, {"a": 1.0, "c": 2.0}),
+    ],
+    ids=["apart", "not a number", "another shape", "nothing", "all one value", "other names"],
+)
+@pytest.mark.parametrize("measure", ["largest", "each", "absolute", "share"])
+def test_agree_finds_what_does_not(ours, theirs, measure, monkeypatch):
+    monkeypatch.delenv("WSSS_PARITY", raising=False)
+    with pytest.raises(AssertionError):
+        agree("network", "stage", ours, theirs, 1e-3, measure)
+
+
+def test_what_is_zero_there_must_be_zero_here(monkeypatch):
+    monkeypatch.delenv("WSSS_PARITY", raising=False)
+    agree("network", "stage", [0.0, 1.0], [0.0, 1.0], 1e-3, "each")
+    with pytest.raises(AssertionError):
+        agree("network", "stage", [1e-30, 1.0], [0.0, 1.0], 1e-3, "each")
