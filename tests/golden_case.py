@@ -13,18 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cam_reference import form_of, masked, read_back, view_pair
 from golden import golden
 from parity import agree, differ
 from torch import Tensor, nn
 from wsss import methods
-from wsss.data.torch_sets import scaled
-from wsss.data.transforms import normalise, resize_image
 from wsss.imports.layouts import LAYOUTS, amn_rules, target_of
 from wsss.imports.weights import fill
-from wsss.io.cams import cam_at, grid_size
+from wsss.io.cam_forms import StoredCam
+from wsss.io.grids import nearest
+from wsss.methods.base import present, resize
 from wsss.refine.affinitynet import AffinityNet
-from wsss.refine.background import background
-from wsss.refine.crf import CrfParams, score_marginals
 from wsss.refine.irn import IrnNet
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 
@@ -244,59 +243,32 @@ def check_schedule(case: Case, settings: Mapping):
 # --- inference -----------------------------------------------------------------------------------------------------
 
 
-def views(image: np.ndarray, scale: float) -> Tensor:
-    """(2, 3, h, w): the image at a scale, as the engine's loader makes it, and its mirror image."""
-    resized = resize_image(image, scaled(image.shape[:2], scale))
-    plain = torch.from_numpy(normalise(resized))[None]
-    return torch.cat([plain, plain.flip(-1)])
-
-
 def scale_maps(case: Case, image: np.ndarray, y: Tensor, scale: float, size_hw=None) -> Tensor:
-    """(C or C+1, h, w): the maps of one scale, flips together, on `size_hw` or on the network's own grid."""
-    pair, stride = views(image, scale), case.network.spec.stride
-    own = [(side - 1) // stride + 1 for side in pair.shape[-2:]]
-    return case.network.eval().seed_maps(pair, y[None], size_hw or own)[0]
+    """(C or C+1, h, w): the maps of one scale, flips together, on the network's own grid or stretched over `size_hw`."""
+    maps = case.network.eval().seed_maps(view_pair(image, scale), y[None])
+    return (maps if size_hw is None else resize(maps, size_hw))[0]
 
 
 def full_size_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux=None, size_hw=None) -> Tensor:
-    """(K, H, W): the CAM that the method's hooks give when all is done at image size (or at `size_hw`)."""
-    total = sum(scale_maps(case, image, y, scale, size_hw or image.shape[:2]) for scale in scales)
-    return case.network.finalise(total, len(scales), y, aux or {})
+    """(K, H, W): the CAM at image size (or at `size_hw`) before anything is rounded for the store."""
+    spec, size = case.network.spec, image.shape[:2]
+    if spec.form == "softmax":
+        return softmax_cam(case, image, y, scales, aux, size_hw or size)
+    rows, _ = case.network.stored([scale_maps(case, image, y, scale) for scale in scales], y, size, aux or {})
+    whole = StoredCam(tuple(present(y).tolist()), tuple(one.numpy() for one in rows))
+    return torch.from_numpy(form_of(case.network, scales).read(whole, size, size_hw or size))
+
+
+def softmax_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux, size_hw) -> Tensor:
+    """AMN's order: logits of all classes at the size, their mean over scales, softmax, min-max off the background."""
+    mean = sum(scale_maps(case, image, y, scale, size_hw) for scale in scales) / len(scales)
+    label = None if aux is None else nearest(aux["ir_labels"], size_hw)
+    return torch.from_numpy(masked(mean.softmax(0)[present(y) + 1].numpy(), label))
 
 
 def stored_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux=None) -> np.ndarray:
     """(K, H, W): what a reader gets at image size of the CAM that the engine stores. The one place that names the store."""
-    spec, size = case.network.spec, image.shape[:2]
-    cam = full_size_cam(case, image, y, scales, aux, grid_size(size, spec.geometry))
-    return cam_at(cam.half().float().numpy(), size, spec.geometry, spec.norm)
-
-
-def check_refined_cam(case: Case, cam: Tensor, height: float):
-    """The CAM (K, H, W) of SEAM or CPN against `infer_cam`, which is stored at `height` and keeps values below zero.
-
-    What lies within 1e-5 of a class's minimum is cut there too, but then stretched to below zero; here it is 0.
-    """
-    theirs = np.maximum(case.arrays["infer_cam"] / np.float32(height), 0)
-    case.agree("CAM at image size", thinned(case.facts["arrays"]["infer_cam"], cam), theirs, "inference", "absolute")
-    peak = [value / height for value in case.scalars["infer"]["max"]]
-    case.agree("CAM at image size", cam.amax((1, 2)), peak, "inference", "absolute")
-    lowest = [value / height for value in case.scalars["infer"]["min"]]
-    case.differ("cut at zero", cam.amin((1, 2)), lowest, at_least=0.1, at_most=20, measure="absolute")
-
-
-# The released function of EPS, SEAM and AffinityNet.
-CRF = CrfParams(iterations=10, sxy_gaussian=3, compat_gaussian=3, sxy_bilateral=80, srgb=13, compat_bilateral=10)
-
-
-def check_crf(case: Case, name: str, alpha: float, params: CrfParams = CRF):
-    """CRF of two hills of classes 3 and 14 (0-based) beside (1 - max)^alpha: labels, and probabilities where kept."""
-    maps = two_blobs(90, 120)
-    scores = np.concatenate([background(maps, "power", alpha)[None], maps])
-    marginals, _ = score_marginals(photo(90, 120, 77), scores, scores, params)
-    if f"{name}_q" in case.arrays:
-        kept = thinned(case.facts["arrays"][f"{name}_q"], torch.from_numpy(marginals))
-        case.agree("CRF probabilities", kept, f"{name}_q", "inference", "absolute")
-    case.agree("CRF labels", np.array([0, 4, 15])[marginals.argmax(0)], name, "labels", "share")
+    return read_back(case.network.eval(), image, y, (aux or {}).get("ir_labels"), scales=scales)
 
 
 # --- inputs by formula ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cam_reference import view_pair
 from golden_case import (
     Case,
     check_gradients,
@@ -18,7 +19,6 @@ from golden_case import (
     stored_cam,
     tensor,
     training,
-    views,
 )
 from wsss.methods.amn import smoothed_cross_entropy
 from wsss.methods.base import present
@@ -163,7 +163,7 @@ def test_stored_cam_is_near(case, y, aux):
 def test_dropout_at_inference(case, y):
     """The released code leaves dropout on at inference: its maps are random."""
     assert case.scalars["released_dropout_difference_scale_1"]["max"] > 0.1
-    pair, network = views(photo(112, 144, 5), 1.0), case.network.eval()
+    pair, network = view_pair(photo(112, 144, 5), 1.0), case.network.eval()
     off = network.seed_maps(pair, y[None], (112, 144))[0]
     network.dropout.p = network.defaults["dropout"]
     network.dropout.train()

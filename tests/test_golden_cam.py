@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cam_reference import view_pair
 from golden_case import (
     Case,
     check_gradients,
@@ -16,7 +17,6 @@ from golden_case import (
     stored_cam,
     training,
     two_blobs,
-    views,
 )
 from wsss.refine.background import argmax_index, argmax_labels, background
 from wsss.refine.ir_labels import merge, seeds_pair
@@ -70,7 +70,7 @@ def test_schedule(case):
 
 def test_inputs(case):
     for scale in SCALES:
-        plain = views(photo(112, 144, 5), scale)[0]
+        plain = view_pair(photo(112, 144, 5), scale)[0]
         case.agree("network input", plain[:, ::8, ::8], f"input_scale_{scale:g}")
 
 

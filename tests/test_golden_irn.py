@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cam_reference import view_pair
 from golden_case import (
     Case,
     check_gradients,
@@ -15,7 +16,6 @@ from golden_case import (
     tensor,
     training,
     two_blobs,
-    views,
 )
 from wsss.refine.affinity import grid_affinity, pair_affinity
 from wsss.refine.irn import IrnOut, irn_losses, label_grid
@@ -143,7 +143,7 @@ def test_walk(case):
 def edge_map(case, pad_to):
     case.network.pad_to = pad_to
     try:
-        return case.network.eval().edge_maps(views(photo(112, 144, 5), 1.0))
+        return case.network.eval().edge_maps(view_pair(photo(112, 144, 5), 1.0))
     finally:
         case.network.pad_to = 512
 
@@ -153,7 +153,7 @@ def test_inference(case):
     # On the large canvas the released run's GroupNorm (of channels-last maps) is 4.5e-5 off the float64 answer, ours 1e-6.
     case.agree("boundary map, canvas 512", edge_map(case, 512), "infer_edge", "inference")
     case.agree("boundary map, canvas 144", edge_map(case, 144), "infer_edge_pad_144")
-    plain = case.network.eval()._padded(views(photo(112, 144, 5), 1.0))[:1]
+    plain = case.network.eval()._padded(view_pair(photo(112, 144, 5), 1.0))[:1]
     displacement = case.network(plain).displacement[0, :, :28, :36]
     case.agree("displacement less its mean", displacement, "infer_displacement", "inference")
 
