@@ -24,6 +24,8 @@ from wsss.io.cam_forms import StoredCam
 from wsss.io.grids import nearest
 from wsss.methods.base import present, resize
 from wsss.refine.affinitynet import AffinityNet
+from wsss.refine.background import background
+from wsss.refine.crf import CrfParams, score_marginals
 from wsss.refine.irn import IrnNet
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 
@@ -269,6 +271,34 @@ def softmax_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux, size_hw) 
 def stored_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux=None) -> np.ndarray:
     """(K, H, W): what a reader gets at image size of the CAM that the engine stores. The one place that names the store."""
     return read_back(case.network.eval(), image, y, (aux or {}).get("ir_labels"), scales=scales)
+
+
+def check_refined_cam(case: Case, cam: Tensor, height: float):
+    """The CAM (K, H, W) of SEAM or CPN against `infer_cam`, which is stored at `height` and keeps values below zero.
+
+    What lies within 1e-5 of a class's minimum is cut there too, but then stretched to below zero; here it is 0.
+    """
+    theirs = np.maximum(case.arrays["infer_cam"] / np.float32(height), 0)
+    case.agree("CAM at image size", thinned(case.facts["arrays"]["infer_cam"], cam), theirs, "inference", "absolute")
+    peak = [value / height for value in case.scalars["infer"]["max"]]
+    case.agree("CAM at image size", cam.amax((1, 2)), peak, "inference", "absolute")
+    lowest = [value / height for value in case.scalars["infer"]["min"]]
+    case.differ("cut at zero", cam.amin((1, 2)), lowest, at_least=0.1, at_most=20, measure="absolute")
+
+
+# The released function of EPS, SEAM and AffinityNet.
+CRF = CrfParams(iterations=10, sxy_gaussian=3, compat_gaussian=3, sxy_bilateral=80, srgb=13, compat_bilateral=10)
+
+
+def check_crf(case: Case, name: str, alpha: float, params: CrfParams = CRF):
+    """CRF of two hills of classes 3 and 14 (0-based) beside (1 - max)^alpha: labels, and probabilities where kept."""
+    maps = two_blobs(90, 120)
+    scores = np.concatenate([background(maps, "power", alpha)[None], maps])
+    marginals, _ = score_marginals(photo(90, 120, 77), scores, scores, params)
+    if f"{name}_q" in case.arrays:
+        kept = thinned(case.facts["arrays"][f"{name}_q"], torch.from_numpy(marginals))
+        case.agree("CRF probabilities", kept, f"{name}_q", "inference", "absolute")
+    case.agree("CRF labels", np.array([0, 4, 15])[marginals.argmax(0)], name, "labels", "share")
 
 
 # --- inputs by formula ---------------------------------------------------------------------------------------------

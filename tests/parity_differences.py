@@ -32,14 +32,14 @@ DIFFERENCES = {
     "stored CAM": Difference(
         ("irn_cam", "amn", "eps", "seam", "cpn"),
         "-",
-        "theirs: float32 at image size; ours: what `wsss.io.cams` stores, read again",
-        "a thirtieth of the bytes, no pickle",
+        "theirs: float32 at image size; ours: the network's own maps, float16, put together when read",
+        "a fraction of the bytes, no pickle",
         "pixels of a seed (112 x 144 pixels, random weights)",
     ),
     "canvas": Difference(
         ("irn",),
         "`pseudo_masks.pad_to`",
-        "theirs: 512 x 512, larger images are cropped; ours without `pad_to`: multiples of 16, nothing is cropped",
+        "theirs: 512 x 512, larger images are cropped; ours the same, but nothing is cropped; here `multiples_of_16` in its place",
         "GroupNorm takes its statistics over the canvas; nothing of an image may be lost",
         "boundary probability, absolute, at one cell (an image of 112 x 144 pixels, random weights)",
     ),

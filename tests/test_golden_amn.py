@@ -21,7 +21,7 @@ from golden_case import (
     training,
 )
 from wsss.methods.amn import smoothed_cross_entropy
-from wsss.methods.base import present
+from wsss.methods.base import present, resize
 from wsss.nets.heads import balanced_mean, resize_label
 from wsss.refine.background import argmax_labels, background
 
@@ -164,11 +164,11 @@ def test_dropout_at_inference(case, y):
     """The released code leaves dropout on at inference: its maps are random."""
     assert case.scalars["released_dropout_difference_scale_1"]["max"] > 0.1
     pair, network = view_pair(photo(112, 144, 5), 1.0), case.network.eval()
-    off = network.seed_maps(pair, y[None], (112, 144))[0]
+    off = resize(network.seed_maps(pair, y[None]), (112, 144))[0]
     network.dropout.p = network.defaults["dropout"]
     network.dropout.train()
     torch.manual_seed(0)
-    on = network.seed_maps(pair, y[None], (112, 144))[0]
+    on = resize(network.seed_maps(pair, y[None]), (112, 144))[0]
     network.dropout.p = 0.0
     probs = [maps.softmax(0)[present(y) + 1] for maps in (on, off)]
     case.differ("dropout at inference", *probs, at_least=1e-3, at_most=0.5, measure="absolute")
