@@ -466,6 +466,8 @@ def test_wrong_net_options_are_named_before_anything_runs(project, method, optio
     [
         ({"affinity": {"freeze_stem": True}}, "freeze_stem is now freeze: stem, stage1 or none"),
         ({"segmentation": {"options": {"bn": "statistics"}}}, "statistics is now affine"),
+        ({"evaluation": {"policy": "no_gt"}}, "no_gt is now found"),
+        ({"pseudo_masks": {"pad_to": None}}, "null is now multiples_of_16"),
     ],
 )
 def test_a_former_name_in_a_stage_is_refused_with_the_new_one(project, change, words):

@@ -98,7 +98,7 @@ CUT = {"key": "seeds.confident", "kind": "const", "value": 0.3}
 POWER = {"key": "pseudo_masks.bg", "kind": "power", "value": 4}
 
 SPEAKS = {
-    "no_contrast": (facts(check(trained={"photos_of": {"cat": 32, "dog": 3}})), ["labelled cat", "allow_unlabelled: true"]),
+    "no_contrast": (facts(check(trained={"photos_of": {"cat": 32, "dog": 3}})), ["labelled cat", "labelled with what they show instead"]),
     "lone_photos": (facts(check(trained={"photos_of": {"cat": 31, "dog": 1}})), ["of dog", "one training photo"]),
     "not_learned": (facts(UNLEARNED), ["(cam) loss is 0.52 (guessing: 0.60)", "classifier.steps to 400", "it had 16", "can be told"]),
     "cannot_be_told": (facts(check(map=33.0)), ["cannot be told", "mAP of 33", "guessing has 30"]),
@@ -176,8 +176,6 @@ def test_advice_knows_how_a_cut_works():
     """A higher power is a weaker background: it has to go down for smaller masks, where a threshold goes up."""
     too_much = diagnose(facts(seeds=stage(foreground=96.0, cut=POWER)))
     assert "set pseudo_masks.bg.value below 4" in too_much[0]
-    found = diagnose(facts(seeds=stage(foreground=96.0, cut={"key": "seeds.confident", "kind": "auto"})))
-    assert "give seeds.confident a value of your own" in found[0]
     assert "segmentation.steps" in diagnose({"stages": {"predictions": stage(foreground=90.0)}})[0]
 
 

@@ -137,6 +137,12 @@ def test_diagnosis_compares_stages_and_finds_the_cause_in_the_chain(results, cap
     assert first in (results / "amn/diagnosis.txt").read_text()
 
 
+@pytest.mark.parametrize("method", ["seam", "seam.seed1"])
+def test_a_method_is_judged_by_its_own_classifier_whatever_the_seed(method):
+    chosen = diagnosis.chosen_check({"cam": UNLEARNED, "seam": {**UNLEARNED, "loss": 0.1}}, method)
+    assert (chosen["of"], chosen["loss"]) == ("seam", 0.1)
+
+
 def test_a_sound_method_ends_without_a_line(results, caplog):
     found = diagnosed(results, seeds=half, pseudo_masks=half)
     assert found["warnings"] == [] and found["classifier"] is None and said(caplog) == []

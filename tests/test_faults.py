@@ -158,6 +158,14 @@ def test_of_a_split_stage_the_jobs_are_forced_that_made_the_files(tmp_path, monk
     assert remake.remake_command("cam/index.json") == "snakemake --force cam/index.json"
 
 
+@pytest.mark.parametrize("name", ["cam/classifier/check.json", "cam/threshold/threshold.json", "amn/diagnosis.json"])
+def test_a_file_that_is_declared_by_itself_is_forced_by_itself(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for there in ("dataset.json", "manifest.csv"):
+        (tmp_path / there).write_text("{}")
+    assert remake.remake_command(name) == f"snakemake --force {name}"
+
+
 def test_what_nobody_here_made_has_no_command(tmp_path):
     assert remake.remake_command(tmp_path / "photos/a.png") is None
     assert remake.mend(tmp_path / "photos/a.png", "restore it") == "restore it"

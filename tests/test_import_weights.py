@@ -9,12 +9,14 @@ import torch
 from helpers import Chain, folder_dataset, recipe_of
 from wsss import methods
 from wsss.errors import UserError
+from wsss.imported import require_settings
 from wsss.imports.layouts import LAYOUTS, target_of
 from wsss.imports.weights import built, fill, import_weights, main, renamed, unwrapped
 from wsss.io.header import read_facts
 from wsss.io.models import load_model
 from wsss.nets.resnet38d import ResNet38d
 from wsss.refine.irn import IrnNet
+from wsss.refinement import NETWORK
 
 OPTIONS = {"output_stride": 16, "freeze": "none", "bn": "train"}
 STAGES_OF_CAM = {"conv1": "stage1.0", "bn1": "stage1.1", "layer1": "stage1.4", "layer2": "stage2.0", "layer3": "stage3.0", "layer4": "stage4.0"}
@@ -207,7 +209,7 @@ def test_an_imported_classifier_makes_cams(site):
     assert torch.equal(network.classifier.weight, theirs.classifier.weight)
     chain = Chain(site / "results/demo_tiny", "irn")
     folder = chain.run("cam", {"model": str(target)})
-    assert (folder / "index.json").is_file() and len(list(folder.glob("*.npy"))) == 6
+    assert (folder / "index.json").is_file() and len(list(folder.glob("*.npz"))) == 6
 
 
 def test_an_imported_boundary_network_knows_its_shape(site):
@@ -216,6 +218,15 @@ def test_an_imported_boundary_network_knows_its_shape(site):
     import_weights(site / "irn.pth", "demo_tiny", "authors", "affinity", "irn")
     facts = read_facts("imports/demo_tiny/authors/affinity/model.safetensors")
     assert facts["refine"] == "irn" and facts["settings"] == {"backbone": "resnet_small", "radius": 10, "displacement": False}
+
+
+def test_a_network_that_a_former_version_imported_is_refused():
+    """It named freeze_stem; our networks of today would not take the word."""
+    settings, known = dict.fromkeys(NETWORK["affinitynet"], 1), NETWORK["affinitynet"]
+    require_settings("voc12", "authors", "affinity", settings, known)
+    former = {("freeze_stem" if key == "freeze" else key): value for key, value in settings.items()}
+    with pytest.raises(UserError, match="imports/voc12/authors/affinity/.*freeze_stem.*import_weights.py.*--dataset voc12 --name authors"):
+        require_settings("voc12", "authors", "affinity", former, known)
 
 
 def test_a_model_of_our_own_is_taken_as_it_is(site):

@@ -215,7 +215,7 @@ def test_cams_are_float32_whatever_the_precision(copied, monkeypatch):
     for precision in ("fp32", "bf16"):
         compute = {"precision": precision, "cpu_threads": 1}
         folders.append(copied.run("cam", {"model": f"classifier/{MODEL}"}, into=f"cam_{precision}", compute=compute))
-    cams = [{p.name: p.read_bytes() for p in folder.glob("*.npy")} for folder in folders]
+    cams = [{p.name: p.read_bytes() for p in folder.glob("*.npz")} for folder in folders]
     assert len(cams[0]) == 6 and cams[0] == cams[1]
     assert asked == ["fp32", "fp32"], "nor is it TF32"
 

@@ -302,7 +302,8 @@ def test_a_walk_of_zeros_has_no_cut(walking):
 
 def test_scores_say_what_was_found(copied):
     with_rules(copied, "seeds", confident={**CONST, "shift": 0.2}).run("seeds", {**CAM, **THRESHOLD})
-    copied.run("pseudo_masks", {"seeds": f"seeds/{INDEX}"}, refine="crf")
+    masks = copied.run("pseudo_masks", {"seeds": f"seeds/{INDEX}"}, refine="crf")
+    assert read_json(masks / "run.json")["diagnosis"]["cut"]["key"] == "seeds.confident"  # where to move it
     with_rules(copied, "evaluation", policy="found")
     rule = copied.recipe["seeds"]["confident"]
     inputs = {**CAM, **THRESHOLD, "seeds": f"seeds/{INDEX}", "pseudo_masks": f"pseudo_masks/{INDEX}"}

@@ -163,9 +163,4 @@ def chain_code(w):
     nets |= {parts[refine] for refine in refines & set(WALKS) for parts in (walks.LEARNERS, walks.WALKERS)}
     nets.add(segmenters.module_path(segmentation_net(w)))
     saliency = ["wsss.stages.saliency"] if learns_from_saliency(w) and made_saliency(w.dataset) else []
-    found = (
-        ["wsss.stages.threshold"]
-        if any(takes_found(CONFIG.recipe(name, w.dataset)) for name in recipes)
-        else []
-    )
-    return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *saliency, *nets, *found)
+    return code_version(*[f"wsss.stages.{stage}" for stage in STAGES], *saliency, *nets)

@@ -100,6 +100,8 @@ def walk_network(w):
     if "import" in section(w, "affinity"):
         facts = read_facts(artefact(w, "affinity", "model.safetensors"))
         require_same_walk(refine, f"{owner.method} (imported)", facts["refine"])
+        name = section(w, "affinity")["import"]
+        require_settings(w.dataset, name, "affinity", facts["settings"], NETWORK[refine])
         return facts["settings"]
     require_same_walk(refine, owner.method, refine_of(owner))
     return {k: section(w, "affinity")[k] for k in NETWORK[refine]}

@@ -24,12 +24,6 @@ def is_found(rule: Rule) -> bool:
     return rule.get("value") == FOUND
 
 
-def takes_found(recipe: Mapping[str, Any]) -> bool:
-    """Whether any background of a resolved recipe, or its policy, takes the found cut."""
-    rules = [recipe.get(stage, {}).get(name, {}) for stage, name in RULES]
-    return recipe["evaluation"]["policy"] == FOUND or any(map(is_found, rules))
-
-
 def seed_rule(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """The background of a seed that is cut without ground truth: the section's own `bg`, or under its policy the found cut."""
     bg = dict(evaluation["bg"])

@@ -1,6 +1,7 @@
 """Stages that a recipe imports, `cam: {import: NAME}`: where they lie, and what is behind a score. No torch here."""
 
 import os
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from wsss.errors import UserError
@@ -37,11 +38,25 @@ def require_import(dataset: str, name: str, stage: str) -> str:
     """
     path = import_file(dataset, name, stage)
     if not os.path.isfile(path):
-        raise UserError(
-            f"{path}: nothing is imported there; import it first: "
-            f"python workflow/scripts/{COMMANDS[stage]} --dataset {dataset} --name {name} (docs/import.md)"
-        )
+        raise UserError(f"{path}: nothing is imported there; import it first: {_command(dataset, name, stage)}")
     return path
+
+
+def require_settings(dataset: str, name: str, stage: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
+    """UserError where an imported network is described in other keys than `known`: those of a former version."""
+    if set(settings) != set(known):
+        raise UserError(
+            f"{import_file(dataset, name, stage)}: imported by a former version, which described the network by {_listed(settings)}; "
+            f"now by {_listed(known)}; import it again: {_command(dataset, name, stage)}"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _command(dataset: str, name: str, stage: str) -> str:
+    return f"python workflow/scripts/{COMMANDS[stage]} --dataset {dataset} --name {name} (docs/import.md)"
 
 
 def import_facts(path: str) -> dict[str, Any]:

@@ -98,10 +98,10 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{key}: {error.instance!r} is not allowed; allowed: {allowed}" + _renamed(error.schema, [error.instance])
-    return f"{key}: {error.message}"
+    return f"{key}: {error.message}" + _renamed(error.schema, [error.instance])
 
 
 def _renamed(schema: dict, given: Iterable) -> str:
     """What former names are called now, where the schema says so (`renamed`, no keyword of JSON schema)."""
-    now = [f"{old} is now {new}" for old, new in schema.get("renamed", {}).items() if old in given]
+    now = [f"{'null' if old is None else old} is now {new}" for old, new in schema.get("renamed", {}).items() if old in given]
     return f" ({'; '.join(now)})" if now else ""

@@ -11,7 +11,9 @@ from typing import Any
 from wsss.io.shards import FOLDER
 
 AGAIN = "run the stage that writes it again"  # where no command is known
-OUTPUTS = ("model.safetensors", "history.csv", "scores.json", "sweep.csv", "threshold.json")  # declared to Snakemake one by one
+OUTPUTS = (  # declared to Snakemake one by one
+    "model.safetensors", "history.csv", "check.json", "scores.json", "sweep.csv", "threshold.json", "diagnosis.json",
+)  # fmt: skip
 
 
 def remake_command(path: str | Path, ids: Collection[str] = ()) -> str | None:

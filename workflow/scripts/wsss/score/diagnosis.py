@@ -52,7 +52,7 @@ def no_contrast(facts: Facts) -> Iterator[str]:
     if names and photos:
         yield (
             f"every training photo is labelled {_list(names)}: the classifier has nothing to tell {_it(names)} from; add photos "
-            "without, and where those have no label at all set params.allow_unlabelled: true in the dataset's file"
+            "without, labelled with what they show instead (it learns nothing from photos that have no label at all)"
         )
 
 
@@ -227,8 +227,6 @@ def _move_cut(found: Facts, stage: str, up: bool) -> str:
     cut = found.get("cut")
     if cut is None:
         return "see the stages before it"
-    if cut["kind"] not in ("const", "power"):
-        return f"give {cut['key']} a value of your own: {{kind: const, value: {0.5 if up else 0.2}}}"
     higher = up == (cut["kind"] == "const")  # a higher power makes the background weaker
     return f"set {cut['key']}.value {'above' if higher else 'below'} {cut['value']:g}"
 

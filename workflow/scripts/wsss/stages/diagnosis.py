@@ -15,6 +15,7 @@ from wsss.io.index import read_index
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.report.diagnosis import in_words
+from wsss.rownames import base_name
 from wsss.score.diagnosis import diagnose
 from wsss.score.mask_facts import Agreement, facts_of
 from wsss.stages.images import cam_folder, file_of
@@ -48,7 +49,7 @@ def run(task: Task) -> None:
 
 def chosen_check(checks: dict[str, Any], method: str) -> dict[str, Any] | None:
     """The method's own check where it has figures, else that of a classifier it rests on; `of` says whose."""
-    own = [name for name in checks if name == method]
+    own = [name for name in checks if name == base_name(method)]
     order = own + sorted(set(checks) - set(own))
     telling = [name for name in order if checks[name]["how"] != "none"]
     name = next(iter(telling or order), None)

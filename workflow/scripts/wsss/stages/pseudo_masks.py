@@ -35,7 +35,8 @@ def run(task: Task) -> None:
     makers = {"crf": by_crf, "none": by_threshold}
     work, found = makers.get(task.params["refine"], by_walk)(task, records)
     bg = found.get("bg") or task.settings.get("bg")
-    told = about_masks(task, records, dataset.classes, cut={"key": "pseudo_masks.bg", **bg} if bg else None)
+    key = "seeds.confident" if task.params["refine"] == "crf" else "pseudo_masks.bg"
+    told = about_masks(task, records, dataset.classes, cut={"key": key, **bg} if bg else None)
     run_images(task, [r.id for r in records], [".png"], work, told, refine=task.params["refine"], **found)
 
 
