@@ -1,15 +1,12 @@
 """The command behind `workflow/scripts/import_cams.py`: a folder of other people's CAMs becomes a stage `cam` of ours."""
 
-import collections
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from wsss.data.labels import label_facts, same_labels
 from wsss.data.manifest import Dataset, Record
@@ -20,11 +17,14 @@ from wsss.io.cam_forms import StoredCam
 from wsss.io.cams import SUFFIX, CamFolder, read_cam, write_cam
 from wsss.io.grids import walk_grid
 from wsss.io.images import image_size
-from wsss.io.pickles import NOTE, ArraysOnly, load_object
+from wsss.io.pickle_arrays import ARRAYS
+from wsss.io.pickle_tensors import TENSORS
+from wsss.io.pickles import NOTE, load_object
 
 UNKNOWN = "not known (imported)"
 REACHED = 0.99  # maps whose maximum is that high were normalised by it
 SLACK = 1e-3  # what rounding may put outside [0, 1]
+NAMES = {**ARRAYS, **TENSORS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,7 +118,7 @@ class PickledFolder:
         others (the peak, which everything is divided by, is lowered), at full size in float16 0.02 %.
         """
         size = image_size(record.image)
-        keys, maps, layout = unpack(load_object(path, "a CAM file", ArraysAndTensors), size, path)
+        keys, maps, layout = unpack(load_object(path, "a CAM file", NAMES), size, path)
         if sorted(keys) != list(record.labels):
             raise UserError(
                 f"{path}: has classes {sorted(keys)}, its image the labels {list(record.labels)} (both from 0, background not counted)"
@@ -191,29 +191,3 @@ def _bounded(maps: np.ndarray, path: Path) -> np.ndarray:
     if not (low >= -SLACK and high <= 1 + SLACK):
         raise UserError(f"{path}: values from {low:g} to {high:g}; CAMs are normalised to [0, 1]")
     return maps.clip(0, 1)
-
-
-class ArraysAndTensors(ArraysOnly):
-    """Tensors too, as IRN's files have them; they come out as arrays."""
-
-    def more(self) -> dict[tuple[str, str], Callable]:
-        """The functions that tensors are rebuilt with, each in a form that cannot do anything else."""
-        return {
-            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-            ("torch.storage", "_load_from_bytes"): _storage,
-            ("collections", "OrderedDict"): collections.OrderedDict,
-        }
-
-
-def _storage(data: bytes) -> Any:
-    """The values of a tensor, read by PyTorch's own restricted reader."""
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-
-
-def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
-    """An array of `size` out of the values; one of more values than there are is refused."""
-    flat = torch.empty(0, dtype=storage.dtype).set_(storage)
-    if math.prod(size) > flat.numel():
-        raise ValueError(f"a tensor of size {tuple(size)} out of {flat.numel()} values")
-    made = flat.as_strided(tuple(size), tuple(stride), offset)
-    return (made.float() if made.is_floating_point() else made).clone().numpy()
