@@ -215,7 +215,7 @@ def test_an_imported_classifier_makes_cams(site):
     assert torch.equal(network.classifier.weight, theirs.classifier.weight)
     chain = Chain(site / "results/demo_tiny", "irn")
     folder = chain.run("cam", {"model": str(target)})
-    assert (folder / "index.json").is_file() and len(list(folder.glob("*.npy"))) == 6
+    assert (folder / "index.json").is_file() and len(list(folder.glob("*.npz"))) == 6
 
 
 def test_an_imported_boundary_network_knows_its_shape(site):

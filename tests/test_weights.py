@@ -132,7 +132,7 @@ def test_models_that_no_training_wrote(tmp_path, state, kind):
     key, change, words = POISONS[kind]
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file({**state, key: change(state[key])}, path)
-    with pytest.raises(UserError, match=f"model.safetensors: not the weights.*\n.*{key}: .*{words}"):
+    with pytest.raises(UserError, match=f"model.safetensors: not the weights.*{key}: .*{words}"):
         load_model(path, torchvision.models.resnet18(weights=None))
 
 

@@ -157,8 +157,13 @@ def _lattice(image: np.ndarray, n_labels: int, params: CrfParams) -> Any:
 
 
 def _infer(crf: Any, energy: np.ndarray, params: CrfParams, size_hw: tuple[int, ...]) -> np.ndarray:
+    if not np.isfinite(energy).all():
+        raise UserError("CRF: what it starts from is not finite; make the CAMs or predictions before it again")
     crf.setUnaryEnergy(np.ascontiguousarray(energy, np.float32))
-    return np.asarray(crf.inference(params.iterations)).reshape(-1, *size_hw)
+    marginals = np.asarray(crf.inference(params.iterations)).reshape(-1, *size_hw)
+    if not np.isfinite(marginals).all():
+        raise UserError(f"CRF: its probabilities are not finite with {params}; set crf_params as published (docs/config.md)")
+    return marginals
 
 
 def _densecrf() -> ModuleType:
