@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -206,25 +207,41 @@ def damaged(data, others, rng):
     return bytes(made)
 
 
+def damaged_archive(data, rng):
+    """An .npz with one damaged array and sums that are right again."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        names = old.namelist()
+        chosen = names[rng.integers(len(names))]
+        for name in names:
+            new.writestr(name, damaged(old.read(name), [(old.read(name), "")], rng) if name == chosen else old.read(name))
+    return out.getvalue()
+
+
 def fuzz(kind, count, seconds):
     """How reading `count` damaged files ended, or as many as `seconds` allow."""
     make, read = KINDS[kind]
     samples = make()
     ends = {"read": 0, "refused": 0, "faults": []}
+    for data, suffix in samples if kind in ("cams", "probs", "models") else ():  # what is whole must be read
+        (FOLDER / f"whole{suffix}").write_bytes(data)
+        read(FOLDER / f"whole{suffix}")
     start = time.monotonic()
     for number in range(count):
         if time.monotonic() - start > seconds:
             break
         data, suffix = samples[number % len(samples)]
         path = FOLDER / f"damaged{suffix}"
-        path.write_bytes(damaged(data, samples, np.random.default_rng([7, number])))
+        rng = np.random.default_rng([7, number])
+        is_archive = suffix == ".npz" and number % 4  # else the sums catch nearly all
+        path.write_bytes(damaged_archive(data, rng) if is_archive else damaged(data, samples, rng))
         sys.stderr.write(f"\r{kind} {number}")
         try:
             read(path)
             ends["read"] += 1
         except UserError as error:
             ends["refused"] += 1
-            if "\n" in str(error) or len(str(error)) > 3000:
+            if ("\n" in str(error) and kind != "models") or len(str(error)) > 3000:
                 ends["faults"].append(f"{number}: not one line: {error}"[:500])
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]

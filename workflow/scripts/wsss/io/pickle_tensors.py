@@ -67,7 +67,7 @@ def tensor(arguments: tuple, budget: Budget) -> np.ndarray:
     """An array out of a storage's values; floats come out as float32."""
     held, offset, size, stride = arguments[:4]
     count = elements(size)
-    if not isinstance(held, Storage) or type(offset) is not int or not 0 <= offset or elements(stride) < 0:
+    if not isinstance(held, Storage) or type(offset) is not int or offset < 0 or elements(stride) < 0 or len(stride) != len(size):
         raise Refused("it has a tensor without a storage, an offset and strides")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if count and max(count - 1, last) >= len(held.values):
