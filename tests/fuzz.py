@@ -224,8 +224,8 @@ def fuzz(kind, count, seconds):
     samples = make()
     ends = {"read": 0, "refused": 0, "faults": []}
     for data, suffix in samples if kind in ("cams", "probs", "models") else ():  # what is whole must be read
-        (FOLDER / f"whole{suffix}").write_bytes(data)
-        read(FOLDER / f"whole{suffix}")
+        (FOLDER / f"damaged{suffix}").write_bytes(data)
+        read(FOLDER / f"damaged{suffix}")
     start = time.monotonic()
     for number in range(count):
         if time.monotonic() - start > seconds:

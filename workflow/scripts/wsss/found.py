@@ -67,7 +67,7 @@ def cuts_higher(first: Rule, second: Rule) -> bool | None:
 def refuse_reversed(confident: Rule, unsure: Rule, where: str) -> None:
     """UserError where the unsure pass would take less for foreground than the confident one."""
     if cuts_higher(unsure, confident):
-        said = [f"{rule['kind']} {rule['value']}" + f" shift {rule['shift']}" * ("shift" in rule) for rule in (unsure, confident)]
+        said = [" ".join(f"{word}" for word in rule.values()) for rule in (unsure, confident)]
         raise UserError(
             f"{where}: unsure ({said[0]}) leaves less foreground than confident ({said[1]}); exchange them: of const the lower "
             "value, of power the higher one, of found the lower shift is the unsure one"

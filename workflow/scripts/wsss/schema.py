@@ -73,17 +73,14 @@ _Validator = jsonschema.validators.extend(
 )
 
 
-def _strange(content: Any, place: tuple[str, ...] = (), above: tuple[int, ...] = ()) -> Iterator[str]:
+def _strange(content: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
     """What no schema can allow, wherever it stands: numbers that are none (.nan, .inf), and keys that are no text."""
     where = ".".join(place) or "top level"
-    if id(content) in above:
-        yield f"{where}: is part of itself; write it out"
-        return
     if isinstance(content, dict):
         yield from (f"{where}: key {key!r:.40} must be text; put it in quotes" for key in content if not isinstance(key, str))
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in items:
-        yield from _strange(value, (*place, f"{key!s:.40}"), (*above, id(content)))
+        yield from _strange(value, (*place, f"{key!s:.40}"))
     if isinstance(content, float) and not math.isfinite(content):
         yield f"{where}: {content} is no number to work with; give a finite one"
     if isinstance(content, int) and content.bit_length() > 128:  # Python may refuse to write it
