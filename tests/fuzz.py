@@ -98,8 +98,8 @@ def cams():
 
 
 def use_cam(path):
-    index = {"form": "softmax", "geometry": "view", "norm": "min_max", "scales": [1.0, 0.5], "classes": list("abcd")}
-    read_cam(path)
+    form = "softmax" if read_cam(path).extras else "sum"
+    index = {"form": form, "geometry": "view", "norm": "min_max", "scales": [1.0, 0.5], "classes": list("abcd")}
     made = CamFolder.of(path.parent / "index.json", index).at(Labelled, SIZE)
     assert made.shape == (2, *SIZE)
 
@@ -254,4 +254,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     FOLDER, SECONDS = Path(sys.argv[1]), float(sys.argv[2])
     wanted = dict(word.split("=") for word in sys.argv[3:])
-    print(json.dumps({kind: fuzz(kind, int(count), SECONDS / len(wanted)) for kind, count in wanted.items()}))
+    whole = sum(map(int, wanted.values()))
+    print(json.dumps({kind: fuzz(kind, int(count), SECONDS * int(count) / whole) for kind, count in wanted.items()}))

@@ -32,6 +32,13 @@ def encode(arguments: tuple, budget: Budget) -> bytes:
     return text.encode("latin1")
 
 
+def no_bytes(arguments: tuple, _: Budget) -> bytes:
+    """Empty bytes, which protocols below 3 write as a call."""
+    if arguments:
+        raise Refused("it makes bytes of something")
+    return b""
+
+
 def item_type(arguments: tuple, _: Budget) -> Unbuilt:
     """A type by its plain name; the byte order comes with its state."""
     name = arguments[0]
@@ -113,4 +120,5 @@ ARRAYS: dict[tuple[str, str], Build | None] = {
     ("numpy", "ndarray"): None,
     ("numpy", "dtype"): item_type,
     ("_codecs", "encode"): encode,
+    ("__builtin__", "bytes"): no_bytes,
 }

@@ -73,10 +73,9 @@ def tensor(arguments: tuple, budget: Budget) -> np.ndarray:
     if count and max(count - 1, last) >= len(held.values):
         raise Refused(f"it has a tensor of size {size} out of {len(held.values)} values")
     budget.spend(4 * count)
-    if not count:
-        return np.zeros(size, held.values.dtype)
-    width = held.values.dtype.itemsize
-    made = np.lib.stride_tricks.as_strided(held.values[offset:], size, [step * width for step in stride]).copy()
+    steps = [step * held.values.dtype.itemsize for step in stride]
+    there = np.lib.stride_tricks.as_strided(held.values[offset:], size, steps) if count else np.zeros(size, held.values.dtype)
+    made = there.copy()
     if held.is_brain:
         return (made.astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):
