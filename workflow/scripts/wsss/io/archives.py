@@ -25,7 +25,10 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         if size > LARGEST:
             raise NotAnArchive(f"its arrays want {size} bytes")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
+        if not all(isinstance(value, np.ndarray) for value in arrays.values()):  # members of another kind come as bytes
+            raise NotAnArchive("it holds more than arrays")
+        return arrays
     except (FileNotFoundError, NotAnArchive):
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged files

@@ -40,10 +40,10 @@ def read_probs(path: str | Path) -> np.ndarray:
         UserError: missing, damaged, or something else.
     """
     try:
-        values = read_arrays(path).get(NAME, np.zeros(0))
+        values = read_arrays(path)[NAME]
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing CRF probabilities; {mend(path, AGAIN)}") from error
-    except NotAnArchive as error:
+    except (NotAnArchive, KeyError) as error:
         raise UserError(f"{path}: not CRF probabilities of this workflow ({error}); {mend(path, AGAIN)}") from error
     if values.ndim != 4 or len(values) != 2 or values.dtype != np.uint8:
         raise UserError(f"{path}: CRF probabilities are uint8 (2, K+1, H, W); {mend(path, AGAIN)}")
