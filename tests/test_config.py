@@ -8,6 +8,8 @@ from helpers import REPOSITORY
 from wsss import methods
 from wsss.config import Config, expand_env, merge, read_yaml
 from wsss.errors import UserError
+from wsss.found import refuse_reversed
+from wsss.schema import check
 from wsss.userdata import folder_stamp, label_table, own_data
 
 CONFIG = REPOSITORY / "config"
@@ -641,3 +643,158 @@ def test_label_table(tmp_path):
     assert columns == ["image", "split", "mask"] and [row["split"] for row in rows] == ["val", ""]
     with pytest.raises(UserError, match="none.csv: not a readable CSV"):
         label_table(tmp_path / "none.csv")
+
+
+# --- numbers that are none, and sizes that cannot be meant
+
+NO_NUMBERS = (float("nan"), float("inf"), float("-inf"))
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": [0, None]},
+        {"runtime": {**MAIN["runtime"], "checkpoint_seconds": None}},
+        {"predict": {"trip": {"folder": "x", "long_side": None}}},
+    ],
+)
+def test_no_number_passes_the_config(number, change):
+    def filled(value):
+        if isinstance(value, dict):
+            return {key: filled(inner) for key, inner in value.items()}
+        return [filled(inner) for inner in value] if isinstance(value, list) else number if value is None else value
+
+    with pytest.raises(UserError, match=f"config.yaml: [a-z_.1]+: {number} is no number to work with"):
+        config(**filled(change))
+
+
+@pytest.mark.parametrize("text", [".nan", ".inf", "-.INF", "1e999", "9" * 5000])
+def test_no_number_passes_as_text(text):
+    """`--config 'runtime={checkpoint_seconds: .nan}'` gives strings."""
+    with pytest.raises(UserError, match="config.yaml: runtime.checkpoint_seconds: "):
+        config(runtime={**MAIN["runtime"], "checkpoint_seconds": text})
+
+
+NUMBERS = [  # (keys down to a number of a recipe)
+    ("classifier", "lr"), ("classifier", "weight_decay"), ("classifier", "power"), ("classifier", "momentum"), ("cam", "scales", 0),
+    ("seeds", "confident", "value"), ("seeds", "crf_params", "sxy_bilateral"), ("seeds", "crf_params", "compat_gaussian"),
+    ("evaluation", "bg", "value"), ("segmentation", "augmentation", "flip"), ("predictions", "crf_params", "srgb"),
+]  # fmt: skip
+
+
+def laid(keys, value, content):
+    for key in keys[:-1]:
+        content = content[key]
+    content[keys[-1]] = value
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+@pytest.mark.parametrize("keys", NUMBERS)
+def test_no_number_passes_a_recipe(project, keys, number):
+    broken = change_method(project, lambda recipe: laid(keys, number, recipe))
+    with pytest.raises(UserError, match=f"cam.yaml: {'.'.join(map(str, keys))}: {number} is no number to work with"):
+        broken.recipe("cam", "voc12")
+
+
+@pytest.mark.parametrize("file, keys", [("presets/tiny", ("common", "classifier", "lr")), ("datasets/demo_tiny", ("params", "size"))])
+def test_no_number_passes_a_preset_or_a_dataset(project, file, keys):
+    rewrite(project / f"{file}.yaml", lambda content: laid(keys, float("nan"), content))
+    with pytest.raises(UserError, match=f"{file}.yaml: {'.'.join(keys)}: nan is no number"):
+        config(project).recipe("cam", "demo_tiny")
+
+
+SIZES = [
+    (("classifier", "steps"), 10**23, "at least 1 and at most 10000000"),
+    (("classifier", "epochs"), 10**9, "at least 1 and at most 10000"),
+    (("segmentation", "min_steps"), 10**8, "at least 1 and at most 10000000"),
+    (("segmentation", "batch_size"), 10**6, "at least 1 and at most 4096"),
+    (("cam", "batch_size"), 10**6, "at least 1 and at most 4096"),
+    (("classifier", "augmentation", "crop"), 10**6, "at least 16 and at most 8192"),
+    (("seeds", "crf_params", "iterations"), 10**8, "at least 0 and at most 1000"),
+    (("seeds", "crf_params", "sxy_gaussian"), 1e-300, "at least 0.1 and at most 10000"),
+    (("predictions", "crf_params", "iterations"), 10**8, "at least 0 and at most 1000"),
+    (("segmentation", "options", "aspp_dilations"), [10**23], "at least 1 and at most 1024"),
+]
+
+
+@pytest.mark.parametrize("keys, value, allowed", SIZES)
+def test_sizes_that_cannot_be_meant(project, keys, value, allowed):
+    broken = change_method(project, lambda recipe: laid(keys, value, recipe))
+    with pytest.raises(UserError, match=f"cam.yaml: {'.'.join(keys)}.*; allowed: {allowed}"):
+        broken.recipe("cam", "voc12")
+
+
+@pytest.mark.parametrize("seed", [2**24 + 1, 2**31, 10**23, 1.0, 1.5, True, "1.0", "x"])
+def test_seeds_that_cannot_be_meant(seed):
+    with pytest.raises(UserError, match="config.yaml: seeds.0"):
+        config(seeds=[seed])
+    assert config(seeds=[0, 2**24, "7"]).main["seeds"] == [0, 2**24, 7]
+
+
+@pytest.mark.parametrize("key", ["steps", "batch_size"])
+def test_whole_numbers_are_written_without_a_point(project, key):
+    """JSON schema takes 100.0 for an integer, no range does."""
+    with pytest.raises(UserError, match=f"classifier.{key}: 100.0 is not of type 'integer'"):
+        change_method(project, lambda recipe: recipe["classifier"].update({key: 1e2})).recipe("cam", "voc12")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("a: " + "9" * 5000, "not valid YAML"),
+        ("a: 2024-99-99", "not valid YAML"),
+        ("a: " + "[" * 5000, "not valid YAML"),
+        ("&a {b: *a}", "not valid YAML"),
+    ],
+)
+def test_yaml_that_ended_in_a_traceback(tmp_path, text, words):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"x.yaml: {words}"):
+        read_yaml(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("{1: x}", "top level: key 1 must be text; put it in quotes"),
+        ("{b: 0x" + "f" * 5000 + "}", "b: a number of 20000 bits"),
+    ],
+)
+def test_what_no_schema_can_allow(tmp_path, text, words):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"x.yaml: {words}"):
+        check(read_yaml(tmp_path / "x.yaml"), {}, "x.yaml")
+
+
+CONST, POWER = {"kind": "const", "value": 0.3}, {"kind": "power", "value": 4}
+FOUND = {"kind": "const", "value": "found"}
+
+
+@pytest.mark.parametrize(
+    "confident, unsure, is_right",
+    [
+        (CONST, {**CONST, "value": 0.05}, True),
+        (CONST, CONST, True),
+        (CONST, {**CONST, "value": 0.31}, False),
+        (POWER, {**POWER, "value": 32}, True),
+        (POWER, {**POWER, "value": 3}, False),
+        ({**FOUND, "shift": 0.2}, {**FOUND, "shift": -0.6}, True),
+        ({**FOUND, "shift": -0.6}, {**FOUND, "shift": 0.2}, False),
+        (FOUND, {**FOUND, "kind": "power", "shift": 0.1}, False),
+        (POWER, {**CONST, "value": 0.27}, True),  # (1 - m)^4 = m at 0.2755
+        (POWER, {**CONST, "value": 0.28}, False),
+        ({**CONST, "value": 0.28}, POWER, True),
+        ({**CONST, "value": 0.27}, POWER, False),
+        (FOUND, CONST, True),  # not known before the cut is found: the stage looks again
+    ],
+)
+def test_the_unsure_seed_takes_no_less_than_the_confident_one(project, confident, unsure, is_right):
+    made = change_method(project, lambda recipe: recipe["seeds"].update(confident=confident, unsure=unsure))
+    if is_right:
+        made.recipe("cam", "voc12")
+        return
+    with pytest.raises(UserError, match="cam.yaml: seeds: unsure .* leaves less foreground than confident .*exchange them"):
+        made.recipe("cam", "voc12")
+    with pytest.raises(UserError, match="leaves less foreground"):
+        refuse_reversed(confident, unsure, "seeds")

@@ -15,12 +15,14 @@ import sys
 import numpy as np
 import pytest
 from helpers import LIBRARY, Chain, artefacts, environment, folder_dataset
+from safetensors.torch import load_file, save_file
 from wsss.data.archive import extract
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.io import remake
 from wsss.io.index import merge_shards, read_index, write_shard
 from wsss.io.probs import read_probs, write_probs
+from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.report import pages
 from wsss.stages import task as task_module
 from wsss.stages.task import plain_words
@@ -100,6 +102,61 @@ def test_a_damaged_artefact_is_named_with_the_command(copied, name, how):
     assert f"results/{name}" in plain(caught.value)
     assert f"run: snakemake --force results/{forced}" in plain(caught.value)
     assert not (copied.results / "again" / INDEX).exists() and not (copied.results / "again/miou.txt").exists()
+
+
+LEARNING = {"classifier": {}, "affinity": {**LABELS, **TRUNK}, "segmentation": MASKS}
+
+
+@pytest.mark.parametrize("stage", LEARNING)
+def test_a_network_that_diverged_is_not_written(copied, stage):
+    """One step at a rate of 1e30: the loss is still that of the first weights."""
+    settings = {**copied.recipe[stage], "lr": 1e30, "steps": 1}
+    with pytest.raises(UserError, match=f"^{stage}: the network diverged.*; lower {stage}.lr .it is 1e.30.*precision: fp32$"):
+        copied.run(stage, LEARNING[stage], into="again", settings=settings)
+    assert {path.name for path in (copied.results / "again").glob("*")} <= {"train_state.pt"}
+
+
+OVERFLOWING = {  # network -> the stage that looks through it, its inputs, its words
+    "classifier": ("cam", {"model": f"classifier/{MODEL}"}, "not written, its maps have values"),
+    "affinity": ("pseudo_masks", {**CAM, **AFFINITY}, f"affinity/{MODEL}: its network makes no numbers"),
+    "segmentation": ("predictions", {"model": f"segmentation/{MODEL}"}, f"segmentation/{MODEL}: its network makes no numbers"),
+}
+
+
+@pytest.mark.parametrize("network", OVERFLOWING)
+def test_a_network_that_makes_no_numbers_makes_no_files(copied, network):
+    stage, inputs, words = OVERFLOWING[network]
+    path = copied.results / network / MODEL
+    state = {key: value * 1e20 if value.is_floating_point() else value for key, value in load_file(path).items()}
+    path.unlink()
+    save_file(state, path, {"facts": "{}"})
+    with pytest.raises(UserError, match=words):
+        copied.run(stage, inputs, into="again")
+    assert not list((copied.results / "again").glob("*.png")) and not list((copied.results / "again").glob("*.npz"))
+
+
+def test_a_found_cut_that_turns_the_seeds_around(copied):
+    """Only the stage knows the cut: the unsure seed's number may lie above it."""
+    (copied.results / "threshold.json").write_text('{"cut": 0.2}')
+    settings = copied.recipe["seeds"] | {"confident": {"kind": "const", "value": "found"}, "unsure": {"kind": "const", "value": 0.3}}
+    with pytest.raises(UserError, match="seeds: unsure .const 0.3. leaves less foreground than confident .const 0.2."):
+        copied.run("seeds", {**CAM, "threshold": "threshold.json"}, into="again", settings=settings)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1.5, -0.5])
+def test_probabilities_that_are_none_are_not_written(tmp_path, number):
+    good, bad = np.full((2, 3, 4), 0.5, np.float32), np.full((2, 3, 4), 0.5, np.float32)
+    bad[1, 2, 3] = number
+    for passes in ((good, bad), (bad, good)):
+        with pytest.raises(UserError, match="a.npz: not written, the CRF gives no probabilities.*seeds.crf_params"):
+            write_probs(tmp_path / "a.npz", *passes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_crf_says_what_it_cannot_start_from():
+    scores = np.full((1, 8, 8), np.nan, np.float32)
+    with pytest.raises(UserError, match="CRF: what it starts from is not finite"):
+        softmax_crf(np.zeros((8, 8, 3), np.uint8), np.concatenate([scores, scores]), CrfParams(5, 3, 3, 60, 10, 5))
 
 
 def test_a_manifest_cut_at_the_end_of_a_line_is_found_out(copied):

@@ -383,7 +383,7 @@ def test_real_photos(tmp_path, monkeypatch):
     first = next(iter(sizes))
     other = next(name for name, size in sizes.items() if size != sizes[first])
     shutil.copy(tmp_path / f"maps/{other}.npy", tmp_path / f"maps/{first}.npy")
-    with pytest.raises(UserError, match=f"{first}.npy: 1 keys and cam"):
+    with pytest.raises(UserError, match=f"{first}.npy: 1 keys and high_res"):
         import_cams(tmp_path / "maps", "own", "mine")
 
 

@@ -173,7 +173,15 @@ def test_what_is_not_the_network_is_refused():
     assert "another value than a tensor that stands for the same backbone.layer2.0.conv1.weight" in refused(doubled)
     assert "backbone.conv1.weight (32, 3, 7, 7): missing" in refused(renamed_away)
     assert "classifier.weight: (5, 256, 1, 1) instead of (3, 256, 1, 1)" in refused(other_classes)
-    assert "holds values that are not finite" in refused(not_finite)
+    assert "classifier.weight: not finite" in refused(not_finite)
+    both = ("classifier.weight", "newly_added.0.weight")  # two names of one tensor
+    for change, words in (
+        (lambda v: v.double() * 1e300, "not finite"),
+        (lambda v: v.to(torch.complex64), "holds complex numbers"),
+        (lambda v: v.long(), "holds integers"),
+        (torch.zeros_like, "holds nothing but zeros"),
+    ):
+        assert f"classifier.weight: {words}" in refused(lambda s, change=change: s.update({k: change(s[k]) for k in both}))
 
 
 def test_wrappers_and_prefixes():

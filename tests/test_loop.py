@@ -11,6 +11,7 @@ from wsss.train import device, signals
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, fit, total_steps
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
+from wsss.train.sanity import refuse_diverged
 
 POLY = {
     "optimiser": "sgd",
@@ -360,3 +361,44 @@ def test_precision_on_the_cpu():
     assert autocast_dtype(cpu, "auto") is None and autocast_dtype(cpu, "bf16") is torch.bfloat16
     with pytest.raises(UserError, match="fp16 needs a GPU"):
         autocast_dtype(cpu, "fp16")
+
+
+# --- a network that diverged
+
+
+def weights_of_nan(net):
+    net[5].weight.data[0, 0] = float("nan")
+
+
+def statistics_of_inf(net):
+    net[1].running_var[0] = float("inf")
+
+
+def layers_that_overflow(net):
+    net[0].weight.data *= 1e30
+    net[1].weight.data *= 1e30
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (weights_of_nan, "weights 5.weight"),
+        (statistics_of_inf, "weights 1.running_var"),
+        (layers_that_overflow, "what layer [0-9] makes"),
+    ],
+)
+def test_a_diverged_network_is_told_by_its_weights_or_by_what_it_makes(tmp_path, change, words):
+    one = job(tmp_path)
+    change(one.network)
+    with pytest.raises(UserError, match=f"classifier: the network diverged.*{words}.*lower classifier.lr .it is 0.05"):
+        refuse_diverged(one, "classifier")
+
+
+def test_looking_at_a_network_leaves_it_as_it_is(tmp_path):
+    one = job(tmp_path)
+    fit(one)
+    before, number = {key: value.clone() for key, value in one.network.state_dict().items()}, torch.get_rng_state()
+    refuse_diverged(one, "classifier")
+    assert all(torch.equal(value, before[key]) for key, value in one.network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), number) and not any(m._forward_hooks for m in one.network.modules())
+    assert not any(parameter.grad is not None and parameter.grad.any() for parameter in one.network.parameters())

@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from wsss.errors import UserError
+from wsss.io.models import load_model
 from wsss.nets import weights
 from wsss.nets.fetch import fetch
 
@@ -101,9 +103,47 @@ def test_wrong_tensors_are_named(tmp_path, state):
         {**state, "conv1.weight": torch.ones(64, 3, 3, 3)},
         r"conv1.weight \(64, 3, 3, 3\) instead of",
     )
-    fails(tmp_path, {**state, "bn1.bias": torch.full((64,), float("nan"))}, "not finite: bn1.bias")
+    fails(tmp_path, {**state, "bn1.bias": torch.full((64,), float("nan"))}, "bn1.bias not finite")
     fails(tmp_path, state, "not ImageNet weights of resnet50", name="resnet50")
     fails(tmp_path, {"state_dict": state}, "not a plain state dict")
+
+
+POISONS = {  # what a trained network never holds -> the words for it
+    "beyond float32": ("conv1.weight", lambda v: v.double() * 1e300, "not finite"),
+    "nan": ("layer1.0.bn1.running_mean", lambda v: v * float("nan"), "not finite"),
+    "integers": ("conv1.weight", lambda v: torch.ones_like(v, dtype=torch.int64), r"holds integers \(int64\)"),
+    "bytes": ("fc.weight", lambda v: torch.ones_like(v, dtype=torch.uint8), r"holds integers \(uint8\)"),
+    "complex": ("fc.weight", lambda v: v.to(torch.complex64), "holds complex numbers"),
+    "complex counter": ("bn1.num_batches_tracked", lambda v: v.to(torch.complex64), "holds complex numbers"),
+    "negative variance": ("bn1.running_var", lambda v: v - 2, "holds negative variances"),
+    "zeros": ("layer2.0.conv1.weight", torch.zeros_like, "holds nothing but zeros"),
+    "sparse": ("fc.weight", lambda v: v.to_sparse(), "no plain tensor"),
+}
+
+
+@pytest.mark.parametrize("kind", POISONS)
+def test_tensors_that_no_trained_network_has(tmp_path, state, kind):
+    key, change, words = POISONS[kind]
+    fails(tmp_path, {**state, key: change(state[key])}, f"{key} .*{words}")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in POISONS if kind != "sparse"])  # which safetensors does not hold
+def test_models_that_no_training_wrote(tmp_path, state, kind):
+    key, change, words = POISONS[kind]
+    path = tmp_path / "model.safetensors"
+    safetensors.torch.save_file({**state, key: change(state[key])}, path)
+    with pytest.raises(UserError, match=f"model.safetensors: not the weights.*{key}: .*{words}"):
+        load_model(path, torchvision.models.resnet18(weights=None))
+
+
+def test_a_model_of_integers_alone_that_would_have_been_cast(tmp_path):
+    """load_state_dict copies any type into any other."""
+    safetensors.torch.save_file({"weight": torch.ones(2, 3, dtype=torch.int32), "bias": torch.zeros(2)}, tmp_path / "m")
+    with pytest.raises(UserError, match="weight: holds integers"):
+        load_model(tmp_path / "m", torch.nn.Linear(3, 2))
+    safetensors.torch.save_file({"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, tmp_path / "m", {"facts": "{"})
+    with pytest.raises(UserError, match="m: not a readable model"):
+        load_model(tmp_path / "m", torch.nn.Linear(3, 2))
 
 
 def test_damaged_hostile_missing_and_unknown(tmp_path):

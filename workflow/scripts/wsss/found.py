@@ -43,6 +43,31 @@ def value_of(kind: str, cut: float) -> float:
     return math.log(cut) / math.log1p(-cut) if kind == "power" else cut
 
 
+def cuts_higher(first: Rule, second: Rule) -> bool | None:
+    """Whether `first` leaves less foreground than `second`; None where that is not known before a cut is found."""
+    if is_found(first) and is_found(second):
+        return first.get("shift", 0.0) > second.get("shift", 0.0)
+    if is_found(first) or is_found(second):
+        return None
+    kinds, one, other = (first["kind"], second["kind"]), first["value"], second["value"]
+    if kinds == ("const", "const"):
+        return one > other
+    if kinds == ("power", "power"):
+        return one < other
+    # (1 - m)^alpha, which falls with m, meets m at the cut of a power background.
+    return (1 - one) ** other < one if kinds == ("const", "power") else (1 - other) ** one > other
+
+
+def refuse_reversed(confident: Rule, unsure: Rule, where: str) -> None:
+    """UserError where the unsure pass would take less for foreground than the confident one."""
+    if cuts_higher(unsure, confident):
+        said = [" ".join(f"{word}" for word in rule.values()) for rule in (unsure, confident)]
+        raise UserError(
+            f"{where}: unsure ({said[0]}) leaves less foreground than confident ({said[1]}); exchange them: of const the lower "
+            "value, of power the higher one, of found the lower shift is the unsure one"
+        )
+
+
 def read_cut(path: str) -> float:
     """The cut that the stage `threshold` found.
 

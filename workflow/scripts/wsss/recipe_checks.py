@@ -1,7 +1,7 @@
 """What a resolved recipe must hold beyond its schema: keys that only some choices need, and choices that go together."""
 
 from wsss.errors import UserError
-from wsss.found import RULES, is_found
+from wsss.found import RULES, is_found, refuse_reversed
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_stride
 from wsss.refinement import ELSEWHERE, check_imports, check_refinement
@@ -84,6 +84,7 @@ def _check_seeds(settings: dict, where: str) -> None:
         raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
     if not by_scores and not has_prob:
         raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
+    refuse_reversed(settings["confident"], settings["unsure"], where)
 
 
 def _check_backgrounds(recipe: dict, path: str) -> None:

@@ -1,6 +1,9 @@
 """Names of rows: a recipe with seed 0 is `amn`, with seed 2 `amn.seed2`. Plain strings: rules and report read them alike."""
 
+from wsss.errors import UserError
+
 SEED = ".seed"
+LARGEST = 2**24  # what config/schemas/config.yaml allows
 
 
 def base_name(name: str) -> str:
@@ -9,8 +12,11 @@ def base_name(name: str) -> str:
 
 
 def seed_number(name: str) -> int:
-    """`amn.seed2` -> 2, `amn` -> 0."""
-    return int(name.split(SEED)[1]) if SEED in name else 0
+    """`amn.seed2` -> 2, `amn` -> 0. UserError for one that no config may have."""
+    seed = int(name.split(SEED)[1][:20]) if SEED in name else 0
+    if seed > LARGEST:
+        raise UserError(f"{name}: a seed is at most {LARGEST}")
+    return seed
 
 
 def with_seed(base: str, seed: int) -> str:

@@ -1,8 +1,9 @@
 """YAML files and JSON schemas: every mistake in a file is one line that names file, key and what is allowed."""
 
 import contextlib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         content = yaml.load(Path(path).read_text("utf-8"), Loader=_Loader)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such config file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, no date, too many digits
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of keys to values")
@@ -53,9 +54,37 @@ def check(content: Any, schema: dict, path: str | Path) -> None:
     Raises:
         UserError: one line a problem, naming file, key, value, and what is allowed.
     """
-    errors = [e for error in jsonschema.Draft202012Validator(schema).iter_errors(content) for e in _leaves(error)]
+    strange = sorted(_strange(content))
+    if strange:
+        raise UserError("\n".join(f"{path}: {words}" for words in strange))
+    errors = [e for error in _Validator(schema).iter_errors(content) for e in _leaves(error)]
     if errors:
         raise UserError("\n".join(sorted(f"{path}: {_explain(error)}" for error in errors)))
+
+
+def _is_whole(_: Any, value: Any) -> bool:
+    """JSON schema takes 3.0 for an integer, which Python's ranges and file names do not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
+)
+
+
+def _strange(content: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
+    """What no schema can allow, wherever it stands: numbers that are none (.nan, .inf), and keys that are no text."""
+    where = ".".join(place) or "top level"
+    if isinstance(content, dict):
+        yield from (f"{where}: key {key!r:.40} must be text; put it in quotes" for key in content if not isinstance(key, str))
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield from _strange(value, (*place, f"{key!s:.40}"))
+    if isinstance(content, float) and not math.isfinite(content):
+        yield f"{where}: {content} is no number to work with; give a finite one"
+    if isinstance(content, int) and content.bit_length() > 128:  # Python may refuse to write it
+        yield f"{where}: a number of {content.bit_length()} bits; give one that can be meant"
 
 
 def with_numbers(content: Any, schema: dict) -> Any:
@@ -68,7 +97,7 @@ def with_numbers(content: Any, schema: dict) -> Any:
     if isinstance(content, list):
         return [with_numbers(value, schema.get("items", {})) for value in content]
     if isinstance(content, str) and schema.get("type") in ("integer", "number"):
-        with contextlib.suppress(yaml.YAMLError):
+        with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
             number = yaml.load(content, Loader=_Loader)
             return number if isinstance(number, int | float) else content
     return content
@@ -98,7 +127,15 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{key}: {error.instance!r} is not allowed; allowed: {allowed}" + _renamed(error.schema, [error.instance])
-    return f"{key}: {error.message}" + _renamed(error.schema, [error.instance])
+    return f"{key}: {error.message}{_range(error)}" + _renamed(error.schema, [error.instance])
+
+
+def _range(error: jsonschema.ValidationError) -> str:
+    """The range that a number is out of."""
+    if error.validator not in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        return ""
+    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    return f"; allowed: {' and '.join(f'{words} {error.schema[key]}' for key, words in bounds.items() if key in error.schema)}"
 
 
 def _renamed(schema: dict, given: Iterable) -> str:

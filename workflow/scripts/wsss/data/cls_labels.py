@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,11 @@ def _vectors(table: Any, id_of: Callable[[Any], str | None]) -> dict[str, np.nda
     for key, vector in table.items():
         image = id_of(key)
         if image is None or image in found:
-            raise ValueError(f"id {key!r} is {'there twice' if image else 'not an image id'}")
+            raise ValueError(f"id {reprlib.repr(key)} is {'there twice' if image else 'not an image id'}")
         if not isinstance(vector, np.ndarray) or vector.ndim != 1 or vector.dtype.kind not in "buif":
-            raise ValueError(f"labels of {key!r} are not a vector of numbers")
+            raise ValueError(f"labels of {reprlib.repr(key)} are not a vector of numbers")
         if not np.isin(vector, (0, 1)).all():
-            raise ValueError(f"labels of {key!r} are not 0 or 1")
+            raise ValueError(f"labels of {reprlib.repr(key)} are not 0 or 1")
         found[image] = vector
     if len({len(vector) for vector in found.values()}) > 1:
         raise ValueError("its vectors differ in length")

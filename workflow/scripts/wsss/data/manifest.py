@@ -222,6 +222,9 @@ def _read_info(path: Path) -> dict[str, Any]:
     missing = sorted({"name", "root", "classes", "allow_unlabelled", "digest"} - set(info if isinstance(info, dict) else ()))
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; {mend(path, AGAIN)}")
+    is_right = all(isinstance(info[key], str) for key in ("name", "root", "digest")) and isinstance(info.get("counts", {}), dict)
+    if not is_right or not isinstance(info["classes"], list) or not all(isinstance(name, str) for name in info["classes"]):
+        raise UserError(f"{path}: damaged; {mend(path, AGAIN)}")
     return info
 
 

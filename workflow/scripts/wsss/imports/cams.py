@@ -1,15 +1,12 @@
 """The command behind `workflow/scripts/import_cams.py`: a folder of other people's CAMs becomes a stage `cam` of ours."""
 
-import collections
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from wsss.data.labels import label_facts, same_labels
 from wsss.data.manifest import Dataset, Record
@@ -20,11 +17,14 @@ from wsss.io.cam_forms import StoredCam
 from wsss.io.cams import SUFFIX, CamFolder, read_cam, write_cam
 from wsss.io.grids import walk_grid
 from wsss.io.images import image_size
-from wsss.io.pickles import NOTE, ArraysOnly, load_object
+from wsss.io.pickle_arrays import ARRAYS
+from wsss.io.pickle_tensors import TENSORS
+from wsss.io.pickles import NOTE, load_object
 
 UNKNOWN = "not known (imported)"
 REACHED = 0.99  # maps whose maximum is that high were normalised by it
 SLACK = 1e-3  # what rounding may put outside [0, 1]
+NAMES = {**ARRAYS, **TENSORS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,10 +118,10 @@ class PickledFolder:
         others (the peak, which everything is divided by, is lowered), at full size in float16 0.02 %.
         """
         size = image_size(record.image)
-        keys, maps, layout = unpack(load_object(path, "a CAM file", ArraysAndTensors), size, path)
+        keys, maps, layout = unpack(load_object(path, "a CAM file", NAMES), size, path)
         if sorted(keys) != list(record.labels):
             raise UserError(
-                f"{path}: has classes {sorted(keys)}, its image the labels {list(record.labels)} (both from 0, background not counted)"
+                f"{path}: has classes {shown(sorted(keys))}, its image the labels {list(record.labels)} (both from 0, background not counted)"
             )
         maps = np.minimum(_bounded(maps[np.argsort(keys)], path) / self.scale, 1)
         self.seen[record.id] = layout, min((float(peak) for peak in maps.max(axis=(1, 2)) if peak > 0), default=1.0)
@@ -151,16 +151,22 @@ def unpack(table: Any, size: tuple[int, int], path: Path) -> tuple[list[int], np
     if isinstance(table, dict) and "keys" in table:
         return _with_keys(table, size, path)
     if isinstance(table, dict) and table and all(_is_class(key) for key in table):
+        if len({id(value) for value in table.values()}) < len(table):  # a small file could ask for any number of them
+            raise UserError(f"{path}: gives several classes one map")
         maps = [_array(value, path) for value in table.values()]
         if any(one.shape != size for one in maps):
-            raise UserError(f"{path}: maps of {', '.join(str(one.shape) for one in maps)}, but the image is {size} (height, width)")
+            shapes = shown([one.shape for one in maps]).strip("[]")
+            raise UserError(f"{path}: maps of {shapes}, but the image is {size} (height, width)")
         return [int(key) for key in table], np.stack(maps), "{class: map} dicts"
     raise UserError(f'{path}: holds neither {{"keys", "cam", "high_res"}} nor {{class: map}} with classes from 0')
 
 
 def _with_keys(table: dict, size: tuple[int, int], path: Path) -> tuple[list[int], np.ndarray, str]:
     """`high_res` where it has the image's size, else `cam` on the walk's grid."""
-    keys = [int(key) for key in _array(table["keys"], path).reshape(-1)]
+    numbers = _array(table["keys"], path).reshape(-1)
+    if not (np.abs(numbers) < 2**24).all() or (numbers % 1).any():  # false for nan too
+        raise UserError(f"{path}: its keys are no class numbers")
+    keys = numbers.astype(int).tolist()
     wanted = {"high_res": size, "cam": walk_grid(size)}
     there = {name: _array(table[name], path) for name in wanted if table.get(name) is not None}
     for name, maps in there.items():
@@ -182,7 +188,13 @@ def _is_class(key: Any) -> bool:
 def _array(value: Any, path: Path) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
         raise UserError(f"{path}: holds {type(value).__name__} where an array of numbers is expected")
-    return value.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is found out with the other values
+        return value.astype(np.float32)
+
+
+def shown(values: Sequence) -> str:
+    """The first few, for a message of one line."""
+    return f"{list(values[:8])}"[:-1] + (", ...]" if len(values) > 8 else "]")
 
 
 def _bounded(maps: np.ndarray, path: Path) -> np.ndarray:
@@ -191,29 +203,3 @@ def _bounded(maps: np.ndarray, path: Path) -> np.ndarray:
     if not (low >= -SLACK and high <= 1 + SLACK):
         raise UserError(f"{path}: values from {low:g} to {high:g}; CAMs are normalised to [0, 1]")
     return maps.clip(0, 1)
-
-
-class ArraysAndTensors(ArraysOnly):
-    """Tensors too, as IRN's files have them; they come out as arrays."""
-
-    def more(self) -> dict[tuple[str, str], Callable]:
-        """The functions that tensors are rebuilt with, each in a form that cannot do anything else."""
-        return {
-            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-            ("torch.storage", "_load_from_bytes"): _storage,
-            ("collections", "OrderedDict"): collections.OrderedDict,
-        }
-
-
-def _storage(data: bytes) -> Any:
-    """The values of a tensor, read by PyTorch's own restricted reader."""
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-
-
-def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
-    """An array of `size` out of the values; one of more values than there are is refused."""
-    flat = torch.empty(0, dtype=storage.dtype).set_(storage)
-    if math.prod(size) > flat.numel():
-        raise ValueError(f"a tensor of size {tuple(size)} out of {flat.numel()} values")
-    made = flat.as_strided(tuple(size), tuple(stride), offset)
-    return (made.float() if made.is_floating_point() else made).clone().numpy()

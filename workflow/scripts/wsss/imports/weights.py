@@ -16,6 +16,7 @@ from wsss.imports.command import dataset_of, parser, run
 from wsss.imports.layouts import CHANGES, LAYOUTS, amn_rules, target_of
 from wsss.io.digest import sha256_file
 from wsss.io.models import save_model
+from wsss.io.tensors import tensor_fault
 from wsss.nets.weights import load_any
 from wsss.refinement import NETWORK, WALKS
 from wsss.schema import read_yaml
@@ -89,7 +90,7 @@ def fill(network: torch.nn.Module, kind: str, state: dict[str, Tensor], source: 
     """Put `state` into the network, strictly; returns its layout in words.
 
     Raises:
-        UserError: every tensor that is unknown, missing, of another shape, not finite, or there twice with two values.
+        UserError: every tensor that is unknown, missing, of another shape, of values that no trained network has, or there twice with two values.
     """
     own = network.state_dict()
     if set(own) == set(state):
@@ -134,8 +135,8 @@ def _faults(named: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]
             faults.append(f"{key}: the network has no such tensor")
         elif value.shape != own[key].shape:
             faults.append(f"{key}: {tuple(value.shape)} instead of {tuple(own[key].shape)}")
-        elif not torch.isfinite(value).all():
-            faults.append(f"{key}: holds values that are not finite")
+        elif fault := tensor_fault(key, value):
+            faults.append(f"{key}: {fault}")
     return faults
 
 

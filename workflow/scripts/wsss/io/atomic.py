@@ -90,6 +90,6 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; {mend(path, 'restore it')}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, brackets without end
         again = mend(path, "delete it and run the same command again")
         raise UserError(f"{path}: not valid JSON ({error}); {again}") from error

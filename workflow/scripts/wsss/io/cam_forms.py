@@ -87,12 +87,14 @@ class Form:
     def of(cls, path: str | Path, index: Mapping[str, Any]) -> "Form":
         """As an index says. UserError naming `path` where it says something unknown."""
         for key, known in (("form", FORMS), ("geometry", GEOMETRIES), ("norm", NORMS)):
-            if index.get(key) not in known:
+            if index.get(key) not in tuple(known):  # whatever stands there, a list too
                 raise UserError(
                     f"{path}: CAMs of {key} {index.get(key)!r} cannot be read, only {' or '.join(known)}; "
                     "make them with the cam stage, or put in the index how they are stored"
                 )
         scales = index.get("scales")
+        if isinstance(scales, list) and not all(type(scale) in (int, float) and 0 < scale <= 16 for scale in scales):
+            raise UserError(f"{path}: CAMs of scales {str(scales)[:80]} cannot be read; make them with the cam stage")
         if index["geometry"] == "view" and not isinstance(scales, list):
             raise UserError(f"{path}: CAMs of geometry view need the scales of their views; make them with the cam stage")
         return cls(index["form"], index["geometry"], index["norm"], tuple(scales) if isinstance(scales, list) else ())

@@ -5,9 +5,6 @@ of the index's `scales`, over `level` (K,) float32; and what the form adds (wsss
 size that is asked for, and refuses rows that are not those of the image's labels.
 """
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wsss.errors import UserError
+from wsss.io.archives import NotAnArchive, read_arrays
 from wsss.io.atomic import atomic_path
 from wsss.io.cam_forms import Form, StoredCam
 from wsss.io.grids import walk_grid
@@ -24,8 +22,6 @@ from wsss.io.remake import mend
 SUFFIX = ".npz"
 AGAIN = "run the cam stage again"
 DIVERGED = "the network diverged: train it again with a lower classifier.lr, or with compute.precision: fp32"
-_DAMAGE = (ValueError, KeyError, EOFError, OSError, TypeError, AttributeError, RuntimeError, MemoryError)
-_DAMAGE += (zipfile.BadZipFile, zlib.error, struct.error)  # MemoryError: the shape in a damaged header
 
 
 class Labelled(Protocol):
@@ -82,28 +78,30 @@ def read_cam(path: str | Path) -> StoredCam:
         UserError: missing, damaged, a pickle, or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        stored = _stored(arrays)
+        stored = _stored(read_arrays(path))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing CAM; {mend(path, AGAIN)}") from error
-    except _DAMAGE as error:
+    except (NotAnArchive, ValueError, LookupError) as error:
         raise UserError(f"{path}: not a CAM of this workflow ({error}); {mend(path, AGAIN)}") from error
     return stored
 
 
 def _stored(arrays: dict[str, np.ndarray]) -> StoredCam:
     """ValueError where the arrays are no CAM."""
-    classes, level = arrays.pop("classes"), arrays.pop("level")
+    classes, level = arrays.pop("classes", np.zeros(0)), arrays.pop("level", np.zeros(0))
     if classes.dtype != np.uint16 or classes.ndim != 1 or (np.diff(classes.astype(int)) <= 0).any():
         raise ValueError("its classes are no ascending uint16 numbers")
     floats = {name: _single(value) for name, value in arrays.items() if value.dtype == np.float16}
     maps = [floats.pop(f"map{n}") for n in range(sum(name.startswith("map") for name in floats))]
-    if not maps or any(one.ndim != 3 or len(one) != len(classes) for one in maps):
+    if not maps or any(one.ndim != 3 or len(one) != len(classes) or 0 in one.shape[1:] for one in maps):
         raise ValueError(f"it has no maps of {len(classes)} classes in float16")
+    if any(one.ndim != 3 or len(one) != 1 or 0 in one.shape for one in floats.values()):
+        raise ValueError("its other maps are not (1, h, w)")
     bits = {name: value for name, value in arrays.items() if value.dtype == np.uint8}
     if level.shape != classes.shape or level.dtype != np.float32 or not np.isfinite(level).all():
         raise ValueError("its levels are no float32 numbers, one a class")
+    if any(one.ndim != 2 for one in bits.values()):
+        raise ValueError("its bits are not (H, ceil(W / 8))")
     return StoredCam(tuple(classes.tolist()), tuple(one + level[:, None, None] for one in maps), {**floats, **bits})
 
 
@@ -128,10 +126,12 @@ class CamFolder:
         Raises:
             UserError: the former format, or another form, geometry or norm than is known here.
         """
-        if "form" not in index or not isinstance(index.get("classes"), list):
+        index = index if isinstance(index, dict) else {}
+        classes = index.get("classes")
+        if "form" not in index or not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             what = "CAMs of the former format (ID.npy, without class ids) cannot be read"
             raise UserError(f"{path}: {what}; {mend(path, AGAIN)}")
-        return cls(Path(path).parent, Form.of(path, index), tuple(index["classes"]))
+        return cls(Path(path).parent, Form.of(path, index), tuple(classes))
 
     def at(self, record: Labelled, size_hw: tuple[int, int]) -> np.ndarray:
         """The CAM of an image at its size: (K, H, W) float32 in [0, 1], rows as `record.labels`.
@@ -139,11 +139,20 @@ class CamFolder:
         Raises:
             UserError: the file is missing or damaged, or is not of these labels.
         """
-        return self.form.read(self.stored(record), size_hw, size_hw)
+        return self.form.read(self._fitting(record, size_hw), size_hw, size_hw)
 
     def on_grid(self, record: Labelled, size_hw: tuple[int, int]) -> np.ndarray:
         """The same on the walk's stride-4 grid, (K, h, w)."""
-        return self.form.read(self.stored(record), size_hw, walk_grid(size_hw))
+        return self.form.read(self._fitting(record, size_hw), size_hw, walk_grid(size_hw))
+
+    def _fitting(self, record: Labelled, size_hw: tuple[int, int]) -> StoredCam:
+        """What the file holds. UserError where its bits are not of an image of that size."""
+        stored = self.stored(record)
+        bits, wanted = stored.extras.get("foreground"), (size_hw[0], -(-size_hw[1] // 8))
+        if bits is not None and bits.shape != wanted:
+            path = self.folder / f"{record.id}{SUFFIX}"
+            raise UserError(f"{path}: is of an image of another size ({bits.shape} bits, not {wanted}); {mend(path, AGAIN)}")
+        return stored
 
     def stored(self, record: Labelled) -> StoredCam:
         """What the file holds. UserError where it is not of the record's labels."""

@@ -17,6 +17,6 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as handle:  # safetensors: length of the header, then the header as JSON
             header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
-        return json.loads(header.get("__metadata__", {}).get("facts", "{}"))
-    except (OSError, ValueError, OverflowError, MemoryError, AttributeError) as error:
+        return dict(json.loads(header.get("__metadata__", {}).get("facts", "{}")))
+    except (OSError, ValueError, TypeError, OverflowError, MemoryError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a readable model ({error}); {mend(path, 'train it again')}") from error

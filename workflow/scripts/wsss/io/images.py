@@ -1,14 +1,19 @@
 """Reading photos: whatever the file holds, (H, W, 3) uint8 RGB comes out, or an error naming the file."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from wsss.errors import UserError
 
 # Pillow goes by content, not by suffix, and hands PostScript in a .jpg to Ghostscript: nothing but pictures is opened.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+# What Pillow raises on damaged files, by format and by what is damaged.
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, EOFError, RuntimeError)
+UNREADABLE += (struct.error, zlib.error, Image.DecompressionBombError)
 Image.MAX_IMAGE_PIXELS = 200_000_000  # a photo beyond this is a mistake or an attack
 _SWAPPED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
 
@@ -25,7 +30,7 @@ def read_image(path: str | Path) -> np.ndarray:
             return np.array(_to_rgb(ImageOps.exif_transpose(image)))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing image; restore it or take it out of the list") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not a readable image ({error}); replace it or take it out of the list") from error
 
 
@@ -41,7 +46,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             swapped = image.getexif().get(0x0112) in _SWAPPED
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing image; restore it or take it out of the list") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not a readable image ({error}); replace it or take it out of the list") from error
     return (width, height) if swapped else (height, width)
 

@@ -43,6 +43,8 @@ def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
     facts: dict[str, Any] = {}
     for path in paths:
         part = read_json(path)
+        if not isinstance(part, dict) or not isinstance(part.get("digests"), dict) or not _are_words(part.get("suffixes")):
+            raise UserError(f"{path}: not an index of this workflow; {mend(path, AGAIN)}")
         digests |= part.pop("digests")
         facts = facts or part
         if part != facts:
@@ -55,6 +57,10 @@ def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
     return len(digests)
 
 
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
 def read_index(path: str | Path, ids: list[str]) -> dict[str, Any]:
     """Read an index and check that it and the folder beside it hold all of `ids`.
 
@@ -63,7 +69,7 @@ def read_index(path: str | Path, ids: list[str]) -> dict[str, Any]:
     """
     path = Path(path)
     index = read_json(path)
-    if not isinstance(index, dict) or not all(isinstance(index.get(key), list) for key in ("ids", "suffixes")):
+    if not isinstance(index, dict) or not all(_are_words(index.get(key)) for key in ("ids", "suffixes")) or not _are_words(index.get("classes", [])):
         raise UserError(f"{path}: not an index of this workflow; {mend(path, AGAIN)}")
     known, present = set(index["ids"]), set(os.listdir(path.parent))
     absent = sorted(set(ids) - known)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
-from wsss.io.images import FORMATS
+from wsss.io.images import FORMATS, UNREADABLE
 from wsss.io.remake import mend
 
 RESTORE = "restore it, or run the stage that writes it again"
@@ -52,5 +52,5 @@ def read_mask(path: str | Path) -> np.ndarray:
             return np.array(image)
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing mask; {mend(path, RESTORE)}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not a readable mask ({error}); {mend(path, RESTORE)}") from error

@@ -3,23 +3,32 @@
 First the confident pass, then the unsure one; rows are background and the image's classes in ascending order.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from wsss.errors import UserError
+from wsss.io.archives import NotAnArchive, read_arrays
 from wsss.io.atomic import atomic_path
 from wsss.io.remake import mend
 
 SUFFIX, NAME = ".npz", "probs"
 AGAIN = "run the seeds stage again"
+MEND = "set seeds.crf_params as published (docs/config.md)"
+SLACK = 1e-3  # what rounding may put outside [0, 1]
 
 
 def write_probs(path: str | Path, confident: np.ndarray, unsure: np.ndarray) -> None:
-    """Write two stacks of probabilities (K+1, H, W) in [0, 1] atomically; equal content gives equal bytes."""
-    values = np.rint(np.stack([confident, unsure]) * 255).astype(np.uint8)
+    """Write two stacks of probabilities (K+1, H, W) in [0, 1] atomically; equal content gives equal bytes.
+
+    Raises:
+        UserError: a value is no number in [0, 1].
+    """
+    stacks = np.stack([confident, unsure])
+    low, high = stacks.min(initial=0), stacks.max(initial=0)
+    if not (low >= -SLACK and high <= 1 + SLACK):  # false for nan too
+        raise UserError(f"{path}: not written, the CRF gives no probabilities (from {low:g} to {high:g}); {MEND}")
+    values = np.rint(stacks.clip(0, 1) * 255).astype(np.uint8)
     with atomic_path(path) as temp, open(temp, "wb") as handle:
         np.savez_compressed(handle, **{NAME: values})
 
@@ -31,11 +40,10 @@ def read_probs(path: str | Path) -> np.ndarray:
         UserError: missing, damaged, or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            values = file[NAME]
+        values = read_arrays(path)[NAME]
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing CRF probabilities; {mend(path, AGAIN)}") from error
-    except (ValueError, KeyError, EOFError, OSError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (NotAnArchive, KeyError) as error:
         raise UserError(f"{path}: not CRF probabilities of this workflow ({error}); {mend(path, AGAIN)}") from error
     if values.ndim != 4 or len(values) != 2 or values.dtype != np.uint8:
         raise UserError(f"{path}: CRF probabilities are uint8 (2, K+1, H, W); {mend(path, AGAIN)}")

@@ -51,8 +51,9 @@ def _targets(path: Path, index: dict[str, Any], ids: Collection[str]) -> list[Pa
     if path.name == "index.json":
         return _shards(folder, ids) or [path]
     if index:
-        suffixes = index.get("suffixes") or ()
-        return _shards(folder, {path.name.removesuffix(suffix) for suffix in suffixes}) or [folder / "index.json"]
+        suffixes = index.get("suffixes") if isinstance(index.get("suffixes"), list) else []
+        ids = {path.name.removesuffix(suffix) for suffix in suffixes if isinstance(suffix, str)}
+        return _shards(folder, ids) or [folder / "index.json"]
     return [parent / "manifest.csv" for parent in path.parents if (parent / "dataset.json").exists()][:1]
 
 
@@ -67,7 +68,7 @@ def _holds(shard: dict[str, Any], ids: Iterable[str]) -> bool:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_bytes())
         return content if isinstance(content, dict) else {}
     return {}

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
-from wsss.io.images import FORMATS
+from wsss.io.images import FORMATS, UNREADABLE
 from wsss.io.remake import mend
 
 MEND = "save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)"
@@ -32,5 +32,5 @@ def read_saliency(path: str | Path) -> np.ndarray:
             return np.array(image)
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing saliency map; {mend(path, 'make it again or leave the column empty')}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not a readable saliency map ({error}); {mend(path, 'make it again')}") from error

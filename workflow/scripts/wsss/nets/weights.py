@@ -9,12 +9,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
 from wsss.io.digest import sha256_file
+from wsss.io.tensors import tensor_fault
 from wsss.nets.catalog import WEIGHTS, entry
 from wsss.nets.resnet38d import ResNet38d
 
@@ -40,7 +41,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, "pt") as handle:
             return handle.metadata() or {}
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # safetensors raises many kinds on damaged files
         raise _unreadable(Path(path), error) from error
 
 
@@ -110,7 +111,7 @@ def _torchvision_model(name: str) -> torch.nn.Module:
 
 
 def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
-    """UserError naming missing, surplus, misshapen and non-finite tensors.
+    """UserError naming missing, surplus and misshapen tensors, and those that `tensor_fault` tells of.
 
     Old files lack num_batches_tracked, self-supervised ones the classifier ``fc``; neither is used here.
     """
@@ -126,8 +127,11 @@ def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
             for key, value in state.items()
             if key in expected and value.shape != expected[key]
         ],
-        "of integers": [key for key in state if key in needed and not state[key].is_floating_point()],
-        "not finite": [key for key, value in state.items() if not torch.isfinite(value).all()],
+        "that no trained network has": [
+            f"{key} {fault}"
+            for key, value in state.items()
+            if key in expected and value.shape == expected[key] and (fault := tensor_fault(key, value))
+        ],
     }
     faults = [f"{len(keys)} tensors {what}: {_some(keys)}" for what, keys in groups.items() if keys]
     if faults:

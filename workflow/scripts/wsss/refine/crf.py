@@ -135,7 +135,11 @@ def softmax_crf(
 
     Returns:
         (H, W) uint8 labels 0 .. C - 1.
+
+    Raises:
+        UserError: probabilities that are not finite.
     """
+    _refuse_strange(probs)
     size_hw = probs.shape[1:]
     kept = np.flatnonzero(probs.reshape(len(probs), -1).max(axis=1) >= prune)
     if len(kept) <= 1:
@@ -156,9 +160,19 @@ def _lattice(image: np.ndarray, n_labels: int, params: CrfParams) -> Any:
     return crf
 
 
+def _refuse_strange(values: np.ndarray) -> None:
+    """UserError where they are not finite: the lattice would crash, or give labels of nothing."""
+    if not np.isfinite(values).all():
+        raise UserError("CRF: what it starts from is not finite; make the CAMs or predictions before it again")
+
+
 def _infer(crf: Any, energy: np.ndarray, params: CrfParams, size_hw: tuple[int, ...]) -> np.ndarray:
+    _refuse_strange(energy)
     crf.setUnaryEnergy(np.ascontiguousarray(energy, np.float32))
-    return np.asarray(crf.inference(params.iterations)).reshape(-1, *size_hw)
+    marginals = np.asarray(crf.inference(params.iterations)).reshape(-1, *size_hw)
+    if not np.isfinite(marginals).all():
+        raise UserError(f"CRF: its probabilities are not finite with {params}; set crf_params as published (docs/config.md)")
+    return marginals
 
 
 def _densecrf() -> ModuleType:

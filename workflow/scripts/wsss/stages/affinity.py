@@ -1,10 +1,10 @@
 """Stage `affinity`: train the network that says which pixels belong together, IRN or AffinityNet by the recipe."""
 
 import torch
-from safetensors.torch import load_file
 
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
+from wsss.io.models import read_model
 from wsss.stages import walks
 from wsss.stages.task import Task
 from wsss.stages.training import load_initial, start_devices, train, training_records
@@ -30,9 +30,9 @@ def classifier_trunk(path: str) -> dict[str, torch.Tensor]:
     """The trunk of a trained classifier, for nets that have no ImageNet weights (a random trunk sees nothing).
 
     Raises:
-        UserError: the model holds no trunk.
+        UserError: a damaged model, or one that holds no trunk.
     """
-    trunk = {k.removeprefix("backbone."): v for k, v in load_file(path).items() if k.startswith("backbone.")}
+    trunk = {k.removeprefix("backbone."): v for k, v in read_model(path)[0].items() if k.startswith("backbone.")}
     if not trunk:
         raise UserError(f"{path}: holds no tensors named backbone.*; train the classifier again")
     return trunk

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
@@ -25,6 +26,7 @@ from wsss.train.device import autocast
 
 PRUNE = 5e-3  # labels whose probability stays below it in the whole image
 WAITING_BYTES = 2**29
+LOWER = "it diverged: train it again with a lower segmentation.lr, or with compute.precision: fp32"
 
 
 def run(task: Task) -> None:
@@ -81,10 +83,16 @@ class Predictor:
         self.task, self.network, self.device, self.pool = task, network, device, pool
 
     def make(self, records: Sequence[Any], loader: Iterable[dict[str, Any]], todo: set[str]) -> Iterator[str]:
-        """Write the masks of `todo`, yielding each id when its files stand; batches say by `index` which records they hold."""
+        """Write the masks of `todo`, yielding each id when its files stand; batches say by `index` which records they hold.
+
+        Raises:
+            UserError: probabilities that are not finite.
+        """
         waiting: deque[tuple[Future, int]] = deque()
         for batch in loader:
             probs = self.probabilities(batch)
+            if not torch.isfinite(probs).all():
+                raise UserError(f"{self.task.inputs['model']}: its network makes no numbers of {', '.join(batch['id'])}; {LOWER}")
             for row, item_id in enumerate(batch["id"]):
                 if item_id not in todo:
                     continue

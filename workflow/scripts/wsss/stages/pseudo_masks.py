@@ -8,6 +8,7 @@ import torch
 
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.transforms import normalise
+from wsss.errors import UserError
 from wsss.found import CUT_AFTER, is_found, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import image_size, read_image
@@ -24,6 +25,7 @@ from wsss.stages.threshold import labelled_sample, required_cut
 from wsss.stages.training import note_device
 from wsss.train.device import EXACT, pick_device
 
+LOWER = "it diverged: train it again with a lower affinity.lr, or with compute.precision: fp32"
 WALKED = 40  # images that are walked to find a cut, before all of them are
 Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what the index says of a found background
 
@@ -134,7 +136,10 @@ class Walker:
         """What the network says of (H, W, 3) uint8."""
         network = self._network or self._load()
         view = torch.from_numpy(normalise(image)).to(self._device)
-        return self.walk.see(network, view)
+        seen = self.walk.see(network, view)
+        if not torch.isfinite(seen).all():
+            raise UserError(f"{self.task.inputs['affinity']}: its network makes no numbers of an image; {LOWER}")
+        return seen
 
     def _load(self) -> torch.nn.Module:
         wanted = self.task.runtime["device"]

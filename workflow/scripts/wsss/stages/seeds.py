@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss.data.manifest import Record, load_manifest
-from wsss.found import settled
+from wsss.found import refuse_reversed, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
@@ -28,6 +28,7 @@ def run(task: Task) -> None:
     records = shard_records(task, dataset.split("trainaug"))
     cams = cam_folder(task, records)
     settings, found = settled(task.settings, task.inputs, "confident", "unsure")
+    refuse_reversed(settings["confident"], settings["unsure"], "seeds")  # where one of them is found
 
     def work(todo: set[str]):
         jobs = ((r, cams, settings, task.folder) for r in records)

@@ -20,6 +20,7 @@ from wsss.stages.task import Task
 from wsss.train import finished, ranks
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, StepLoss, fit
+from wsss.train.sanity import refuse_diverged
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,9 @@ def train(
     """Train (or resume), then write model, history and run record; what finished before is not trained again.
 
     `finish` may change the trained network; `check` looks at it, given the history.
+
+    Raises:
+        UserError: the network diverged; then nothing is written.
     """
     state_path, mark = task.folder / "train_state.pt", task.fingerprint()
     made_with = fingerprint({"training": mark, "packages": package_versions()})  # another environment trains again
@@ -112,6 +116,7 @@ def train(
     ranks.leave()
     if finish is not None:
         finish()
+    refuse_diverged(job, task.stage)
     if check is not None:
         check(history)
     write_history(task.outputs["history"], history)

@@ -9,7 +9,7 @@ import io
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,11 @@ def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
             value = value.to(device, non_blocking=True, memory_format=layout)
         moved[key] = value
     return moved
+
+
+def first_batch(job: Job) -> dict[str, Any]:
+    """The batch of step 0, on the CPU, read by this process."""
+    return next(iter(_loader(replace(job, runtime={**job.runtime, "workers": 0}), 0, 1)))
 
 
 def _loader(job: Job, start: int, stop: int) -> DataLoader:
