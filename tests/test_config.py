@@ -517,7 +517,7 @@ def test_an_option_left_out_counts_as_frozen(project):
 
 
 def test_wrong_net_options_of_a_preset_name_the_preset(project):
-    rewrite(project / "presets/tiny.yaml", lambda content: content["net_options"]["cam"].update(bn="no"))
+    rewrite(project / "presets/tiny.yaml", lambda content: content["net_options"].update(cam={"bn": "no"}))
     with pytest.raises(UserError, match=r"presets/tiny.yaml \(laid on method cam\): net_options.bn: 'no'"):
         config(project).recipe("cam", "demo_tiny")
 

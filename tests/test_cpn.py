@@ -195,7 +195,7 @@ def test_golden_parameter_counts():
 
 def test_spec():
     spec = CPN.spec_for({"output_stride": 16})
-    assert (spec.stride, spec.needs, spec.geometry, spec.norm) == (16, frozenset(), "stretch", "none")
+    assert (spec.stride, spec.needs, spec.geometry, spec.norm) == (16, frozenset(), "view", "cut_min_max")
     assert methods.get("cpn") is CPN
 
 
