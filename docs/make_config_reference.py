@@ -49,8 +49,8 @@ without ground truth; `shift`, in (-1, 1), moves it by that share of its way to 
 """
 PRESETS = """## config/presets/NAME.yaml
 
-What a dataset's `preset:` lays on every recipe (`common`), on the options of a net (`net_options`), on recipes of one
-refinement (`refine`), or on single recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
+What a dataset's `preset:` lays on every recipe (`common`; of its `net_options.OPTION` every net gets those it has), on the
+options of one net (`net_options.NET`), on recipes of one refinement (`refine`), or on single recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
 A single recipe's stage that it takes `from:` another one is refused there: change it in the one that runs it.
 """
 

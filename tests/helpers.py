@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from PIL import Image
+from wsss import methods, net_options
 from wsss.config import Config
 from wsss.data import folder
 from wsss.refinement import NETWORK
@@ -71,14 +72,14 @@ def folder_dataset(root, sizes=((64, 64),) * 6, unlabelled=(), masks=False):
 MODELS = ("classifier", "affinity", "segmentation")
 
 
-def recipe_of(name, steps):
+def recipe_of(name, steps, folder=REPOSITORY / "config"):
     """A recipe on demo_tiny, with the stages it takes from others filled in and few steps a network."""
-    config = Config(REPOSITORY / "config", yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()))
+    config = Config(folder, yaml.safe_load((folder / "config.yaml").read_text()))
     recipe = dict(config.recipe(name, "demo_tiny"))
     for stage, section in recipe.items():
         if isinstance(section, dict) and "from" in section:
             recipe[stage] = config.recipe(section["from"], "demo_tiny")[stage]
-    for stage in MODELS:
+    for stage in (s for s in MODELS if s in recipe):
         recipe[stage] = {**recipe[stage], "steps": steps}
     return recipe
 
@@ -86,8 +87,8 @@ def recipe_of(name, steps):
 class Chain:
     """Makes tasks for the stages of one recipe, as the rules would, on a dataset built below `results`."""
 
-    def __init__(self, results, recipe="irn", steps=2):
-        self.results, self.recipe = Path(results), recipe_of(recipe, steps)
+    def __init__(self, results, recipe="irn", steps=2, config=REPOSITORY / "config"):
+        self.results, self.recipe = Path(results), recipe_of(recipe, steps, config)
 
     def run(self, stage, inputs=None, **changes):
         """Run one stage; returns its folder. See `task`."""
@@ -152,6 +153,16 @@ class Chain:
             }
             facts["backbones"] = {stage: recipe[stage].get("backbone", recipe["backbone"]) for stage in MODELS}
         return facts
+
+
+def add_method(monkeypatch, folder, source):
+    """Let wsss.methods have a module `mine` with this text, in `folder`, and its class Mine a line in METHODS."""
+    (folder / "mine.py").write_text(source, "utf-8")
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
+    monkeypatch.setitem(methods.METHODS, "mine", "wsss.methods.mine:Mine")
+    monkeypatch.delitem(sys.modules, "wsss.methods.mine", raising=False)
+    for cached in (net_options.option_names, net_options._tree):
+        cached.cache_clear()
 
 
 def copy_project(target):

@@ -521,15 +521,52 @@ def test_an_option_left_out_counts_as_frozen(project):
 
 
 def test_wrong_net_options_of_a_preset_name_the_preset(project):
-    rewrite(project / "presets/tiny.yaml", lambda content: content["net_options"]["cam"].update(bn="no"))
+    rewrite(project / "presets/tiny.yaml", lambda content: content["net_options"].update(cam={"bn": "no"}))
     with pytest.raises(UserError, match=r"presets/tiny.yaml \(laid on method cam\): net_options.bn: 'no'"):
         config(project).recipe("cam", "demo_tiny")
 
 
-def test_a_net_without_a_schema_is_not_refused(project):
-    rewrite(project / "schemas/net_options.yaml", lambda content: content.pop("cam"))
-    change = lambda recipe: recipe["net_options"].update(anything=1)  # noqa: E731
-    assert change_method(project, change).recipe("cam", "voc12")["net_options"]["anything"] == 1
+def without_schema(project, change, net="cam"):
+    rewrite(project / "schemas/net_options.yaml", lambda content: content.pop(net))
+    return change_method(project, change, net)
+
+
+def test_of_a_net_without_a_schema_the_names_are_checked(project):
+    broken = without_schema(project, lambda recipe: recipe["net_options"].update(head_lr_scale="fast", anything=1))
+    with pytest.raises(UserError, match="cam.yaml: net_options of cam: unknown name anything; known: bn, freeze, head_lr"):
+        broken.recipe("cam", "voc12")
+    rewrite(project / "methods/cam.yaml", lambda recipe: recipe["net_options"].pop("anything"))
+    assert config(project).recipe("cam", "voc12")["net_options"]["head_lr_scale"] == "fast"
+
+
+@pytest.mark.parametrize("options", [{}, {"freeze": "none"}, {"freeze": "stem", "bn": "train"}])
+def test_a_random_frozen_trunk_is_refused_without_a_schema_too(project, options):
+    broken = without_schema(project, lambda recipe: recipe.update(weights="none", net_options=options))
+    with pytest.raises(UserError, match="cam.yaml: net_options: weights none .* set freeze: none and bn: train"):
+        broken.recipe("cam", "voc12")
+
+
+def test_an_unknown_net_is_named_with_its_file(project):
+    with pytest.raises(UserError, match="cam.yaml: net: unknown name cma; known: amn, cam"):
+        change_method(project, lambda recipe: recipe.update(net="cma")).recipe("cam", "voc12")
+
+
+def test_options_for_every_net_reach_those_that_have_them_and_come_first(project):
+    def change(content):
+        content["common"]["net_options"].update(tau=0.2, label_smoothing=0.1)
+        content["net_options"].update(eps={"tau": 0.3})
+
+    rewrite(project / "presets/cpu_small.yaml", change)
+    found = {name: config(project).recipe(name, "voc_mini")["net_options"] for name in ("cam", "amn", "eps")}
+    assert found["eps"]["tau"] == 0.3 and found["amn"]["label_smoothing"] == 0.1
+    assert all(options["freeze"] == "stage2" for options in found.values())
+    assert "tau" not in found["cam"] and "label_smoothing" not in found["cam"] and "dilated" not in found["amn"]
+
+
+def test_an_option_for_every_net_that_none_has_is_refused(project):
+    rewrite(project / "presets/tiny.yaml", lambda content: content["common"]["net_options"].update(frezee="none"))
+    with pytest.raises(UserError, match="tiny.yaml: common.net_options: unknown name frezee; known: .*freeze"):
+        config(project).recipe("cam", "demo_tiny")
 
 
 @pytest.mark.parametrize(

@@ -195,10 +195,10 @@ def test_golden_parameter_counts():
 
 def test_spec():
     spec = CPN.spec_for({"output_stride": 16})
-    assert (spec.stride, spec.needs, spec.geometry, spec.norm) == (16, frozenset({"pair_mask"}), "stretch", "none")
+    assert (spec.stride, spec.needs, spec.geometry, spec.norm) == (16, frozenset(), "view", "cut_min_max")
     assert methods.get("cpn") is CPN
 
 
-def test_pair_maker_holds_no_network():
-    maker = cpn(pair="grid", grid_sizes=[32]).pair_maker()
+def test_what_draws_parts_holds_its_options_only():
+    maker = cpn(pair="grid", grid_sizes=[32]).further_arrays()
     assert maker.keywords["options"] == {"pair": "grid", "segments": 300, "compactness": 10, "grid_sizes": [32]}

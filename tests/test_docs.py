@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from helpers import add_method
 from PIL import Image
 from wsss.config import Config, read_yaml
 from wsss.data import folder
@@ -129,7 +130,8 @@ def test_readme_own_images_become_a_dataset(project, monkeypatch, tmp_path):
     assert len(dataset.split("trainaug")) == 2 and len(dataset.split("val")) == 1
 
 
-def test_recipes_of_the_newcomers_page_resolve(project, tmp_path):
+def test_recipes_of_the_newcomers_page_resolve(project, tmp_path, monkeypatch):
+    add_method(monkeypatch, tmp_path, blocks(ROOT / "docs/add_a_method.md", "python")[0])
     shutil.copytree(project / "config", tmp_path / "config")
     mine, other = blocks(ROOT / "docs/add_a_method.md", "yaml")
     (tmp_path / "config/methods/mine.yaml").write_text(mine, "utf-8")

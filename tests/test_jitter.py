@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import functional as reference
 from wsss.data.jitter import NAMES, Jitter, draw_jitter
-from wsss.data.transforms import draw_geometry
+from wsss.data.transforms import Colours, draw_colours, draw_geometry
 
 REACH = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
 SETTINGS = {"resize": {"scale": [0.7, 1.3]}, "flip": 0.5, "crop": 40}
@@ -43,17 +43,18 @@ def test_a_name_that_is_left_out_does_nothing():
 
 
 def test_geometry_does_not_depend_on_jitter_and_labels_are_left_alone():
-    plain, coloured = (draw_geometry((30, 41), s, np.random.default_rng(4)) for s in (SETTINGS, {**SETTINGS, "jitter": REACH}))
-    assert (plain.size_hw, plain.flip, plain.offset_yx) == (coloured.size_hw, coloured.flip, coloured.offset_yx)
-    assert plain.jitter is None and not np.array_equal(plain.image(picture()), coloured.image(picture()))
-    assert np.array_equal(plain.label(picture()[..., 0]), coloured.label(picture()[..., 0]))
-    again = draw_geometry((30, 41), {**SETTINGS, "jitter": REACH}, np.random.default_rng(4))
-    assert np.array_equal(again.image(picture()), coloured.image(picture()))
-    assert draw_geometry((30, 41), {**SETTINGS, "jitter": None}, np.random.default_rng(4)) == plain
+    rng = np.random.default_rng(4)
+    plain, geometry = (draw_geometry((30, 41), s, g) for s, g in ((SETTINGS, np.random.default_rng(4)), ({**SETTINGS, "jitter": REACH}, rng)))
+    colours = draw_colours({**SETTINGS, "jitter": REACH}, rng)
+    assert plain == geometry and len(colours.jitter.steps) == 4
+    assert not np.array_equal(geometry.image(picture()), geometry.image(picture(), colours))
+    assert np.array_equal(geometry.image(picture()), geometry.image(picture(), Colours()))
+    assert draw_colours({**SETTINGS, "jitter": None}, rng) == Colours()
 
 
 def test_padding_keeps_the_mean_colour():
     settings = {"resize": {}, "flip": 0.0, "crop": 80, "jitter": REACH}
-    geometry = draw_geometry((30, 41), settings, np.random.default_rng(0))
-    inside = geometry.valid()[0] > 0
-    assert (geometry.image(picture())[:, ~inside] == 0).all() and (geometry.image(picture())[:, inside] != 0).any()
+    rng = np.random.default_rng(0)
+    geometry = draw_geometry((30, 41), settings, rng)
+    image, inside = geometry.image(picture(), draw_colours(settings, rng)), geometry.valid()[0] > 0
+    assert (image[:, ~inside] == 0).all() and (image[:, inside] != 0).any()

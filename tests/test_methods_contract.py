@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 from wsss import methods
+from wsss.data.further import OWN_NAMES, View, require_plain
+from wsss.data.further import tensors as tensors_of
+from wsss.data.transforms import Geometry, normalise
 from wsss.errors import UserError
 from wsss.io.cam_forms import FORMS, GEOMETRIES, NORMS, Form, StoredCam
 from wsss.io.grids import walk_grid
 from wsss.methods import METHODS, base
+from wsss.net_options import option_names
 from wsss.nets.backbones import build_backbone
 
 SCRATCH = {"bn": "train", "freeze": "none"}
@@ -22,7 +26,7 @@ def build(name, classes=4, options=None, backbone="resnet_small"):
     return methods.get(name)(classes, backbone, options or {})
 
 
-def make_batch(classes=4, size=64, n=2, y=None, label=None):
+def make_batch(net, classes=4, size=64, n=2, y=None, label=None):
     g = torch.Generator().manual_seed(3)
     if y is None:
         y = torch.zeros(n, classes)
@@ -30,16 +34,23 @@ def make_batch(classes=4, size=64, n=2, y=None, label=None):
     if label is None:
         label = torch.randint(0, classes + 1, (n, size, size), generator=g, dtype=torch.uint8)
         label[:, :8] = 255
+    samples = [further_of(net, size, seed) for seed in range(n)]
     return {
-        "image": torch.randn(n, 3, size, size, generator=g),
+        "image": torch.stack([image for image, _ in samples]),
         "y": y,
         "id": [f"image_{i}" for i in range(n)],
         "label": label,
         "saliency": torch.rand(n, 1, size, size, generator=g),
-        "valid": torch.ones(n, 1, size, size),
-        "pair_mask": (torch.rand(n, 1, size, size, generator=g) < 0.6).float(),
-        "pair_weight": torch.full((n,), 0.6),
+        **torch.utils.data.default_collate([further for _, further in samples]),
     }
+
+
+def further_of(net, size, seed):
+    """An image, and what the method adds to its sample, as the training set does."""
+    photo = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    view = View(photo, Geometry((size, size), False, size, (0, 0)), normalise(photo))
+    make = net.further_arrays()
+    return torch.from_numpy(view.crop), tensors_of(make(view, np.random.default_rng(seed)) if make else {})
 
 
 def step(net, batch):
@@ -93,8 +104,21 @@ def name(request):
 def test_spec_is_known_before_the_network(name):
     spec = methods.get(name).spec_for({})
     assert spec == build(name).spec
-    assert spec.needs <= {"saliency", "strong_view", "second_view", "pair_mask", "valid", "offline_labels"}
+    assert spec.needs <= base.NEEDS
     assert spec.geometry in GEOMETRIES and spec.norm in NORMS and spec.form in FORMS
+
+
+def test_options_are_known_without_the_module(name):
+    assert option_names(name) == set(methods.get(name).defaults)
+
+
+def test_further_arrays_are_plain_and_a_function_of_the_seed(name):
+    net = build(name)
+    require_plain(net.further_arrays())
+    (_, first), (_, again), (_, other) = (further_of(net, 48, seed) for seed in (1, 1, 2))
+    assert not set(first) & OWN_NAMES and set(first) == set(other)
+    for key, value in first.items():
+        assert torch.equal(value, again[key]) and value.shape == other[key].shape
 
 
 @pytest.mark.parametrize("classes", [1, 20, 80])
@@ -150,7 +174,7 @@ def test_seed_maps_do_not_depend_on_the_batch(name):
 
 def test_eval_is_deterministic_and_train_returns(name):
     net = build(name)
-    batch = make_batch()
+    batch = make_batch(net)
     net.eval()
     first, second = (net(batch, net.loss_want) for _ in range(2))
     for one, other in zip(tensors(first), tensors(second), strict=True):
@@ -173,7 +197,7 @@ LEGAL = {
 @pytest.mark.parametrize("options", [{}, SCRATCH], ids=["published", "scratch"])
 def test_loss_and_gradients_are_finite(name, case, options):
     net = build(name, options=options).train()
-    losses = step(net, make_batch(**LEGAL[case]))
+    losses = step(net, make_batch(net, **LEGAL[case]))
     assert all(torch.isfinite(v) and v.ndim == 0 for v in losses.values())
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
 
@@ -181,7 +205,7 @@ def test_loss_and_gradients_are_finite(name, case, options):
 @pytest.mark.parametrize("options", [{}, SCRATCH], ids=["published", "scratch"])
 def test_param_groups_are_what_gets_gradients(name, options):
     net = build(name, options=options).train()
-    step(net, make_batch())
+    step(net, make_batch(net))
     groups = net.param_groups({})
     in_groups = [p for g in groups for p in g["params"]]
     assert len(in_groups) == len({id(p) for p in in_groups})
@@ -192,7 +216,7 @@ def test_param_groups_are_what_gets_gradients(name, options):
 
 def test_half_precision_step_is_finite(name):
     net = build(name, options=SCRATCH).to(memory_format=torch.channels_last)
-    batch = make_batch()
+    batch = make_batch(net)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = net.loss(batch, net(batch, net.loss_want), 0)
         seeds = net.eval().seed_maps(views_of(batch["image"]), batch["y"])
@@ -205,7 +229,7 @@ def test_half_precision_step_is_finite(name):
 def test_what_is_frozen_never_moves(name, freeze):
     net = build(name, options={"bn": "train", "freeze": freeze}).train()
     before = {k: v.clone() for k, v in net.backbone.state_dict().items()}
-    step(net, make_batch())
+    step(net, make_batch(net))
     moved = {k.split(".")[0] for k, v in net.backbone.state_dict().items() if not torch.equal(v, before[k])}
     order = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
     assert moved == set(order[{"stem": 2, "stage1": 3, "stage2": 4}[freeze] :])
@@ -226,14 +250,14 @@ def test_defaults_freeze_what_the_released_code_freezes(name, backbone):
 
 def test_forward_computes_only_what_is_asked(name):
     net = build(name)
-    out = net(make_batch(), frozenset({"maps"}))
+    out = net(make_batch(net), frozenset({"maps"}))
     assert out.logits is None and out.features == {} and out.maps.shape[:2] in ((2, 4), (2, 5))
-    assert net(make_batch(), frozenset({"features"})).maps is None
+    assert net(make_batch(net), frozenset({"features"})).maps is None
 
 
 def test_pixel_logits_have_background_first(name):
     net = build(name)
-    out = net(make_batch(), frozenset({"maps"}))
+    out = net(make_batch(net), frozenset({"maps"}))
     logits = net.pixel_logits(out)
     assert logits.shape == (2, 5, *out.maps.shape[-2:])
     assert torch.equal(logits[:, 1:], out.maps[:, -4:])
@@ -241,7 +265,7 @@ def test_pixel_logits_have_background_first(name):
 
 def test_save_and_load(name, tmp_path):
     net = build(name, options={"bn": "train"}).train()
-    step(net, make_batch())
+    step(net, make_batch(net))
     torch.save(net.state_dict(), tmp_path / "net.pt")
     torch.manual_seed(9)
     again = methods.get(name)(4, "resnet_small", {"bn": "train"})
@@ -260,14 +284,20 @@ def test_backbone_weights_load_strictly(name):
         net.load_backbone(state)
 
 
-@pytest.mark.parametrize("wish", [{"bg_map": True}, {"needs": frozenset({"second_view", "strong_view"})}])
-def test_what_the_engine_cannot_do_yet_is_refused(wish):
+@pytest.mark.parametrize(
+    "wish, words",
+    [
+        ({"bg_map": True}, "Newcomer needs bg_map, not supported"),
+        ({"needs": frozenset({"valid", "saliency"})}, "Newcomer needs valid, .* takes offline_labels, saliency; let further_arrays"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_refused(wish, words):
     class Newcomer(base.Method):
         @classmethod
         def spec_for(cls, options=None):
             return base.Spec(stride=16, **wish)
 
-    with pytest.raises(UserError, match="Newcomer needs (bg_map|second_view, strong_view), not supported"):
+    with pytest.raises(UserError, match=words):
         Newcomer(4, "resnet_small")
 
 

@@ -6,9 +6,10 @@ import torch
 from helpers import folder_dataset
 from skimage.segmentation import slic
 from wsss.data.manifest import load_manifest
-from wsss.data.pair_masks import denormalised, draw_pair, grid, pair_maker, superpixels
+from wsss.data.pair_masks import denormalised, draw_pair, grid, superpixels
 from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import normalise
+from wsss.methods.cpn import CPN
 
 OPTIONS = {"pair": "superpixels", "segments": 60, "compactness": 10, "grid_sizes": [16, 32]}
 GRID = {**OPTIONS, "pair": "grid"}
@@ -106,7 +107,7 @@ def test_denormalised_gives_the_bytes_back():
 def test_training_set_draws_the_pair_from_the_sample_seed(options, tmp_path):
     dataset = load_manifest(folder_dataset(tmp_path) / "manifest.csv")
     augmentation = {"resize": {"scale": [0.6, 1.4]}, "flip": 0.5, "crop": 48}
-    paired = TrainingSet(dataset, dataset.split("trainaug"), augmentation, pair=pair_maker(options))
+    paired = TrainingSet(dataset, dataset.split("trainaug"), augmentation, further=CPN(2, "resnet_small", options).further_arrays())
     alone = TrainingSet(dataset, dataset.split("trainaug"), augmentation)
     first, again, other = paired[0, 5], paired[0, 5], paired[0, 6]
     assert torch.equal(first["pair_mask"], again["pair_mask"]) and not torch.equal(first["pair_mask"], other["pair_mask"])

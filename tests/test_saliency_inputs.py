@@ -208,7 +208,7 @@ def test_maps_go_through_the_images_geometry(own, augmentation):
     """Maps that are the images' red channel stay it, whatever is drawn; what is padded is background."""
     dataset = with_maps(own)
     samples = TrainingSet(
-        dataset, dataset.records, augmentation, None, frozenset({"valid"}), lambda record: record.saliency
+        dataset, dataset.records, augmentation, None, lambda record: record.saliency, lambda view, rng: {"valid": view.geometry.valid()}
     )
     for seed in range(8):
         sample = samples[seed % 5, seed]

@@ -3,7 +3,9 @@ import pytest
 from wsss.data.transforms import (
     MEAN,
     STD,
+    Colours,
     Geometry,
+    draw_colours,
     draw_geometry,
     normalise,
     resize_image,
@@ -175,15 +177,14 @@ def test_black_padding_is_black_before_normalisation():
     assert (denormalised(black.image(image))[:, ~inside] == 0).all()
 
 
-def test_hsv_shifts_are_drawn_last_and_leave_the_rest_alone():
+def test_hsv_shifts_leave_the_geometry_alone():
     settings = {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 48}
     draws = []
     for seed in range(40):
-        plain = draw_geometry((20, 30), settings, np.random.default_rng(seed))
-        coloured = draw_geometry((20, 30), {**settings, "hsv": 10}, np.random.default_rng(seed))
-        assert plain.shift_hsv is None
-        assert (plain.size_hw, plain.flip, plain.offset_yx) == (coloured.size_hw, coloured.flip, coloured.offset_yx)
-        draws += coloured.shift_hsv
+        rng = np.random.default_rng(seed)
+        assert draw_geometry((20, 30), {**settings, "hsv": 10}, rng) == draw_geometry((20, 30), settings, np.random.default_rng(seed))
+        draws += draw_colours({**settings, "hsv": 10}, rng).shift_hsv
+        assert draw_colours(settings, rng) == draw_colours({**settings, "hsv": 0}, rng) == Colours()
     assert min(draws) == -10 and max(draws) == 10
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from wsss import methods
 from wsss.errors import UserError
 from wsss.found import FOUND
+from wsss.net_options import option_names
 from wsss.nets import segmenters
 from wsss.recipe_checks import check_recipe, own
 from wsss.refinement import ELSEWHERE, replace_walk
@@ -150,7 +151,7 @@ class Config:
         recipe.pop("extends", None)
         check(recipe, self.schemas["method"], f"config/methods/{name}.yaml")
         recipe["name"] = name
-        check_recipe(recipe, f"config/methods/{name}.yaml", self.schemas["net_options"])
+        check_recipe(recipe, f"config/methods/{name}.yaml")
         return recipe
 
     @staticmethod
@@ -162,10 +163,15 @@ class Config:
             raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
 
     def _check_net_options(self, recipe: dict, where: str) -> None:
-        """A net without a schema of its own is checked when it is built."""
-        schema = self.schemas["net_options"].get(recipe.get("net", ""))
-        if schema:
-            check(recipe, {"properties": {"net_options": schema}}, where)
+        """Names, types and ranges; of a net without a schema of its own the names only."""
+        if "net" not in recipe:
+            return  # check_recipe says so
+        net, schemas = recipe["net"], self.schemas["net_options"]
+        _known({net: None}, sorted(methods.METHODS), f"{where}: net")
+        if net in schemas:
+            check(recipe, {"properties": {"net_options": schemas[net]}}, where)
+        else:
+            _known(recipe.get("net_options", {}), sorted(option_names(net)), f"{where}: net_options of {net}")
 
     def _layers(self, chain: list[tuple[str, dict]], recipe: dict, dataset: str) -> list[tuple[str, str, dict]]:
         """(file, recipe or "", values) that the dataset's preset and overrides lay on the recipe, in order."""
@@ -179,13 +185,21 @@ class Config:
             single, options = content.get("methods", {}), content.get("net_options", {})
             _known(single, self.names("methods"), f"{path}: methods")
             _known(options, sorted(methods.METHODS), f"{path}: net_options")
-            layers.append((str(path), "", content.get("common", {})))
+            common = dict(content.get("common", {}))
+            shared = _shared_options(common.pop("net_options", {}), net, f"{path}: common.net_options")
+            layers.append((str(path), "", {**common, "net_options": shared}))
             layers.append((str(path), "", {"net_options": options.get(net, {})}))
             layers.append((str(path), "", content.get("refine", {}).get(refine, {})))
             layers += [(str(path), n, single[n]) for n, _ in chain if n in single]
         where = f"config/datasets/{dataset}.yaml"
         _known(overrides, self.names("methods"), f"{where}: overrides")
         return layers + [(where, n, overrides[n]) for n, _ in chain if n in overrides]
+
+
+def _shared_options(given: dict, net: str, where: str) -> dict:
+    """Of the options that a preset lays on every net those that this one has; each is some net's."""
+    _known(given, sorted(set().union(*map(option_names, methods.METHODS))), where)
+    return {key: value for key, value in given.items() if net and key in option_names(net)}
 
 
 def _known(given: dict, known: list[str], where: str) -> None:

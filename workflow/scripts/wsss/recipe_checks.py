@@ -2,13 +2,16 @@
 
 from wsss.errors import UserError
 from wsss.found import RULES, is_found, refuse_reversed
+from wsss.net_options import option_names
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_stride
 from wsss.refinement import ELSEWHERE, check_imports, check_refinement
 
+BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option
 
-def check_recipe(recipe: dict, path: str, net_options: dict) -> None:
-    """`recipe` in full, its stages that it runs itself; net_options: schemas by net.
+
+def check_recipe(recipe: dict, path: str) -> None:
+    """`recipe` in full, its stages that it runs itself.
 
     Raises:
         UserError: with `path` and the key to mend.
@@ -24,10 +27,10 @@ def check_recipe(recipe: dict, path: str, net_options: dict) -> None:
     if own(recipe, "seeds"):
         _check_seeds(recipe["seeds"], f"{path}: seeds")
     _check_backgrounds(recipe, path)
-    _check_strides(recipe, path, net_options)
+    _check_strides(recipe, path)
     check_refinement(recipe, path)
     check_imports(recipe, path)
-    _check_random_start(recipe, path, net_options)
+    _check_random_start(recipe, path)
     if own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
         raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
 
@@ -46,9 +49,9 @@ def _check_unlabelled(settings: dict, where: str) -> None:
         )
 
 
-def _check_strides(recipe: dict, path: str, net_options: dict) -> None:
+def _check_strides(recipe: dict, path: str) -> None:
     """Some trunks exist at one output stride only; a net without the option takes it as it is."""
-    if own(recipe, "classifier") and "output_stride" in net_options.get(recipe["net"], {}).get("properties", {}):
+    if own(recipe, "classifier") and "output_stride" in option_names(recipe["net"]):
         stride = recipe.get("net_options", {}).get("output_stride")
         require_stride(recipe["backbone"], stride, path, "net_options")
     if own(recipe, "segmentation"):
@@ -57,12 +60,13 @@ def _check_strides(recipe: dict, path: str, net_options: dict) -> None:
         require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
 
 
-def _check_random_start(recipe: dict, path: str, net_options: dict) -> None:
+def _check_random_start(recipe: dict, path: str) -> None:
     """What never learns must come from somewhere: a random frozen trunk sees nothing."""
     if recipe["weights"] != "none":
         return
-    if own(recipe, "classifier") and "freeze" in net_options.get(recipe["net"], {}).get("properties", {}):
-        given = {"freeze": "by default a part", "bn": "by default frozen", **recipe.get("net_options", {})}
+    if own(recipe, "classifier"):
+        left_out = {key: BY_DEFAULT[key] for key in option_names(recipe["net"]) & set(BY_DEFAULT)}
+        given = {"freeze": "none", "bn": "train", **left_out, **recipe.get("net_options", {})}
         _refuse_frozen(given, ("train",), f"{path}: net_options")
     if own(recipe, "segmentation"):
         given = {"freeze": "none", **recipe["segmentation"]["options"]}
@@ -70,7 +74,7 @@ def _check_random_start(recipe: dict, path: str, net_options: dict) -> None:
 
 
 def _refuse_frozen(options: dict, learning: tuple[str, ...], where: str) -> None:
-    freeze, bn = options["freeze"], options.get("bn", "by default frozen")
+    freeze, bn = options["freeze"], options.get("bn", BY_DEFAULT["bn"])
     if freeze != "none" or bn not in learning:
         raise UserError(
             f"{where}: weights none is a random start, and what of it is frozen never learns (freeze: {freeze}, bn: {bn}); "

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from wsss.data.manifest import Record
 from wsss.data.torch_sets import MapPath
-from wsss.data.transforms import draw_geometry
+from wsss.data.transforms import draw_colours, draw_geometry
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.probs import AGAIN, read_probs
@@ -40,13 +40,15 @@ class AffinitySet(TorchDataset):
         index, seed = key
         record = self.records[index]
         image = read_image(record.image)
-        geometry = draw_geometry(image.shape[:2], self.augmentation, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        geometry = draw_geometry(image.shape[:2], self.augmentation, rng)
+        colours = draw_colours(self.augmentation, rng)
         probs = self._probs(record, image.shape[:2])
         cropped = np.stack([geometry.soft_map(row)[0] for rows in probs for row in rows])
         label = self.cell_labels(cropped.reshape(*probs.shape[:2], *cropped.shape[1:]))
         return {
             "id": record.id,
-            "image": torch.from_numpy(geometry.image(image)),
+            "image": torch.from_numpy(geometry.image(image, colours)),
             "label": torch.from_numpy(label),
         }
 

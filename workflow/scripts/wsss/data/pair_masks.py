@@ -1,7 +1,6 @@
 """CPN's complementary pair: which part of a training crop the first view shows; the second shows the rest."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 from skimage.segmentation import slic
@@ -27,11 +26,6 @@ def draw_pair(image: np.ndarray, rng: np.random.Generator, options: Mapping) -> 
     side = options["grid_sizes"][rng.integers(len(options["grid_sizes"]))]
     visible, share = grid(image.shape[-2:], side, rng)
     return visible[None].astype(np.float32), share
-
-
-def pair_maker(options: Mapping) -> partial:
-    """`draw_pair` under these options, for worker processes."""
-    return partial(draw_pair, options={key: options[key] for key in ("pair", "segments", "compactness", "grid_sizes")})
 
 
 def denormalised(image: np.ndarray) -> np.ndarray:

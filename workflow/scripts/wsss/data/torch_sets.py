@@ -8,24 +8,23 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
+from wsss.data.further import FurtherArrays, View, tensors
 from wsss.data.manifest import Dataset, Record
-from wsss.data.transforms import draw_geometry, normalise, resize_image
+from wsss.data.transforms import draw_colours, draw_geometry, normalise, resize_image
 from wsss.errors import UserError
 from wsss.io.images import read_image, scaled
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
 
 MapPath = Callable[[Record], Path]  # of the label, or the saliency map, that belongs to an image
-PairMaker = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.float32]]
 
 
 class TrainingSet(TorchDataset):
     """Augmented training samples; `self[(index, seed)]` is a pure function of record and seed.
 
     Gives dict(image (3, S, S) float32, y (C,) float32, id); with `label_path` label (S, S) uint8
-    (255 = ignore); with `saliency_path` saliency (1, S, S) float32 in [0, 1], 0 in padding; with "valid"
-    among `needs` valid (1, S, S) float32; with `pair`, which draws from the crop, pair_mask (1, S, S) float32
-    of 0 and 1, and pair_weight (), float32.
+    (255 = ignore); with `saliency_path` saliency (1, S, S) float32 in [0, 1], 0 in padding; and what `further` makes of
+    the sample's View, by its own names. Geometry is drawn first, then colours, then what `further` draws.
     """
 
     def __init__(
@@ -34,12 +33,11 @@ class TrainingSet(TorchDataset):
         records: tuple[Record, ...],
         augmentation: dict[str, Any],
         label_path: MapPath | None = None,
-        needs: frozenset[str] = frozenset(),
         saliency_path: MapPath | None = None,
-        pair: PairMaker | None = None,
+        further: FurtherArrays | None = None,
     ) -> None:
         self.dataset, self.records, self.augmentation = dataset, records, augmentation
-        self.label_path, self.needs, self.saliency_path, self.pair = label_path, needs, saliency_path, pair
+        self.label_path, self.saliency_path, self.further = label_path, saliency_path, further
 
     def __len__(self) -> int:
         return len(self.records)
@@ -50,9 +48,10 @@ class TrainingSet(TorchDataset):
         image = read_image(record.image)
         rng = np.random.default_rng(seed)
         geometry = draw_geometry(image.shape[:2], self.augmentation, rng)
+        crop = geometry.image(image, draw_colours(self.augmentation, rng))
         sample: dict[str, Any] = {
             "id": record.id,
-            "image": torch.from_numpy(geometry.image(image)),
+            "image": torch.from_numpy(crop),
             "y": torch.from_numpy(self.dataset.multi_hot(record)),
         }
         if self.label_path is not None:
@@ -62,11 +61,8 @@ class TrainingSet(TorchDataset):
             path = self.saliency_path(record)
             saliency = _same_size(read_saliency(path), image, path)
             sample["saliency"] = torch.from_numpy(geometry.soft_map(saliency))
-        if "valid" in self.needs:
-            sample["valid"] = torch.from_numpy(geometry.valid())
-        if self.pair is not None:
-            mask, weight = self.pair(sample["image"].numpy(), rng)
-            sample["pair_mask"], sample["pair_weight"] = torch.from_numpy(mask), torch.tensor(weight)
+        if self.further is not None:
+            sample |= tensors(self.further(View(image, geometry, crop), rng))
         return sample
 
 

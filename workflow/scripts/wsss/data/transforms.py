@@ -1,10 +1,12 @@
-"""Training geometry: resize, flip and crop drawn once per sample and applied alike to image and maps.
+"""Training geometry: resize, flip and crop drawn once per sample and applied alike to image and maps. Colours are drawn
+apart from it, so that two views of a sample can share the one and not the other.
 
 Order as published: resize (bicubic for images, nearest for labels), flip, colour changes, normalise, crop. A crop
 larger than the image places it at a random offset in the canvas. Padding is `fill` for maps; for images it is 0 after
 normalisation, the mean colour, or with `padding: black` 0 before it (AffinityNet).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,24 +47,37 @@ def shifted_hsv(image: np.ndarray, shift: tuple[int, int, int]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Colours:
+    """One draw of the colour changes."""
+
+    shift_hsv: tuple[int, int, int] | None = None  # hue in steps of 2 degrees, saturation, value
+    jitter: Jitter | None = None
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB -> the same, shifted, then jittered."""
+        if self.shift_hsv is not None:
+            image = shifted_hsv(image, self.shift_hsv)
+        return image if self.jitter is None else self.jitter(image)
+
+
+@dataclass(frozen=True)
 class Geometry:
-    """One draw of the augmentation: size after resize, flip, and where the crop window lies."""
+    """One draw of the geometry: size after resize, flip, and where the crop window lies."""
 
     size_hw: tuple[int, int]
     flip: bool
     crop: int
     offset_yx: tuple[int, int]  # window's origin in the resized image; negative: the image lies inside the canvas
     padding: str = "mean"  # colour around an image that is smaller than the crop: "mean" | "black"
-    shift_hsv: tuple[int, int, int] | None = None  # hue in steps of 2 degrees, saturation, value
-    jitter: Jitter | None = None
 
-    def image(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 -> (3, crop, crop) float32 normalised, padded with the mean colour or with black."""
+    def image(self, image: np.ndarray, colours: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+        """(H, W, 3) uint8 -> (3, crop, crop) float32 normalised, padded with the mean colour or with black.
+
+        colours: what is done to the resized and flipped image, (h, w, 3) uint8 to the same; `Colours` or any other.
+        """
         resized = self._flipped(resize_image(image, self.size_hw))
-        if self.shift_hsv is not None:
-            resized = shifted_hsv(resized, self.shift_hsv)
-        if self.jitter is not None:
-            resized = self.jitter(resized)
+        if colours is not None:
+            resized = colours(resized)
         if self.padding == "black":
             return normalise(self._crop(resized.transpose(2, 0, 1), 0).transpose(1, 2, 0))
         return self._crop(normalise(resized), 0.0)
@@ -93,21 +108,27 @@ class Geometry:
 
 
 def draw_geometry(size_hw: tuple[int, int], settings: dict, rng: np.random.Generator) -> Geometry:
-    """Draw one augmentation.
+    """Draw size, flip and window.
 
     Args:
-        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]} or {}), `flip` (probability), `crop`,
-            and where wanted `padding`, `hsv` (largest shift) and `jitter` (reach by name).
+        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]} or {}), `flip` (probability), `crop`, and where
+            wanted `padding`.
     """
     target = _draw_size(size_hw, settings.get("resize", {}), rng)
     flip = bool(rng.random() < settings["flip"])
     crop = settings["crop"]
     offset = tuple(_draw_offset(side, crop, rng) for side in target)
-    # Drawn last, so that what others draw does not depend on it.
+    return Geometry(target, flip, crop, offset, settings.get("padding", "mean"))
+
+
+def draw_colours(settings: dict, rng: np.random.Generator) -> Colours:
+    """Draw colour changes: where wanted `hsv` (largest shift), then `jitter` (reach by name).
+
+    Those of a sample are drawn after its geometry, which so does not depend on them.
+    """
     reach = settings.get("hsv", 0)
     shift = tuple(int(s) for s in rng.integers(-reach, reach + 1, 3)) if reach else None
-    jitter = draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None
-    return Geometry(target, flip, crop, offset, settings.get("padding", "mean"), shift, jitter)
+    return Colours(shift, draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None)
 
 
 def _draw_size(size_hw: tuple[int, int], resize: dict, rng: np.random.Generator) -> tuple[int, int]:

@@ -15,19 +15,19 @@ METHODS = {
 }
 
 
-def _entry(name: str) -> tuple[str, str]:
+def entry(name: str) -> str:
+    """The "module:Class" of a method. Raises UserError, listing the names, if there is none."""
     if name not in METHODS:
         raise UserError(f"net: {name!r} is not a known method; choose one of {', '.join(sorted(METHODS))}")
-    module, _, cls = METHODS[name].partition(":")
-    return module, cls
+    return METHODS[name]
 
 
 def get(name: str) -> type:
     """The Method subclass called `name`. Raises UserError, listing the names, if there is none."""
-    module, cls = _entry(name)
+    module, _, cls = entry(name).partition(":")
     return getattr(import_module(module), cls)
 
 
 def module_path(name: str) -> str:
     """Dotted module of a method, without importing it; code digests start here and follow its imports."""
-    return _entry(name)[0]
+    return entry(name).partition(":")[0]

@@ -3,7 +3,7 @@
 docs/method_contract.md shows how each published method maps onto these hooks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsss.data.further import FurtherArrays
 from wsss.errors import UserError
 from wsss.nets.backbones import load_pretrained
 
-NOT_YET = frozenset({"second_view", "strong_view"})  # needs of methods to come that no batch meets so far
+NEEDS = frozenset({"saliency", "offline_labels"})  # what the workflow makes for a training beforehand
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Spec:
 
     stride: int  # of the maps, in input pixels
     bg_map: bool = False  # a background map comes before the class maps
-    needs: frozenset[str] = frozenset()  # of saliency, strong_view, second_view, pair_mask, valid, offline_labels
+    needs: frozenset[str] = frozenset()  # of NEEDS; all else a batch holds is from `further_arrays`
     aux: frozenset[str] = frozenset()  # per-image artefacts that `stored` needs, such as ir_labels
     image_logits: bool = True  # forward gives logits of the whole image
     geometry: str = "pad16"  # how a map of one scale lies on the image (wsss.io.cam_forms.GEOMETRIES)
@@ -51,9 +52,8 @@ class Method(nn.Module):
     """One family of networks. `num_classes` counts foreground classes (C); background is index 0.
 
     A training batch is a dict: image (B, 3, S, S) float32 normalised, y (B, C) float32 multi-hot, id list of
-    str and, where spec.needs says so: label (B, S, S) uint8 with 255 = ignore (offline_labels), saliency
-    (B, 1, S, S) and valid (B, 1, S, S) float32 in [0, 1], second and strong (B, 3, s, s) further views,
-    pair_mask (B, 1, S, S) float32 of 0 and 1 and its share of ones pair_weight (B,).
+    str; where spec.needs says so label (B, S, S) uint8 with 255 = ignore (offline_labels) and saliency (B, 1, S, S)
+    float32 in [0, 1]; and the method's own `further_arrays`, by their names.
     """
 
     defaults: Mapping = {}  # options the method reads; other keys of `options` belong to the training loop
@@ -63,7 +63,7 @@ class Method(nn.Module):
         """Build the network with random weights drawn from torch's global generator (the caller seeds it).
 
         Raises:
-            UserError: the Spec asks for what the engine does not do yet.
+            UserError: the Spec asks for what the engine does not do.
         """
         super().__init__()
         self.num_classes = num_classes
@@ -71,10 +71,12 @@ class Method(nn.Module):
         self._refuse_unsupported()
 
     def _refuse_unsupported(self) -> None:
-        lacking = sorted(self.spec.needs & NOT_YET) + ["bg_map"] * self.spec.bg_map
-        if lacking:
+        if self.spec.bg_map:
+            raise UserError(f"net: {type(self).__name__} needs bg_map, not supported by this engine yet; choose another")
+        if unknown := sorted(self.spec.needs - NEEDS):
             raise UserError(
-                f"net: {type(self).__name__} needs {', '.join(lacking)}, not supported by this engine yet; choose another"
+                f"net: {type(self).__name__} needs {', '.join(unknown)}, which the workflow does not make; spec.needs takes "
+                f"{', '.join(sorted(NEEDS))}; let further_arrays make all else of the photo"
             )
 
     @classmethod
@@ -97,12 +99,14 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
-    def pair_maker(self) -> Callable:
-        """(crop (3, S, S) float32 normalised, generator) -> pair_mask (1, S, S) and pair_weight of one sample.
+    def further_arrays(self) -> FurtherArrays | None:
+        """(View, generator) -> further arrays of one training sample by name; None, the default: there are none.
 
-        For spec.needs "pair_mask"; it runs in the loader's processes, so it holds plain values, not the network.
+        Names and shapes are the same for every sample; the batch holds them stacked. It is called in the loader's
+        processes, so it holds plain values, not the network: a function of the module, its options bound by
+        functools.partial. All randomness comes from the generator, so that a sample is a function of its seed.
         """
-        raise NotImplementedError
+        return None
 
     def forward(self, batch: Mapping, want: frozenset[str] = frozenset({"logits"})) -> CamOut:
         """Compute what `want` names out of logits, maps, features, attention (and views the loss needs).

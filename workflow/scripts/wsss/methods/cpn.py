@@ -2,13 +2,13 @@
 complementary parts together."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.data.pair_masks import pair_maker
+from wsss.data.pair_masks import draw_pair
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
@@ -24,6 +24,8 @@ from wsss.methods.pixel_correlation import (
 )
 from wsss.nets.pcm import RegionCorrelation, guidance
 from wsss.train.ranks import mean_over_ranks
+
+PAIR = ("pair", "segments", "compactness", "grid_sizes")  # the options that say how parts are drawn
 
 
 class CPN(PixelCorrelationMethod):
@@ -49,12 +51,9 @@ class CPN(PixelCorrelationMethod):
         super().__init__(num_classes, backbone, options)
         self.prcm = RegionCorrelation(self.options["prcm_key"], self.options["prcm_similarity"])
 
-    @classmethod
-    def spec_for(cls, options=None):
-        return replace(super().spec_for(options), needs=frozenset({"pair_mask"}))
-
-    def pair_maker(self):
-        return pair_maker(self.options)
+    def further_arrays(self):
+        """pair_mask (1, S, S) float32 of 0 and 1, what the first part shows; pair_weight () float32, its share."""
+        return partial(draw_parts, options={key: self.options[key] for key in PAIR})
 
     def new_layers(self):
         return [*super().new_layers(), self.prcm]
@@ -92,6 +91,12 @@ class CPN(PixelCorrelationMethod):
             return losses.mean()
         shown = (torch.stack([w.flatten() for w in weights]) > 0).float()
         return (losses * shown).sum() / mean_over_ranks(shown.sum())
+
+
+def draw_parts(view, rng, options):
+    """A complementary pair of the crop, by name."""
+    mask, weight = draw_pair(view.crop, rng, options)
+    return {"pair_mask": mask, "pair_weight": weight}
 
 
 def shares(first: Tensor) -> list[Tensor]:

@@ -93,9 +93,13 @@ class EPS(EPSBase):
     """
 
     defaults = {
-        **{name: value for name, value in EPSBase.defaults.items() if name != "dropout"},
+        "freeze": "stage1",
+        "bn": "frozen",
+        "output_stride": 8,
+        "dilated": True,
         "tau": 0.4,
         "lambda": 0.5,
+        "head_lr_scale": 10.0,
     }
     background = 1
     loss_want = frozenset({"logits", "maps"})

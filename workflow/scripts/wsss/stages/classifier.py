@@ -1,6 +1,7 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
 from wsss import methods
+from wsss.data.further import require_plain
 from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
@@ -30,13 +31,14 @@ def run(task: Task) -> None:
     check_sources(task, needs)
     label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
-    pair = method.pair_maker() if "pair_mask" in needs else None
+    further = method.further_arrays()
+    require_plain(further)
 
     def look(history: list[dict[str, float]]) -> None:
         facts = check(task, dataset, planned, method, history, device, lambda: initial_method(task, dataset))
         about_classifier(task, facts)
 
-    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, needs, saliency_path, pair)
+    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, saliency_path, further)
     train(
         task,
         method,

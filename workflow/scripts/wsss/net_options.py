@@ -1,0 +1,87 @@
+"""Which options a net has, read from its module's text: what plans has no torch, so the module is not imported."""
+
+import ast
+import functools
+from importlib.util import find_spec
+from pathlib import Path
+
+from wsss import methods
+from wsss.errors import UserError
+
+
+@functools.cache
+def option_names(net: str) -> frozenset[str]:
+    """The keys of `defaults` of the net's class, as it stands in its module or comes from the class before it.
+
+    Raises:
+        UserError: no such net, or `defaults` is not written as a dict of names.
+    """
+    module, _, name = methods.entry(net).partition(":")
+    return frozenset(_Class(module, name).options())
+
+
+class _Class:
+    """A class in the text of a module."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name, self.tree = module, name, _tree(module)
+        found = [node for node in self.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+        if not found:
+            raise UserError(f"{module}: there is no class {name} at the top of this module; mend wsss.methods.METHODS")
+        self.node = found[0]
+
+    def options(self) -> list[str]:
+        values = [node.value for node in self.node.body if "defaults" in _targets(node)]
+        if not values and len(self.node.bases) == 1:
+            return self._named(self.node.bases[0]).options()
+        if len(values) != 1 or not isinstance(values[0], ast.Dict):
+            raise self._unread()
+        return [name for pair in zip(values[0].keys, values[0].values, strict=True) for name in self._entry(*pair)]
+
+    def _entry(self, key: ast.expr | None, value: ast.expr) -> list[str]:
+        """The names of one entry: a text, or all those of `**Other.defaults`."""
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            return [key.value]
+        if key is None and isinstance(value, ast.Attribute) and value.attr == "defaults":
+            return self._named(value.value).options()
+        raise self._unread()
+
+    def _named(self, name: ast.expr) -> "_Class":
+        """The class that this module calls `name`: its own, imported, or of an imported module."""
+        dotted = ast.unparse(name)
+        if any(isinstance(node, ast.ClassDef) and node.name == dotted for node in self.tree.body):
+            return _Class(self.module, dotted)
+        imported = {
+            alias.asname or alias.name: (node.module, alias.name)
+            for node in self.tree.body
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+        first, _, rest = dotted.partition(".")
+        if first not in imported or "." in rest:
+            raise self._unread()
+        module, source = imported[first]
+        return _Class(f"{module}.{source}", rest) if rest else _Class(module, source)
+
+    def _unread(self) -> UserError:
+        return UserError(
+            f"{self.module}: the options of {self.name} cannot be read without running it; write defaults as a dict, "
+            '{"name": value, **Base.defaults}, and import Base from its own module'
+        )
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise UserError(f"{module}: there is no such module; mend its line in wsss.methods.METHODS")
+    try:
+        return ast.parse(Path(spec.origin).read_text("utf-8"))
+    except SyntaxError as error:
+        raise UserError(f"{spec.origin}: not valid Python: line {error.lineno}: {error.msg}") from error
+
+
+def _targets(node: ast.stmt) -> list[str]:
+    """The names that a statement of a class body sets."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
