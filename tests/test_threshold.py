@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import REPOSITORY, Chain, copy_project, edit, folder_dataset, planned, shorten, snakemake
 from wsss.config import Config, merge
+from wsss.data.labels import label_facts
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.found import settle, settled, shifted, value_of
@@ -204,7 +205,7 @@ def test_one_photo_has_a_cut(tmp_path):
     (record,) = records_of(chain)
     write_cam(chain.results / "cam" / f"{record.id}.npz", record.labels, [cam])
     index = {"ids": [record.id], "suffixes": [".npz"], "form": "sum", "geometry": "pad16", "norm": "none", "scales": [1.0]}
-    index["classes"] = list(load_manifest(chain.results / "manifest.csv").classes)
+    index |= label_facts(load_manifest(chain.results / "manifest.csv"))
     write_json(chain.results / f"cam/{INDEX}", index)
     chain.run("threshold", CAM)
     assert 0 < cut_of(chain) < 0.9

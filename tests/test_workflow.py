@@ -142,7 +142,7 @@ def commented(project):
 
 
 def new_method(project):
-    library(project, "methods/new.py").write_text("class New:\n    pass\n")
+    library(project, "methods/new.py").write_text("class New:\n    defaults = {}\n")
     registry = library(project, "methods/__init__.py")
     text = registry.read_text()
     assert '    "cam":' in text
@@ -378,7 +378,7 @@ def test_diagnosis_of_a_scored_method_leaves_its_scores_alone(project):
     assert done.returncode == 0, done.stdout[-3000:]
     found = json.loads((project / target).with_suffix(".json").read_text())
     assert (found["classifier"]["of"], found["classifier"]["how"], found["classifier"]["photos"]) == ("cam", "val", 2)
-    assert list(found["stages"]) == ["seeds", "ir_labels", "pseudo_masks", "predictions"]
+    assert set(found["stages"]) == {"seeds", "ir_labels", "pseudo_masks", "predictions"}
     assert [pair["of"] for pair in found["agreement"]] == [["seed", "seeds"], ["seeds", "pseudo_masks"]]
     assert (project / TARGET).with_name("run.json").read_bytes() == before
 
