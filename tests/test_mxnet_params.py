@@ -278,11 +278,11 @@ CHANGES = {
     ),
     "integers": (
         lambda a: a.update({"arg:bn7_beta": np.zeros(128, np.int32)}),
-        "1 tensors of integers: bn7.bias",
+        "bn7.bias holds integers",
     ),
     "infinite": (
         lambda a: a.update({"aux:bn7_moving_var": np.full(128, np.inf, np.float32)}),
-        "not finite: bn7.running_var",
+        "bn7.running_var not finite",
     ),
 }
 
