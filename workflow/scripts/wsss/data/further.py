@@ -1,9 +1,9 @@
 """What a method adds to a training sample: the view that it is shown, and what it may give back."""
 
 import io
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -53,17 +53,17 @@ def require_plain(further: FurtherArrays) -> None:
     mend = "give a function of the module, by functools.partial with plain values (as wsss.methods.cpn does)"
     try:
         _Plain(io.BytesIO()).dump(further)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise UserError(f"further_arrays: what it gives cannot be handed to other processes ({error}); {mend}") from error
     except _HoldsTorch as error:
         raise UserError(f"further_arrays: what it gives holds a {error}, and runs in processes without it; {mend}") from error
+    except Exception as error:  # whatever a method's own objects raise when they are packed
+        raise UserError(f"further_arrays: what it gives cannot be handed to other processes ({error}); {mend}") from error
 
 
 class _HoldsTorch(Exception):
     pass
 
 
-class _Plain(pickle.Pickler):
+class _Plain(ForkingPickler):
     """Refuses networks and tensors, however deep."""
 
     def persistent_id(self, thing: Any) -> None:
