@@ -65,6 +65,7 @@ class Masks:
         if "cam" in task.inputs:
             few = sample(dataset.split("trainaug"), MOST_SEEDS, 0)
             self.cams = cam_folder(task, few)
+            self.bg = settle(task.params["bg"], task.inputs)
             self.records["seed"] = few
 
     def facts(self) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class Masks:
         if name != "seed":
             return read_mask(self._path(name, record))
         cam = self.cams.at(record, image_size(record.image))
-        return argmax_labels(cam, background(cam, **settle(self.task.params["bg"], self.task.inputs)), record.labels)
+        return argmax_labels(cam, background(cam, **self.bg), record.labels)
 
     def _path(self, name: str, record: Record) -> Path:
         return file_of(self.task.inputs[name], record.id, ".png")
