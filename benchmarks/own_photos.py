@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _recipes import recipe_name
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -96,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[40, 200, 960])
-    parser.add_argument("--recipes", nargs="+", default=["cam", "irn", "amn"])
+    parser.add_argument("--recipes", nargs="+", type=recipe_name, default=["cam", "irn", "amn"])
     parser.add_argument("--cores", type=int, default=2)
     options, settings = parser.parse_known_args()
     tree = Path(os.environ["WSSS_TEST_DATA"]) / "voc_animals/VOCdevkit/VOC2012"

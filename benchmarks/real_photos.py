@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from _recipes import recipe_name
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
@@ -58,7 +60,7 @@ def row(config: Config, dataset: str, method: str) -> list[str] | None:
     cost = minutes(config, dataset, method, last)
     return [
         method,
-        *(cut(seed.get(policy, seed.get("map"))) for policy in ("best_on_train_gt", "found", "fixed")),
+        *(cut(seed.get(policy)) for policy in ("best_on_train_gt", "found", "fixed")),
         *(figure(stages.get(name)) for name in ("refined_seed", "pseudo_mask")),
         figure(stages.get("segmentation_crf") or stages.get("segmentation")),
         "" if cost is None else f"{cost:.0f}",
@@ -66,11 +68,10 @@ def row(config: Config, dataset: str, method: str) -> list[str] | None:
 
 
 def cut(block: dict | None) -> str:
-    """mIoU and, behind it, the threshold it was cut at; beside a background map there is none, and one figure for all."""
+    """mIoU and, behind it, the threshold it was cut at."""
     if not block:
         return ""
-    threshold = block["provenance"]["threshold"]
-    return f"{block['miou']:.1f} ({'map' if threshold is None else f'{threshold:.2f}'})"
+    return f"{block['miou']:.1f} ({block['provenance']['threshold']:.2f})"
 
 
 def figure(block: dict | None) -> str:
@@ -94,12 +95,11 @@ def write_page(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="voc_animals")
-    parser.add_argument("--rows", nargs="*", default=ROWS)
-    parser.add_argument("--segment", nargs="*", default=SEGMENT, help="rows that are trained up to segmentation, last")
+    parser.add_argument("--rows", nargs="*", type=recipe_name, default=ROWS)
+    last = "rows that are trained up to segmentation, last"
+    parser.add_argument("--segment", nargs="*", type=recipe_name, default=SEGMENT, help=last)
     parser.add_argument("--table-only", action="store_true", help="make no row, write the table of those that are there")
     options, more = parser.parse_known_args()
-    if lists := [word for word in (*options.rows, *options.segment) if "=" in word]:
-        parser.error(f"{lists[0]} was taken for a row; put settings before --rows and --segment, or after another option")
     config = Config(REPOSITORY / "config", read_yaml(REPOSITORY / "config" / "config.yaml"))
     targets = [f"{method}/mask_scores/miou.txt" for method in options.rows]
     targets += [f"{method}/miou.txt" for method in options.segment]
