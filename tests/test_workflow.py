@@ -280,14 +280,14 @@ def test_the_command_in_the_error_mends_a_lost_file(project):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to see which job runs")
-def test_five_kills_at_random_moments_change_no_byte(finished, tmp_path):
+def test_three_kills_at_random_moments_change_no_byte(finished, tmp_path):
     """tests/chaos.py with few kills: of all processes, of Snakemake alone, of a job alone; then what a user types."""
     project = shorten(copy_project(tmp_path / "clone"))
     edit(project / "config/config.yaml", lambda content: content["runtime"].update(checkpoint_seconds=0))
-    kills = chaos.plan(5, seed=2)
+    kills = chaos.plan(3, seed=0)
     assert {kill.who for kill in kills} == set(chaos.WHO)
     outcome = chaos.torment(project, kills, chaos.durations(finished), chaos.artefacts(finished))
-    assert len(outcome.hits) >= 3  # the last may come after the last job's end
+    assert len(outcome.hits) >= 2  # the last may come after the last job's end
     assert outcome.differences == []
 
 
