@@ -1,18 +1,25 @@
 """Builder for a user's own images plus a CSV of image labels (masks and saliency maps optional)."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wsss.data.class_names import bad_classes, plain, table_faults, table_slips, unknown_class
+from wsss.data.columns import check_columns
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
-from wsss.data.table import bad_classes, bad_id, listing, read_rows, split_list
+from wsss.data.table import bad_id, listing, read_rows, split_list
+from wsss.data.text import hidden, shown
 from wsss.data.validate import file_problems
 from wsss.errors import UserError
 
+log = logging.getLogger(__name__)
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
+COLUMNS = ("image", "id", "labels", "split", "mask")
 LAYOUT = (
     "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
     "labels (class names joined by ';', one cell per image), and if wanted split (train or val) and mask"
@@ -47,7 +54,8 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     source, table = _source(params), _path(params["labels"])
     rows, problems = _read(table, source)
     classes = source.classes or tuple(sorted({label for row in rows for label in row.labels}))
-    problems += [*bad_classes(classes), *file_problems(rows, len(classes))]
+    problems += bad_classes(classes) if source.classes else _label_faults(table, rows, classes)
+    problems += [*file_problems(rows, len(classes))]
     if problems:
         raise UserError(
             listing(f"{table}: bad entries, mend them all and run the same command again", problems)
@@ -68,7 +76,7 @@ def _source(params: dict[str, Any]) -> Source:
     for key, folder in folders.items():
         if not folder.is_dir():
             raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config")
-    classes = tuple(params["classes"]) if params.get("classes") else None
+    classes = tuple(map(plain, params["classes"])) if params.get("classes") else None
     masks, saliency = folders.get("masks"), folders.get("saliency")
     unlabelled = bool(params.get("allow_unlabelled", False))
     return Source(folders["images"], _path(params["labels"]).parent, masks, saliency, classes, unlabelled)
@@ -102,11 +110,22 @@ def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:
     header = set(rows[0][1])
     if "labels" not in header or len({"image", "id"} & header) != 1:
         raise UserError(f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
+    check_columns(table, rows, COLUMNS)
     return [(line, {key: cell.strip() for key, cell in cells.items()}) for line, cells in rows]
 
 
+def _label_faults(table: Path, rows: Sequence[Row], classes: Sequence[str]) -> list[str]:
+    """What is wrong with classes that only the table's labels name; what may be a slip is said."""
+    counts = Counter(label for row in rows for label in set(row.labels))
+    if slips := table_slips(counts):
+        log.warning("%s: labels that may be slips: %s; `classes` of the dataset settles it", table, "; ".join(slips))
+    return table_faults(counts) or bad_classes(classes)
+
+
 def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
-    labels, split = split_list(cells["labels"]), cells.get("split", "")
+    if found := [fault for cell in cells.values() if (fault := hidden(cell))]:
+        return None, [f"{shown(' '.join(cells.values()))}: holds the character {found[0]}, which nobody sees; take it out"]
+    labels, split = tuple(map(plain, split_list(cells["labels"]))), cells.get("split", "")
     named = cells.get("image") or cells.get("id") or ""
     faults = [f"{named}: {fault}" for fault in _cell_faults(labels, split, source)]
     image = _find_image(cells, source)
@@ -131,7 +150,10 @@ def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]
     if not labels and not source.allow_unlabelled:
         faults.append("has no label; add one, take the row out, or set allow_unlabelled: true")
     unknown = [label for label in labels if source.classes and label not in source.classes]
-    return faults + [f"unknown class {label!r}; mend it or add it to `classes`" for label in unknown]
+    return faults + [
+        f"{unknown_class(label, source.classes)}; mend it or add it to `classes`"
+        for label in unknown
+    ]
 
 
 def _companion_faults(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.data.class_names import bad_classes, unknown_class
 from wsss.data.manifest import SPLITS, Row
-from wsss.data.table import bad_classes, bad_id, listing
+from wsss.data.table import bad_id, listing
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
@@ -85,7 +86,7 @@ def _split_problems(row: Row) -> list[str]:
 
 def _label_problems(row: Row, classes: Sequence[str], allow_unlabelled: bool) -> list[str]:
     problems = [
-        f"{row.id} ({row.image}): unknown class {label!r}; mend the label or add it to the classes"
+        f"{row.id} ({row.image}): {unknown_class(label, classes)}; mend the label or add it to the classes"
         for label in row.labels
         if label not in classes
     ]
