@@ -1,5 +1,6 @@
 """Tables of labels that do not say what their author thinks: refused with the line and what is meant, or said."""
 
+import csv
 import logging
 
 import numpy as np
@@ -9,7 +10,13 @@ from wsss.data import folder
 from wsss.data.class_names import bad_classes
 from wsss.data.label_csv import read_labels
 from wsss.data.table import bad_id, read_rows
+from wsss.data.text import as_cell
 from wsss.errors import UserError
+from wsss.io.masks import write_mask
+from wsss.report.panels import write_panel
+from wsss.score.sweep import Sweep
+from wsss.score.write import write_miou, write_sweep
+from wsss.stages.predict import Photo, write_areas
 
 NAMES = ("a", "b", "c", "d")
 
@@ -145,6 +152,29 @@ def test_rare_labels_near_a_common_one_are_said(build, caplog):
     with caplog.at_level(logging.WARNING):
         build(labelled("dog;house", "dog;horse", "dgo;house;horse", "dog"))
     assert "'dgo' (1 images) looks like 'dog' (3 images)" in caplog.text and "house" not in caplog.text
+
+
+def test_no_cell_is_a_formula(tmp_path):
+    assert [as_cell(name) for name in ("=1+1", "+cat", "-cat", "@cat", "cat=dog")] == ["'=1+1", "'+cat", "'-cat", "'@cat", "cat=dog"]
+    photo = Photo("=x", "=x.png", tmp_path / "=x.png", 64)
+    write_mask(tmp_path / "=x.png", np.ones((2, 2)))
+    write_areas(tmp_path / "areas.csv", [photo], tmp_path, ["background", "@sum(a)"])
+    (background, cat) = list(csv.reader((tmp_path / "areas.csv").read_text().splitlines()))[1:]
+    assert background[:2] == cat[:2] == ["'=x.png", "'=x"] and cat[3] == "'@sum(a)"
+    result = Sweep(1, "const")
+    result.add(np.ones((1, 2, 2), np.float32), (0,), np.ones((2, 2), np.uint8), "x")
+    write_sweep(tmp_path / "sweep.csv", result.result(), ["=cat"])
+    assert (tmp_path / "sweep.csv").read_text().splitlines()[0].endswith(",background,'=cat")
+
+
+def test_what_is_shown_stays_on_its_line(tmp_path):
+    scores = {"miou": 50.0, "per_class": {"background": 50.0, "cat\nmIoU: 99.9": 50.0}, "provenance": {}}
+    write_miou(tmp_path / "miou.txt", "d", "m", {"segmentation": scores})
+    lines = (tmp_path / "miou.txt").read_text().splitlines()
+    assert [line for line in lines if line.startswith("mIoU:")] == ["mIoU: 50.0"]
+    label = np.ones((9, 9), np.uint8)
+    write_panel(tmp_path / "p.png", np.zeros((9, 9, 3), np.uint8), {"prediction": label}, ["cat\ndog"], "a\nb")
+    assert (tmp_path / "p.png").is_file()
 
 
 def test_control_characters_in_any_cell(build):
