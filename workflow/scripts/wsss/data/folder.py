@@ -14,7 +14,7 @@ from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import hidden, shown
-from wsss.data.validate import file_problems
+from wsss.data.validate import set_problems
 from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     rows, problems = _read(table, source)
     classes = source.classes or tuple(sorted({label for row in rows for label in row.labels}))
     problems += bad_classes(classes) if source.classes else _label_faults(table, rows, classes)
-    problems += [*file_problems(rows, len(classes))]
+    problems += set_problems(rows, classes, str(table), is_sound=not problems)
     if problems:
         raise UserError(
             listing(f"{table}: bad entries, mend them all and run the same command again", problems)
