@@ -10,6 +10,7 @@ from typing import Any
 
 from wsss.data.class_names import bad_classes, plain, table_faults, table_slips, unknown_class
 from wsss.data.columns import check_columns
+from wsss.data.given_masks import missing_masks
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
 from wsss.data.table import bad_id, listing, read_rows, split_list
@@ -52,9 +53,14 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
             lines, and all bad files in one message.
     """
     source, table = _source(params), _path(params["labels"])
-    rows, problems = _read(table, source)
+    cells = _cells(table)
+    rows, problems = _read(cells, source)
     classes = source.classes or tuple(sorted({label for row in rows for label in row.labels}))
     problems += bad_classes(classes) if source.classes else _label_faults(table, rows, classes)
+    found, said = missing_masks(rows, source.masks, "mask" in cells[0][1])
+    for line in said:
+        log.warning("%s: %s", table, line)
+    problems += found
     problems += set_problems(rows, classes, str(table), is_sound=not problems)
     if problems:
         raise UserError(
@@ -86,11 +92,11 @@ def _path(value: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(value))))
 
 
-def _read(table: Path, source: Source) -> tuple[list[Row], list[str]]:
+def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list[Row], list[str]]:
     """Rows whose image exists, with absolute paths in CSV order, and everything wrong with the table."""
     rows: dict[str, tuple[int, Row]] = {}
     problems = []
-    for line, cells in _cells(table):
+    for line, cells in table:
         row, faults = _row(cells, source)
         if row and row.id in rows:
             other_line, other = rows[row.id]
@@ -198,5 +204,5 @@ def _find_mask(cell: str, stem: str, source: Source) -> Path | None:
 
 
 def _png(folder: Path | None, stem: str) -> Path | None:
-    path = folder / f"{stem}.png" if folder else None
-    return path if path and path.is_file() else None
+    paths = [folder / f"{stem}{suffix}" for suffix in (".png", ".PNG")] if folder else []
+    return next((path for path in paths if path.is_file()), None)
