@@ -93,8 +93,8 @@ def test_a_few_such_masks_are_said(make, caplog):
 
 
 def test_most_masks_hold_nothing_that_is_claimed(make):
-    make({**right(1), **{f"x{n}": ("cat", [0], "train") for n in range(2)}})
-    refused(make, "of 3, 2 hold none of the classes that the labels claim", "1 = cat, 2 = cow, 3 = dog")
+    make({**right(1), **{f"x{n}": ("cat", [0], "train") for n in range(3)}})
+    refused(make, "of 4, 3 hold none of the classes that the labels claim", "1 = cat, 2 = cow, 3 = dog")
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -120,15 +120,21 @@ def test_masks_with_more_classes_than_labels_are_no_other_order(make, caplog):
 
 
 def test_splits_are_counted_apart(make):
-    make({**right(20), "v": ("cat", [0, 3], "val")})
-    refused(make, "masks of val images: of 1, 1 hold classes")
+    make({**right(20), **{f"v{n}": ("cat", [0, 3], "val") for n in range(3)}})
+    refused(make, "masks of val images: of 3, 3 hold classes")
+
+
+def test_one_or_two_masks_are_no_share(make, caplog):
+    make({**right(20), **{f"v{n}": ("cat", [0, 3], "val") for n in range(2)}})
+    said(make, caplog, "masks of val images: of 2, 2 hold classes")
 
 
 def test_mask_train_is_counted_too(tmp_path):
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "i.png")
     write_mask(tmp_path / "m.png", np.full(SIZE, 2))
-    with pytest.raises(UserError, match=r"mask_train of training images: of 1, 1 hold classes"):
-        validate([Row("x", ("train", "trainaug"), tmp_path / "i.png", ("cat",), None, tmp_path / "m.png")], CLASSES)
+    rows = [Row(i, ("train", "trainaug"), tmp_path / "i.png", ("cat",), None, tmp_path / "m.png") for i in "xyz"]
+    with pytest.raises(UserError, match=r"mask_train of training images: of 3, 3 hold classes"):
+        validate(rows, CLASSES)
 
 
 def test_values_in_a_mask():

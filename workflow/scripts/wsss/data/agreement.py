@@ -10,11 +10,12 @@ from wsss.data.manifest import Row
 
 IGNORE = 255
 # Up to this share of masks that disagree with their image's labels is said, more is refused: then numbers, files or labels
-# are mixed up, and every figure would be wrong. Outlines and labels drawn by different people differ in a few percent.
-MOST = 0.5
+# are mixed up, and every figure would be wrong. Outlines and labels drawn by different people differ in a few percent. Fewer
+# than ENOUGH masks may be odd ones, and are no share of anything.
+MOST, ENOUGH = 0.5, 3
 # Another numbering is refused, whatever the share, where it explains at least EXPLAINED of the masks of the classes that
 # it moves, the given one at most MOST of them, and each of those classes has at least ENOUGH masks.
-EXPLAINED, ENOUGH = 0.9, 3
+EXPLAINED = 0.9
 SHOWN = 3  # files named of each kind
 
 
@@ -73,7 +74,7 @@ def disagreements(looks: Sequence[Look], classes: Sequence[str], what: str) -> t
         _some([one.id for one in binary], "hold 0 and 255 (ignored) only, though the labels claim classes"),
     ]  # fmt: skip
     words = f"{what}: of {len(looks)}, {'; '.join(filter(None, parts))}"
-    is_most = len(wrong) > MOST * len(looks)
+    is_most = len(wrong) > MOST * len(looks) and len(wrong) >= ENOUGH
     if order := _other_order(looks, classes, 1 if is_most else ENOUGH):
         return [f"{words}; they seem to number the classes otherwise than the dataset: {order}; {_mend(classes)}"], []
     if is_most:
