@@ -15,6 +15,7 @@ from wsss.config import STAGES, Config
 from wsss.data.photos import find_photos, photo_source
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, FOUND, is_found, seed_rule
+from wsss.ground_truth import has_masks
 from wsss.imported import described, import_folder, refuse_imported_seeds, require_import, require_settings
 from wsss.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
 from wsss.saliency.command import named_files
@@ -24,7 +25,7 @@ from wsss.io.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.rownames import base_name, seed_number, with_seed
-from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, own_data, saliency_maker
+from wsss.userdata import check_coco, coco_annotations, folder_stamp, own_data, saliency_maker
 
 # For stages whose Snakemake dies before they have begun.
 os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))
@@ -195,12 +196,7 @@ def code_of(stage, with_net=False):
 @plainly
 def has_ground_truth(dataset, split="train"):
     """Whether a split of a dataset has masks to score with, as far as can be known before it is built."""
-    spec = CONFIG.dataset(dataset)
-    if spec["kind"] != "folder":
-        return True
-    names, rows = label_table(spec["params"]["labels"])
-    has_split = split != "val" or any((row.get("split") or "").strip() == "val" for row in rows)
-    return has_split and bool(spec["params"].get("masks") or "mask" in names)
+    return has_masks(CONFIG.dataset(dataset), split)
 
 
 def configured_methods():

@@ -1,4 +1,5 @@
 import itertools
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from wsss import methods
 from wsss.config import Config, expand_env, merge, read_yaml
 from wsss.errors import UserError
 from wsss.found import refuse_reversed
+from wsss.imports.command import NAME
+from wsss.rownames import RESERVED
 from wsss.schema import check
 from wsss.userdata import folder_stamp, label_table, own_data
 
@@ -835,3 +838,33 @@ def test_the_unsure_seed_takes_no_less_than_the_confident_one(project, confident
         made.recipe("cam", "voc12")
     with pytest.raises(UserError, match="leaves less foreground"):
         refuse_reversed(confident, unsure, "seeds")
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, shipped", [("methods", "cam"), ("datasets", "demo_tiny")])
+@pytest.mark.parametrize("name", RESERVED)
+def test_folders_of_ours_are_no_names(project, kind, shipped, name):
+    shutil.copy(project / kind / f"{shipped}.yaml", project / kind / f"{name}.yaml")
+    arguments = (name, "demo_tiny") if kind == "methods" else ("cam", name)
+    with pytest.raises(UserError, match=f"{name}.yaml: {name} is a folder of the workflow's own"):
+        config(project).recipe(*arguments)
+
+
+@pytest.mark.parametrize("changes", [{"datasets": ["demo\n"]}, {"methods": ["cam\n"]}, {"predict": {"a\n": "b"}}])
+def test_names_end_where_they_end(changes):
+    with pytest.raises(UserError):
+        config(**changes)
+
+
+def test_every_pattern_ends_at_the_end():
+    """Python's `$` fits before a last line end too."""
+    for path in sorted((CONFIG / "schemas").glob("*.yaml")):
+        for pattern in re.findall(r"""(?:pattern: |^ +)(["']\^.*?["'])""", path.read_text(), re.MULTILINE):
+            assert pattern.endswith("\\Z'"), f"{path.name}: {pattern}"
+    with pytest.raises(UserError):
+        check("abc\n", NAME, "--name")
+    for key, value in (("extends", "cam\n"), ("classifier", {"from": "cam\n"}), ("classifier", {"import": "x\n"})):
+        with pytest.raises(UserError):
+            check({key: value}, config().schemas["method"], "x.yaml")

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from wsss.data.class_names import bad_classes
 from wsss.data.manifest import Row, load_manifest, write_manifest
-from wsss.data.table import bad_classes, bad_id, read_rows
+from wsss.data.table import bad_id, read_rows
 from wsss.data.validate import validate
 from wsss.errors import UserError
 

@@ -19,6 +19,7 @@ from wsss.net_options import option_names
 from wsss.nets import segmenters
 from wsss.recipe_checks import check_recipe, own
 from wsss.refinement import ELSEWHERE, replace_walk
+from wsss.rownames import RESERVED
 from wsss.schema import check, read_yaml, with_numbers, without_required
 
 NAME = re.compile(r"[a-z0-9_]+")
@@ -115,6 +116,8 @@ class Config:
 
     def _existing(self, kind: str, name: str) -> Path:
         path = self.folder / kind / f"{name}.yaml"
+        if name in RESERVED and kind != "presets":
+            raise UserError(f"{path}: {name} is a folder of the workflow's own in results/ or logs/; give the file another name")
         if not NAME.fullmatch(name) or not path.exists():
             raise UserError(f"{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
         return path

@@ -1,18 +1,26 @@
 """Builder for a user's own images plus a CSV of image labels (masks and saliency maps optional)."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wsss.data.class_names import bad_classes, plain, table_faults, table_slips, unknown_class
+from wsss.data.columns import check_columns
+from wsss.data.given_masks import missing_masks
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
-from wsss.data.table import bad_classes, bad_id, listing, read_rows, split_list
-from wsss.data.validate import file_problems
+from wsss.data.table import bad_id, listing, read_rows, split_list
+from wsss.data.text import hidden, shown
+from wsss.data.validate import set_problems
 from wsss.errors import UserError
 
+log = logging.getLogger(__name__)
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
+COLUMNS = ("image", "id", "labels", "split", "mask")
 LAYOUT = (
     "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
     "labels (class names joined by ';', one cell per image), and if wanted split (train or val) and mask"
@@ -45,9 +53,15 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
             lines, and all bad files in one message.
     """
     source, table = _source(params), _path(params["labels"])
-    rows, problems = _read(table, source)
+    cells = _cells(table)
+    rows, problems = _read(cells, source)
     classes = source.classes or tuple(sorted({label for row in rows for label in row.labels}))
-    problems += [*bad_classes(classes), *file_problems(rows, len(classes))]
+    problems += bad_classes(classes) if source.classes else _label_faults(table, rows, classes)
+    found, said = missing_masks(rows, source.masks, "mask" in cells[0][1])
+    for line in said:
+        log.warning("%s: %s", table, line)
+    problems += found
+    problems += set_problems(rows, classes, str(table), is_sound=not problems)
     if problems:
         raise UserError(
             listing(f"{table}: bad entries, mend them all and run the same command again", problems)
@@ -68,7 +82,7 @@ def _source(params: dict[str, Any]) -> Source:
     for key, folder in folders.items():
         if not folder.is_dir():
             raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config")
-    classes = tuple(params["classes"]) if params.get("classes") else None
+    classes = tuple(map(plain, params["classes"])) if params.get("classes") else None
     masks, saliency = folders.get("masks"), folders.get("saliency")
     unlabelled = bool(params.get("allow_unlabelled", False))
     return Source(folders["images"], _path(params["labels"]).parent, masks, saliency, classes, unlabelled)
@@ -78,11 +92,11 @@ def _path(value: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(value))))
 
 
-def _read(table: Path, source: Source) -> tuple[list[Row], list[str]]:
+def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list[Row], list[str]]:
     """Rows whose image exists, with absolute paths in CSV order, and everything wrong with the table."""
     rows: dict[str, tuple[int, Row]] = {}
     problems = []
-    for line, cells in _cells(table):
+    for line, cells in table:
         row, faults = _row(cells, source)
         if row and row.id in rows:
             other_line, other = rows[row.id]
@@ -102,11 +116,22 @@ def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:
     header = set(rows[0][1])
     if "labels" not in header or len({"image", "id"} & header) != 1:
         raise UserError(f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
+    check_columns(table, rows, COLUMNS)
     return [(line, {key: cell.strip() for key, cell in cells.items()}) for line, cells in rows]
 
 
+def _label_faults(table: Path, rows: Sequence[Row], classes: Sequence[str]) -> list[str]:
+    """What is wrong with classes that only the table's labels name; what may be a slip is said."""
+    counts = Counter(label for row in rows for label in set(row.labels))
+    if slips := table_slips(counts):
+        log.warning("%s: labels that may be slips: %s; `classes` of the dataset settles it", table, "; ".join(slips))
+    return table_faults(counts) or bad_classes(classes)
+
+
 def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
-    labels, split = split_list(cells["labels"]), cells.get("split", "")
+    if found := [fault for cell in cells.values() if (fault := hidden(cell))]:
+        return None, [f"{shown(' '.join(cells.values()))}: holds the character {found[0]}, which nobody sees; take it out"]
+    labels, split = tuple(map(plain, split_list(cells["labels"]))), cells.get("split", "")
     named = cells.get("image") or cells.get("id") or ""
     faults = [f"{named}: {fault}" for fault in _cell_faults(labels, split, source)]
     image = _find_image(cells, source)
@@ -131,7 +156,10 @@ def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]
     if not labels and not source.allow_unlabelled:
         faults.append("has no label; add one, take the row out, or set allow_unlabelled: true")
     unknown = [label for label in labels if source.classes and label not in source.classes]
-    return faults + [f"unknown class {label!r}; mend it or add it to `classes`" for label in unknown]
+    return faults + [
+        f"{unknown_class(label, source.classes)}; mend it or add it to `classes`"
+        for label in unknown
+    ]
 
 
 def _companion_faults(
@@ -176,5 +204,5 @@ def _find_mask(cell: str, stem: str, source: Source) -> Path | None:
 
 
 def _png(folder: Path | None, stem: str) -> Path | None:
-    path = folder / f"{stem}.png" if folder else None
-    return path if path and path.is_file() else None
+    paths = [folder / f"{stem}{suffix}" for suffix in (".png", ".PNG")] if folder else []
+    return next((path for path in paths if path.is_file()), None)

@@ -7,6 +7,8 @@ import io
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
+from wsss.data.class_names import unknown_class
+from wsss.data.columns import check_columns
 from wsss.data.table import listing, read_rows, split_list
 from wsss.errors import UserError
 from wsss.io.atomic import write_text
@@ -28,15 +30,16 @@ def read_labels(
     """
     found: dict[Hashable, tuple[str, ...]] = {}
     problems = []
-    for line, cells in read_rows(path, COLUMNS):
+    rows = read_rows(path, COLUMNS)
+    check_columns(path, rows, COLUMNS)
+    for line, cells in rows:
         image, labels = key(cells["id"].strip()), split_list(cells["labels"])
         unknown = sorted({label for label in labels if label not in spellings})
         if image is None:
             problems.append(f"line {line}: {cells['id']!r} is not an id")
         elif image in found:
             problems.append(f"line {line}: {cells['id']} stands there twice")
-        if unknown:
-            problems.append(f"line {line} ({cells['id']}): unknown class {', '.join(map(repr, unknown))}")
+        problems += [f"line {line} ({cells['id']}): {unknown_class(label, spellings)}" for label in unknown]
         found.setdefault(image, tuple(dict.fromkeys(spellings.get(label, label) for label in labels)))
     if problems:
         raise UserError(listing(f"{path}: bad labels; mend these lines", problems))

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from wsss.data.text import hidden
 from wsss.errors import UserError
 
+QUOTE = "close the double quote that was opened there, or take it away"
 MAX_ID_BYTES = 200  # file systems end at 255, and temporary names and suffixes need room
 
 
@@ -21,25 +21,30 @@ def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, 
     """Read a CSV as (line number, cells); cells are strings as they stand ("0012", "NA"). BOM, CRLF welcome.
 
     Raises:
-        UserError: missing file, not UTF-8, a required column missing; at the end, if any row had too many or too
-            few cells.
+        UserError: missing file, not UTF-8, a required column missing or one given twice, a row over several lines (a
+            quote that is not closed takes in those below it); at the end, if any row had too many or too few cells.
     """
-    reader = csv.reader(_utf8_text(Path(path)))
+    reader = csv.reader(_utf8_text(Path(path)), strict=True)
     ragged: list[str] = []
+    line = 0  # the last one of the row before
     try:
-        header = next(reader, [])
+        header = [name.strip() for name in next(reader, [])]
+        if twice := sorted({name for name in header if header.count(name) > 1}):
+            raise UserError(f"{path}: column {', '.join(map(repr, twice))} given twice; keep one")
         missing = [name for name in required if name not in header]
         if missing:
             raise UserError(f"{path}: column {', '.join(missing)} missing (found: {', '.join(header) or 'none'})")
-        for cells in filter(None, reader):
+        line = reader.line_num
+        for cells in reader:
+            if reader.line_num > line + 1:
+                raise UserError(f"{path}: line {line + 1}: a cell goes on in the next line; {QUOTE}")
+            line = reader.line_num
             if len(cells) == len(header):
-                yield reader.line_num, dict(zip(header, cells, strict=True))
-            else:
-                ragged.append(str(reader.line_num))
+                yield line, dict(zip(header, cells, strict=True))
+            elif cells:
+                ragged.append(str(line))
     except csv.Error as error:
-        raise UserError(
-            f"{path}: line {reader.line_num}: not a CSV ({error}); save it again as CSV"
-        ) from error
+        raise UserError(f"{path}: line {line + 1}: not a CSV ({error}); {QUOTE}") from error
     if ragged:
         raise UserError(
             f"{path}: line {', '.join(ragged[:50])}: not as many cells as the header has ({len(header)}); "
@@ -87,24 +92,11 @@ def bad_id(image_id: str) -> str | None:
         return "begins with a dot"
     if image_id.endswith(RESERVED):
         return f"ends in {' or '.join(RESERVED)}, which name other files of an id"
-    if not image_id.isprintable() and any(unicodedata.category(char) in ("Cc", "Cs") for char in image_id):
-        return "contains a NUL or another control character"
+    if found := hidden(image_id):
+        return f"contains a control character ({found})"
     if len(image_id.encode("utf-8")) > MAX_ID_BYTES:
         return f"is longer than {MAX_ID_BYTES} bytes"
     return None
-
-
-def bad_classes(classes: Sequence[str]) -> list[str]:
-    """What is wrong with a list of foreground class names (doubled, unusable in a `;` list, too many)."""
-    problems = [f"class name {name!r} is there twice" for name, n in Counter(classes).items() if n > 1]
-    problems += [
-        f"class name {name!r} is empty, has a space at an end, or holds ';'"
-        for name in classes
-        if not name or name != name.strip() or ";" in name
-    ]
-    if not 1 <= len(classes) <= 254:
-        problems.append(f"{len(classes)} classes; 1 to 254 fit into an 8-bit mask")
-    return problems
 
 
 def listing(head: str, problems: Sequence[str], limit: int = 50) -> str:

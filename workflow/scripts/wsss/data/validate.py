@@ -1,17 +1,41 @@
 """Every problem of a whole dataset at once, before anything is trained on it."""
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from wsss.data.agreement import disagreements, look, values_in
+from wsss.data.class_names import bad_classes, unknown_class
 from wsss.data.manifest import SPLITS, Row
-from wsss.data.table import bad_classes, bad_id, listing
+from wsss.data.same_files import same_files
+from wsss.data.table import bad_id, listing
 from wsss.errors import UserError
-from wsss.io.images import read_image
+from wsss.io.images import read_photo
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
 from wsss.io.threads import threaded
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+MIRRORED = (2, 3, 4)  # EXIF orientations that keep height and width
+MASKS = {  # what is counted together: the rows, and which of their masks
+    "masks of training images": lambda row: "trainaug" in row.splits and "mask",
+    "mask_train of training images": lambda row: "mask_train",
+    "masks of val images": lambda row: "val" in row.splits and "mask",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Of one row's files: the values in its masks, None where there is none; whether size could not tell if they are turned."""
+
+    mask: bytes | None = None
+    mask_train: bytes | None = None
+    untold: bool = False
 
 
 def validate(
@@ -33,7 +57,7 @@ def validate(
         UserError: one message with every problem, each naming its file or id and the mend (50 are printed).
     """
     problems = [*bad_classes(classes), *_table_problems(rows, classes, allow_unlabelled)]
-    problems += file_problems(rows, len(classes), Path(root))
+    problems += set_problems(rows, classes, name, Path(root), not problems)
     if problems:
         raise UserError(
             listing(f"{name}: bad entries, mend them all and run the same command again", problems)
@@ -85,7 +109,7 @@ def _split_problems(row: Row) -> list[str]:
 
 def _label_problems(row: Row, classes: Sequence[str], allow_unlabelled: bool) -> list[str]:
     problems = [
-        f"{row.id} ({row.image}): unknown class {label!r}; mend the label or add it to the classes"
+        f"{row.id} ({row.image}): {unknown_class(label, classes)}; mend the label or add it to the classes"
         for label in row.labels
         if label not in classes
     ]
@@ -102,28 +126,62 @@ def file_problems(rows: Sequence[Row], num_classes: int, root: Path = Path()) ->
     A mask or saliency map must have the image's size after EXIF orientation; masks are single-channel with
     0..num_classes and 255, saliency maps 8-bit gray ("L").
     """
-    found = threaded(lambda row: _row_file_problems(row, num_classes, root), rows)
-    return [problem for problems in found for problem in problems]
+    return _look_at_files(rows, num_classes, root)[0]
 
 
-def _row_file_problems(row: Row, num_classes: int, root: Path) -> list[str]:
-    problems: list[str] = []
-    image = _attempt(read_image, root / row.image, problems)
-    size = None if image is None else image.shape[:2]
-    for path in (row.mask, row.mask_train):
-        mask = _attempt(read_mask, root / path, problems) if path else None
-        if mask is not None:
-            problems += [
-                *_size_problems(root / path, mask, size),
-                *_value_problems(root / path, mask, num_classes),
-            ]
-    saliency = _attempt(read_saliency, root / row.saliency, problems) if row.saliency else None
-    if saliency is not None:
-        problems += _size_problems(root / row.saliency, saliency, size)
+def set_problems(
+    rows: Sequence[Row], classes: Sequence[str], name: str, root: Path = Path(), is_sound: bool = True
+) -> list[str]:
+    """`file_problems`, and where there is none what only the whole set shows; what may be right is logged as a warning.
+
+    Args:
+        is_sound: whether ids, splits and labels are legal; else masks are not held against them.
+    """
+    problems, seen = _look_at_files(rows, len(classes), root)
+    found, said = same_files(rows, root)
+    problems += found
+    if is_sound and not problems:
+        index = {name: number for number, name in enumerate(classes, 1)}
+        for what, kind in MASKS.items():
+            pairs = [(row, values) for row, one in zip(rows, seen, strict=True) if (of := kind(row)) and (values := getattr(one, of)) is not None]
+            found, more = disagreements([look(row, values, index) for row, values in pairs], classes, what)
+            problems, said = problems + found, said + more
+        said += _turned([row.id for row, one in zip(rows, seen, strict=True) if one.untold])
+    for line in said:
+        log.warning("%s: %s", name, line)
     return problems
 
 
-def _attempt(read: Callable[[Path], np.ndarray], path: Path, problems: list[str]) -> np.ndarray | None:
+def _turned(ids: Sequence[str]) -> list[str]:
+    some = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+    words = f"{len(ids)} photos with masks are turned by EXIF and as large either way ({some}); their masks have to be drawn on the turned photo"
+    return [f"{words}: look at them in the panels"] if ids else []
+
+
+def _look_at_files(rows: Sequence[Row], num_classes: int, root: Path) -> tuple[list[str], list[Seen]]:
+    found = list(threaded(lambda row: _look_at_row(row, num_classes, root), rows))
+    return [problem for problems, _ in found for problem in problems], [seen for _, seen in found]
+
+
+def _look_at_row(row: Row, num_classes: int, root: Path) -> tuple[list[str], Seen]:
+    problems: list[str] = []
+    photo = _attempt(read_photo, root / row.image, problems)
+    size, turned = (photo[0].shape[:2], photo[1]) if photo else (None, 1)
+    values: dict[str, bytes] = {}
+    for kind, path in (("mask", row.mask), ("mask_train", row.mask_train)):
+        mask = _attempt(read_mask, root / path, problems) if path else None
+        if mask is not None:
+            values[kind] = values_in(mask)
+            problems += _size_problems(root / path, mask, size, turned)
+            problems += _value_problems(root / path, values[kind], num_classes)
+    saliency = _attempt(read_saliency, root / row.saliency, problems) if row.saliency else None
+    if saliency is not None:
+        problems += _size_problems(root / row.saliency, saliency, size, turned)
+    untold = bool(values) and turned != 1 and (turned in MIRRORED or size[0] == size[1])
+    return problems, Seen(values.get("mask"), values.get("mask_train"), untold)
+
+
+def _attempt(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | None:
     try:
         return read(path)
     except UserError as error:
@@ -131,15 +189,17 @@ def _attempt(read: Callable[[Path], np.ndarray], path: Path, problems: list[str]
         return None
 
 
-def _size_problems(path: Path, array: np.ndarray, size: tuple[int, int] | None) -> list[str]:
+def _size_problems(path: Path, array: np.ndarray, size: tuple[int, int] | None, turned: int) -> list[str]:
     if size is None or array.shape == size:
         return []
     (h, w), (image_h, image_w) = array.shape, size
-    return [f"{path}: is {w}x{h}, its image {image_w}x{image_h} (after EXIF rotation); make them equal"]
+    is_raw = array.shape == size[::-1] and turned not in (1, *MIRRORED)
+    mend = f"it lies on the photo's pixels before EXIF orientation {turned}: turn it as that says" if is_raw else "make them equal"
+    return [f"{path}: is {w}x{h}, its image {image_w}x{image_h} (after EXIF rotation); {mend}"]
 
 
-def _value_problems(path: Path, mask: np.ndarray, num_classes: int) -> list[str]:
-    wrong = [int(value) for value in np.unique(mask) if num_classes < value < 255]
+def _value_problems(path: Path, values: bytes, num_classes: int) -> list[str]:
+    wrong = [value for value in values if num_classes < value < 255]
     if not wrong:
         return []
     shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")

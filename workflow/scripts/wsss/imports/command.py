@@ -17,7 +17,7 @@ from wsss.io.index import write_index
 from wsss.io.threads import threaded
 from wsss.schema import check
 
-NAME = {"type": "string", "pattern": "^[a-z0-9_]+$"}
+NAME = {"type": "string", "pattern": r"^[a-z0-9_]+\Z"}
 
 
 def parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:

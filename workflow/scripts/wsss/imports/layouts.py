@@ -67,7 +67,7 @@ def amn_rules(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> li
     ours = [(name, "label_encoder") for name, shape in heads if shape == encoder]
     groups: dict[str, list[str]] = {}  # the head may be registered more than once
     for name in (name for name, shape in heads if shape == first):
-        groups.setdefault(re.sub(r"\d+\.weight$", "", name), []).append(name)
+        groups.setdefault(re.sub(r"\d+\.weight\Z", "", name), []).append(name)
     ours += [(name, f"classifier.convs.{n}") for names in groups.values() for n, name in enumerate(names)]
     rules = [(rf"{re.escape(name.removesuffix('.weight'))}\.(.*)", rf"{target}.\1") for name, target in ours]
     return [*rules, *_TRUNK, *stages]

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from wsss.errors import UserError
+from wsss.io.depth import deep_bits, refuse_dark, refuse_unknown_range
 
 # Pillow goes by content, not by suffix, and hands PostScript in a .jpg to Ghostscript: nothing but pictures is opened.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
@@ -22,12 +23,23 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read an image as (H, W, 3) uint8 RGB, EXIF orientation applied; gray, CMYK, 16-bit, RGBA, palette too.
 
     Raises:
-        UserError: the file is missing, empty, truncated, or no image.
+        UserError: the file is missing, empty, truncated, no image, several (pages, frames), or of a type of pixel
+            whose range nothing tells (floats, 12 bits in 16).
     """
+    return read_photo(path)[0]
+
+
+def read_photo(path: str | Path) -> tuple[np.ndarray, int]:
+    """`read_image`, and the EXIF orientation that was applied (1: as it lies in the file)."""
     try:
         with Image.open(path, formats=FORMATS) as image:
+            refuse_frames(image, path)
+            refuse_unknown_range(image, path)
+            is_deep = deep_bits(image)
             image.load()
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+            if is_deep:
+                refuse_dark(image, path)
+            return np.array(_to_rgb(ImageOps.exif_transpose(image))), orientation(image)
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing image; restore it or take it out of the list") from error
     except UNREADABLE as error:
@@ -43,12 +55,25 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            swapped = image.getexif().get(0x0112) in _SWAPPED
+            swapped = orientation(image) in _SWAPPED
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing image; restore it or take it out of the list") from error
     except UNREADABLE as error:
         raise UserError(f"{path}: not a readable image ({error}); replace it or take it out of the list") from error
     return (width, height) if swapped else (height, width)
+
+
+def refuse_frames(image: Image.Image, path: str | Path) -> None:
+    """UserError for a file of several pictures: nothing says which of them is meant. A phone's MPO has one photo first."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise UserError(f"{path}: holds {frames} pictures (pages or frames); save the one that is meant as a file of its own")
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none, or none that means anything."""
+    found = image.getexif().get(0x0112, 1)
+    return found if found in range(1, 9) else 1
 
 
 def scaled(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -57,10 +82,8 @@ def scaled(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        # 16-bit files come as I;16 or I (0..65535); 8-bit values in a wide container stay as they are
-        values = values / 257.0 if values.max(initial=0) > 255 else values
+    if image.mode.startswith("I"):
+        values = np.asarray(image, np.float64) / 257.0  # 16 bits, as I;16 or I (0..65535); others were refused
         image = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")

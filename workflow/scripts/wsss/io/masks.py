@@ -7,9 +7,12 @@ from PIL import Image
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
-from wsss.io.images import FORMATS, UNREADABLE
+from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
 from wsss.io.remake import mend
 
+LOSSLESS = ("PNG", "BMP", "TIFF", "GIF", "PPM")  # as Pillow finds them in the file, not in its name
+LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
+DRAW_AGAIN = "export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)"
 RESTORE = "restore it, or run the stage that writes it again"
 
 
@@ -37,14 +40,27 @@ def write_mask(path: str | Path, label: np.ndarray) -> None:
         image.save(temp, format="PNG")
 
 
+def _refuse_form(image: Image.Image, path: str | Path) -> None:
+    """Refuse what does not keep class ids exactly, or where it is not one picture as it lies there."""
+    packing = image.info.get("compression", "raw") if image.format == "TIFF" else "raw"
+    if image.format not in LOSSLESS or packing not in LOSSLESS_TIFF:
+        how = image.format if image.format != "TIFF" else f"TIFF with {packing}"
+        raise UserError(f"{path}: mask is a {how} file, which may change class ids at every edge; {DRAW_AGAIN}")
+    refuse_frames(image, path)
+    if (turned := orientation(image)) != 1:
+        raise UserError(f"{path}: mask has EXIF orientation {turned}, which masks do not follow; save it upright, without EXIF")
+
+
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a label map as (H, W) uint8.
 
     Raises:
-        UserError: missing, unreadable, or not a single-channel 8-bit PNG (RGB colours are not class ids).
+        UserError: missing, unreadable, in a lossy format (by content, whatever its suffix), of several pictures or turned by
+            EXIF, or not a single-channel 8-bit image (RGB colours are not class ids).
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
+            _refuse_form(image, path)
             if image.mode not in ("P", "L"):
                 raise UserError(
                     f"{path}: mask has mode {image.mode}; it must be an 8-bit single-channel or palette PNG of class ids"

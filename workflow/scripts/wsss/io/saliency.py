@@ -7,7 +7,7 @@ from PIL import Image
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
-from wsss.io.images import FORMATS, UNREADABLE
+from wsss.io.images import FORMATS, UNREADABLE, refuse_frames
 from wsss.io.remake import mend
 
 MEND = "save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)"
@@ -27,6 +27,7 @@ def read_saliency(path: str | Path) -> np.ndarray:
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
+            refuse_frames(image, path)
             if image.mode != "L":
                 raise UserError(f"{path}: saliency map has mode {image.mode}, not 8-bit gray (L); {MEND}")
             return np.array(image)

@@ -40,7 +40,7 @@ def table(contents: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """HTML cells: head, and a row a method."""
     found = [figures(content) for content in contents]
     head = ["method", *(escape(name) for name in found[0])]
-    rows = [[escape(words).replace("; ", "<br>") for words in row.values()] for row in found]
+    rows = [["<br>".join(map(escape, words.split("; "))) for words in row.values()] for row in found]
     return head, [[escape(content["method"]), *row] for content, row in zip(contents, rows, strict=True)]
 
 

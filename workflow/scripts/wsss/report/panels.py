@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from wsss.data.text import shown
 from wsss.errors import UserError
 from wsss.io.atomic import write_bytes
 from wsss.io.masks import VOC_PALETTE
@@ -40,7 +41,7 @@ def write_panel(path, image: np.ndarray, columns: dict, classes, title: str = ""
         if name in there
     ]
     labels = np.unique(np.concatenate([[0], *(v.ravel() for k, v in there.items() if k != "cam")]))
-    canvas = _with_legend(_row(tiles), labels, classes, title)
+    canvas = _with_legend(_row(tiles), labels, classes, shown(title))
     data = io.BytesIO()
     canvas.save(data, "PNG", optimize=True)
     write_bytes(Path(path), data.getvalue())
@@ -97,7 +98,7 @@ def _row(tiles):
 
 
 def _with_legend(row, labels, classes, title):
-    entries = [(tuple(VOC_PALETTE[v].tolist()), classes[v - 1]) for v in labels if 0 < v <= len(classes)]
+    entries = [(tuple(VOC_PALETTE[v].tolist()), shown(classes[v - 1])) for v in labels if 0 < v <= len(classes)]
     entries += [(UNSURE, "unsure (ignored)")] if 255 in labels else []
     font = _font(13)
     widths = [22 + font.getlength(name) + 18 for _, name in entries]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.data.text import as_cell, shown
 from wsss.errors import UserError
 from wsss.io.atomic import write_json, write_text
 from wsss.score.sweep import SweepResult
@@ -66,7 +67,7 @@ def write_sweep(path, result: SweepResult, classes) -> None:
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(["threshold", "miou", "precision", "recall", "background", *classes])
+    table.writerow(["threshold", "miou", "precision", "recall", "background", *map(as_cell, classes)])
     figures = np.column_stack([result.miou, result.precision, result.recall, result.per_class])
     for value, row in zip(result.values, figures, strict=True):
         table.writerow([f"{value:.6g}", *("" if np.isnan(x) else f"{x:.4f}" for x in row)])
@@ -139,7 +140,7 @@ def _source(block):
 
 def _columns(rows):
     """Align: columns of figures to the right, of words to the left."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[shown(str(cell)) for cell in row] for row in rows]
     lines = []
     for column in zip(*cells, strict=True):
         width = max(map(len, column))

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from wsss.data.manifest import Row
 from wsss.data.photos import find_photos
 from wsss.data.table import listing
+from wsss.data.text import as_cell
 from wsss.data.transforms import normalise, resize_image, resize_label
 from wsss.data.validate import file_problems
 from wsss.errors import UserError
@@ -152,5 +153,5 @@ def write_areas(path: str | Path, photos: list[Photo], folder: Path, classes: li
         for index, name in enumerate(classes):
             colour = "#{:02x}{:02x}{:02x}".format(*VOC_PALETTE[index])
             share = f"{counts[index] / counts.sum():.6f}"
-            table.writerow([photo.name, photo.id, index, name, colour, counts[index], share])
+            table.writerow([as_cell(photo.name), as_cell(photo.id), index, as_cell(name), colour, counts[index], share])
     write_text(path, out.getvalue())

@@ -1,0 +1,151 @@
+"""Photos and masks by what their files hold: read by their type, or refused with how to convert them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from wsss.errors import UserError
+from wsss.io import depth
+from wsss.io.images import read_image, read_photo
+from wsss.io.masks import VOC_PALETTE, read_mask
+from wsss.io.saliency import read_saliency
+
+RNG = np.random.default_rng(0)
+GRAY = RNG.integers(0, 256, (12, 16), dtype=np.uint8)
+MASK = (np.arange(12 * 16).reshape(12, 16) // 64).astype(np.uint8)
+
+
+def save(path, array, **options):
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def colours_16(path, values):
+    """A PNG of 16 bits a channel, which Pillow reads and does not write."""
+    import cv2
+
+    cv2.imwrite(str(path), values)
+    return path
+
+
+UNKNOWN = {
+    "floats.tif": lambda p: save(p, GRAY.astype(np.float32) / 255),
+    "large_floats.tif": lambda p: save(p, GRAY.astype(np.float32)),
+    "int32.tif": lambda p: save(p, GRAY.astype(np.int32) * 100),
+    "int32_small.tif": lambda p: save(p, GRAY.astype(np.int32)),
+    "signed.tif": lambda p: save(p, GRAY.astype(np.uint16) * 100, tiffinfo={339: 2}),
+    "12_bits.png": lambda p: save(p, GRAY.astype(np.uint16) * 16),
+    "12_bits.tif": lambda p: save(p, GRAY.astype(np.uint16) * 16),
+    "14_bits.png": lambda p: save(p, GRAY.astype(np.uint16) * 64),
+    "8_bits.png": lambda p: save(p, GRAY.astype(np.uint16)),
+    "12_bits_rgb.png": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 16),
+    "12_bits_rgb.tif": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 16),
+    "8_bits_rgb.png": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16)),
+    "12_bits_alpha.png": lambda p: colours_16(p, np.dstack([GRAY] * 3 + [np.full_like(GRAY, 255)]).astype(np.uint16) * np.array([16, 16, 16, 257], np.uint16)),
+    "floats.pfm": lambda p: save(p, GRAY.astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_no_photo_is_scaled_by_guess(tmp_path, name):
+    path = UNKNOWN[name](tmp_path / name)
+    with pytest.raises(UserError, match=r"8 bits a channel, with the range that is meant") as error:
+        read_image(path)
+    assert name in str(error.value)
+
+
+KNOWN = {
+    "full.png": lambda p: save(p, GRAY.astype(np.uint16) * 257),
+    "full.tif": lambda p: save(p, GRAY.astype(np.uint16) * 257),
+    "full_rgb.png": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 257),
+    "full_rgb.tif": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 257),
+    "full.jp2": lambda p: save(p, GRAY.astype(np.uint16) * 257),
+    "maxval.pgm": lambda p: p.write_bytes(b"P5 16 12 4095\n" + np.round(GRAY * (4095 / 255)).astype(">u2").tobytes()) and p,
+    "plain.png": lambda p: save(p, GRAY),
+    "plain.bmp": lambda p: save(p, np.dstack([GRAY] * 3)),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_types_with_a_known_range_keep_their_values(tmp_path, name):
+    read = read_image(KNOWN[name](tmp_path / name))
+    assert np.abs(read.astype(int) - GRAY[..., None]).max() <= 1
+
+
+def test_a_black_photo_is_black_at_any_depth(tmp_path):
+    assert not read_image(save(tmp_path / "a.png", GRAY.astype(np.uint16) * 0)).any()
+    assert not read_image(save(tmp_path / "b.png", GRAY * 0)).any()
+
+
+def test_no_pixel_of_one_photo_decides_over_another(tmp_path):
+    """Two 16-bit photos that share values show them alike, whatever their brightest pixel."""
+    values = np.full((4, 4), 30000, np.uint16)
+    brighter = values.copy()
+    brighter[0, 0] = 65535
+    one, two = (read_image(save(tmp_path / f"{n}.png", v)) for n, v in (("one", values), ("two", brighter)))
+    assert one[1, 1, 0] == two[1, 1, 0] == round(30000 / 257)
+    assert depth.DARK == 16384
+
+
+FRAMES = [Image.fromarray(np.full((12, 16), 40 * n, np.uint8)) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("name", ["pages.tif", "frames.gif", "frames.png", "frames.webp"])
+@pytest.mark.parametrize("read", [read_image, read_mask, read_saliency])
+def test_of_several_pictures_none_is_chosen(tmp_path, name, read):
+    FRAMES[0].save(tmp_path / name, save_all=True, append_images=FRAMES[1:])
+    with pytest.raises(UserError, match=name) as error:
+        read(tmp_path / name)
+    assert "holds 3 pictures" in str(error.value) or read is read_mask and name.endswith("webp")
+
+
+def test_a_phone_s_photo_with_its_preview_is_one_photo(tmp_path):
+    FRAMES[0].convert("RGB").save(tmp_path / "p.mpo", format="MPO", save_all=True, append_images=[FRAMES[1].convert("RGB")])
+    assert np.abs(read_image(tmp_path / "p.mpo").astype(int) - 40).max() <= 2
+
+
+LOSSY = {
+    "mask.jpg": lambda p: save(p, MASK),
+    "jpeg_inside.png": lambda p: save(p, MASK, format="JPEG"),
+    "mask.jp2": lambda p: save(p, MASK),
+    "jpeg_in.tif": lambda p: save(p, MASK, compression="jpeg"),
+    "mask.webp": lambda p: save(p, np.dstack([MASK] * 3)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_masks_in_lossy_formats_are_refused(tmp_path, name):
+    with pytest.raises(UserError, match="may change class ids at every edge") as error:
+        read_mask(LOSSY[name](tmp_path / name))
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.bmp", "m.tif", "m.pgm", "lzw.tif", "deflate.tif", "png_inside.jpg"])
+def test_masks_in_lossless_formats_keep_their_ids(tmp_path, name):
+    packing = {"lzw.tif": "tiff_lzw", "deflate.tif": "tiff_adobe_deflate"}.get(name)
+    options = {"compression": packing} if packing else {"format": "PNG"} if name.endswith(".jpg") else {}
+    np.testing.assert_array_equal(read_mask(save(tmp_path / name, MASK, **options)), MASK)
+
+
+def test_palette_masks_keep_their_ids(tmp_path):
+    image = Image.fromarray(MASK)
+    image.putpalette(VOC_PALETTE.tobytes())
+    for name in ("m.png", "m.tif", "m.bmp"):
+        image.save(tmp_path / name)
+        np.testing.assert_array_equal(read_mask(tmp_path / name), MASK)
+
+
+def test_a_mask_turned_by_exif_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(MASK).save(tmp_path / "m.png", exif=exif)
+    with pytest.raises(UserError, match=r"m.png: mask has EXIF orientation 6"):
+        read_mask(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("value, found", [(6, 6), (1, 1), (0, 1), (99, 1)])
+def test_orientation_of_photos(tmp_path, value, found):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    Image.fromarray(GRAY).save(tmp_path / "p.jpg", exif=exif)
+    image, turned = read_photo(tmp_path / "p.jpg")
+    assert turned == found and image.shape[:2] == ((16, 12) if found == 6 else (12, 16))

@@ -1,0 +1,29 @@
+"""Text of users as it may be shown: characters that nobody sees, and cells that a spreadsheet would run."""
+
+import unicodedata
+
+# Control characters, line ends, halves of pairs, and marks that turn the order of what follows or take no room.
+# Joiners (U+200C, U+200D) belong to words of some languages.
+_CATEGORIES = {"Cc", "Cs", "Zl", "Zp", "Cf"}
+_JOINERS = "\u200c\u200d"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def hidden(text: str) -> str | None:
+    """The first character of `text` that nobody sees, as U+000A, or None."""
+    if text.isprintable():
+        return None
+    found = (c for c in text if c not in _JOINERS and unicodedata.category(c) in _CATEGORIES)
+    return next((f"U+{ord(c):04X}" for c in found), None)
+
+
+def shown(text: str) -> str:
+    """`text` on one line: hidden characters as U+000A in brackets."""
+    if hidden(text) is None:
+        return text
+    return "".join(f"<U+{ord(c):04X}>" if hidden(c) else c for c in text)
+
+
+def as_cell(text: str) -> str:
+    """`text` for a CSV that people open: with an apostrophe where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

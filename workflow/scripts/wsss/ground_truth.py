@@ -1,0 +1,27 @@
+"""Whether a dataset has masks to score with, as far as can be known before it is built."""
+
+import os
+from typing import Any
+
+from wsss.userdata import label_table, voc_trees
+
+
+def has_masks(spec: dict[str, Any], split: str = "train") -> bool:
+    """Of a checked dataset file; `split`: train stands for any.
+
+    Raises:
+        UserError: a folder dataset's CSV is not readable.
+    """
+    params = spec["params"]
+    if spec["kind"] == "voc" and params.get("path"):
+        trees = voc_trees(params["path"])  # without a tree the builder complains
+        return not trees or any(_is_filled(tree / "SegmentationClass") for tree in trees)
+    if spec["kind"] != "folder":
+        return True
+    names, rows = label_table(params["labels"])
+    has_split = split != "val" or any((row.get("split") or "").strip() == "val" for row in rows)
+    return has_split and bool(params.get("masks") or any((row.get("mask") or "").strip() for row in rows if "mask" in names))
+
+
+def _is_filled(folder: str | os.PathLike) -> bool:
+    return os.path.isdir(folder) and any(True for _ in os.scandir(folder))

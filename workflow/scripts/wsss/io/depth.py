@@ -1,0 +1,53 @@
+"""Pixels of more than 8 bits: which files say how to read them. A photo's own brightest value never scales it."""
+
+import numpy as np
+from PIL import Image
+
+from wsss.errors import UserError
+
+DARK = 1 << 14  # 14 bits and fewer lie in 16-bit files unscaled; a 16-bit photo without a brighter pixel is rare
+CONVERT = (
+    "save it as 8 bits a channel, with the range that is meant (NumPy, Pillow: "
+    "Image.fromarray((values * (255 / largest)).clip(0, 255).astype('uint8')), the same `largest` for all photos)"
+)
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
+_WHITE_IS_ZERO, _UNSIGNED = 0, 1
+
+
+def deep_bits(image: Image.Image) -> bool:
+    """Whether an opened, not yet loaded image holds 16 bits a channel, of which Pillow may keep the upper 8."""
+    raw = [tile[3] if isinstance(tile[3], str) else (tile[3] or [""])[0] for tile in image.tile]
+    deep = image.mode.startswith("I") or any(";16" in str(name) for name in raw)
+    return deep and image.format != "BMP"  # whose 16 bits are three colours
+
+
+def refuse_unknown_range(image: Image.Image, path: object) -> None:
+    """Refuse types of pixel whose black and white nothing tells: floats, 32 bits, signed, 12 of 16 bits.
+
+    Raises:
+        UserError: says how to convert the file.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits, signs = tags.get(_BITS_PER_SAMPLE, (8,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
+    kind = "floating-point" if image.mode == "F" else f"{bits[0]}-bit" if image.mode.startswith("I") and bits[0] not in (8, 16) else ""
+    if not kind and image.mode.startswith("I") and (set(signs) != {_UNSIGNED} or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO):
+        kind = "signed or inverted 16-bit"
+    if kind:
+        raise UserError(f"{path}: holds {kind} values, and nothing says which of them is white; {CONVERT}")
+
+
+def refuse_dark(image: Image.Image, path: object) -> None:
+    """Refuse a loaded image of 16 bits a channel that has no pixel brighter than 14 bits.
+
+    Raises:
+        UserError: says how to convert the file.
+    """
+    bands = image.mode.rstrip("A") or image.mode
+    values = np.asarray(image)
+    colours = values[..., : len(bands)] if values.ndim == 3 else values
+    largest = int(colours.max(initial=0)) * (1 if image.mode.startswith("I") else 256)
+    if 0 < largest < DARK or (largest == 0 and values.dtype == np.uint8):
+        raise UserError(
+            f"{path}: has 16 bits a channel and no value above {largest or 255} of 65535, as 8, 10, 12 or 14 bits have in a wide "
+            f"file: it would be almost black; {CONVERT}"
+        )
