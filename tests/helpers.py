@@ -126,6 +126,7 @@ class Chain:
     def params(self, stage):
         """What the rules give a stage as params."""
         recipe = self.recipe
+        wrapper = {"name": recipe["wrap"], "options": recipe.get("wrap_options", {})} if "wrap" in recipe else {}
         facts = {
             "settings": recipe.get(stage, {}),
             "recipe": {
@@ -137,6 +138,7 @@ class Chain:
             "seed": 0,
             "compute": {"precision": "fp32", "cpu_threads": 1},
             "net_options": recipe["net_options"],
+            "wrapper": wrapper,
             "refine": recipe["refine"],
         }
         if stage in ("affinity", "pseudo_masks"):

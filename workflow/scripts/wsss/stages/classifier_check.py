@@ -118,7 +118,7 @@ def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str
 def training_facts(task: Task, dataset: Dataset, planned: Plan, history: list[dict[str, float]]) -> dict[str, Any]:
     """What was trained on and how long, and how many photos each class has there."""
     last, batch = history[-LAST:], task.settings["batch_size"]
-    name = "cls" if "cls" in last[0] else "total"
+    name = next(name for name in ("cls", "base", "total") if name in last[0])  # base: without a wrapper's own
     counts = {k: sum(k in record.labels for record in planned.training) for k in range(dataset.num_classes)}
     steps, photos = len(history), len(planned.training)
     return {
