@@ -18,6 +18,7 @@ from wsss.config import Config
 from wsss.data import folder
 from wsss.refinement import NETWORK
 from wsss.stages.task import Task
+from wsss.train import loop
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict"}
@@ -155,6 +156,18 @@ class Chain:
             }
             facts["backbones"] = {stage: recipe[stage].get("backbone", recipe["backbone"]) for stage in MODELS}
         return facts
+
+
+def sigterm_at_step(monkeypatch, step):
+    """Let a training get SIGTERM in this step."""
+    told = loop._step
+
+    def cut(job, batch, number, *rest):
+        if number == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return told(job, batch, number, *rest)
+
+    monkeypatch.setattr(loop, "_step", cut)
 
 
 def add_method(monkeypatch, folder, source):

@@ -1,5 +1,7 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
+import torch
+
 from wsss import methods, wrappers
 from wsss.data.further import require_plain
 from wsss.data.manifest import Dataset, load_manifest
@@ -17,7 +19,6 @@ from wsss.stages.training import (
     train,
     training_records,
 )
-from wsss.wrappers.base import Wrapper
 
 
 def run(task: Task) -> None:
@@ -61,7 +62,7 @@ def initial_method(task: Task, dataset: Dataset) -> Method:
     return method
 
 
-def wrapped(task: Task, method: Method) -> Method | Wrapper:
+def wrapped(task: Task, method: Method) -> torch.nn.Module:
     """What is trained in the method's place: a wrapper around it where the recipe has one, else the method itself.
 
     Raises:
