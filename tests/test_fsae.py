@@ -13,6 +13,7 @@ from wsss.data import strong_view as strong
 from wsss.data.further import View, require_plain
 from wsss.data.transforms import Geometry, normalise
 from wsss.errors import UserError
+from wsss.io.atomic import read_json
 from wsss.io.models import read_model
 from wsss.methods.base import CamOut
 from wsss.stages.classifier import wrapped
@@ -423,6 +424,7 @@ def test_the_model_is_the_bases_network_alone(results):
     assert state.keys() == methods.get("cam")(2, "resnet_small", {}).state_dict().keys()
     rows = list(csv.DictReader((made / "history.csv").open()))
     assert set(rows[0]) == {"step", "lr", "total", "base", "consistency", "confident", "confident_fg", "ring", "expanded"}
+    assert "pseudo_labels" not in read_json(made / "check.json"), "no photo has a mask"
     chain.run("cam", {"model": "model/model.safetensors"}, into="model_cam")
 
 
@@ -446,6 +448,31 @@ def test_the_stage_refuses_options_that_the_wrapper_has_not(results):
     task = Chain(results, "fsae_cam").task("classifier", wrapper={"name": "fsae", "options": {"tau": 1}})
     with pytest.raises(UserError, match="wrap_options: fsae has no option tau; it knows bg, blur"):
         wrapped(task, build("cam"))
+
+
+def test_accuracy_where_there_is_ground_truth(tmp_path):
+    """It is told apart as using ground truth, and changes nothing that is trained."""
+    made = {}
+    for masks in (False, True):
+        chain = Chain(folder_dataset(tmp_path / str(masks), masks=masks), "fsae_cam", steps=2)
+        made[masks] = chain.run("classifier")
+    facts = read_json(made[True] / "check.json")["pseudo_labels"]
+    assert facts["photos"] == 6 and facts["uses"] == "ground truth"
+    assert set(facts["accuracy"]) == {"confident", "confident_fg", "ring", "expanded"}
+    assert all(value is None or 0 <= value <= 100 for value in facts["accuracy"].values())
+    history = [(made[masks] / "history.csv").read_bytes() for masks in made]
+    assert history[0] == history[1]
+
+
+def test_right_cells_are_counted_by_ground_truth():
+    fsae, batch = around("cam")
+    pseudo = fsae.eval().pseudo_labels(batch)
+    label = pseudo.label.repeat_interleave(16, 1).repeat_interleave(16, 2).to(torch.uint8)
+    all_right = fsae.right_cells({**batch, "label": label})["expanded"]
+    assert all_right[0] == all_right[1] == pseudo.mask.sum() > 0
+    wrong = fsae.right_cells({**batch, "label": (label + 1) % 5})["expanded"]
+    unknown = fsae.right_cells({**batch, "label": torch.full_like(label, 255)})["expanded"]
+    assert wrong[0] == 0 and wrong[1] == all_right[1] and unknown[1] == 0
 
 
 class NoMaps(methods.get("cam")):

@@ -1,5 +1,8 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
+from functools import partial
+from typing import Any
+
 import torch
 
 from wsss import methods, wrappers
@@ -19,6 +22,7 @@ from wsss.stages.training import (
     train,
     training_records,
 )
+from wsss.stages.wrapper_check import pseudo_label_facts
 
 
 def run(task: Task) -> None:
@@ -37,8 +41,13 @@ def run(task: Task) -> None:
     further = learner.further_arrays()
     require_plain(further)
 
+    def pseudo_labels() -> dict[str, Any]:
+        found = pseudo_label_facts(task, dataset, records, learner, device) if learner is not method else {}
+        return {"pseudo_labels": found} if found else {}
+
     def look(history: list[dict[str, float]]) -> None:
-        facts = check(task, dataset, planned, method, history, device, lambda: initial_method(task, dataset))
+        start = partial(initial_method, task, dataset)
+        facts = check(task, dataset, planned, method, history, device, start, pseudo_labels)
         about_classifier(task, facts)
 
     samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, saliency_path, further)

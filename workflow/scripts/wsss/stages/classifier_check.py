@@ -71,7 +71,7 @@ def _lack(share: float, photos: int) -> str:
 
 def check(
     task: Task, dataset: Dataset, planned: Plan, method: Method, history: list[dict[str, float]],
-    device: torch.device, start: Callable[[], Method],
+    device: torch.device, start: Callable[[], Method], more: Callable[[], dict[str, Any]] = dict,
 ) -> dict[str, Any]:  # fmt: skip
     """Write and return the facts of a trained network.
 
@@ -79,6 +79,7 @@ def check(
         method: trained, in evaluation mode.
         history: a row a step.
         start: makes the network as it was before the training, for the cross-fit.
+        more: further facts, once all these are found.
     """
     look = Look(task, dataset, device)
     facts = {"how": planned.how, **training_facts(task, dataset, planned, history)}
@@ -86,6 +87,7 @@ def check(
         seen = sample(planned.training, MOST_TRAINED, task.params["seed"])
         facts["training"] |= figures(look.logits(method, seen), look.labels(seen), look.labels(planned.training))
     facts |= {"why": planned.why} if planned.how == "none" else _checked(look, planned, method, start)
+    facts |= more()
     write_json(task.outputs["check"], facts)
     log.info("classifier: check %s", facts)
     return facts

@@ -53,6 +53,13 @@ class Wrapper(nn.Module):
         """After every optimiser step."""
         self.base.after_step(step)
 
+    def right_cells(self, batch: Mapping) -> dict[str, tuple[Tensor, Tensor]]:
+        """Kind of cell -> (how many pseudo-labels are right, how many are known to be right or wrong), after training.
+
+        batch: a training batch whose "label" (B, S, S) uint8 is ground truth, 255 = ignore. Nothing, by default.
+        """
+        return {}
+
     def load_state_dict(self, state_dict: Mapping, strict: bool = True, assign: bool = False):
         """As of a module. Raises UserError for the state of a training of another base."""
         try:

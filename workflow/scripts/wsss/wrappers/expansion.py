@@ -27,10 +27,13 @@ class Pseudo:
         """M = M_c or R'."""
         return self.confident | self.ring
 
+    def masks(self) -> dict[str, Tensor]:
+        """By the names that the history has for them."""
+        return {"confident": self.confident, "confident_fg": self.foreground, "ring": self.ring, "expanded": self.mask}
+
     def shares(self) -> dict[str, Tensor]:
         """Parts of all cells."""
-        named = {"confident": self.confident, "confident_fg": self.foreground, "ring": self.ring, "expanded": self.mask}
-        return {name: mask.float().mean() for name, mask in named.items()}
+        return {name: mask.float().mean() for name, mask in self.masks().items()}
 
 
 def mask_absent(logits: Tensor, y: Tensor, how: str) -> Tensor:

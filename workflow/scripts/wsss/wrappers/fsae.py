@@ -18,6 +18,7 @@ from wsss.data.further import FurtherArrays, View
 from wsss.data.strong_view import strong_view
 from wsss.errors import UserError
 from wsss.methods.base import resize
+from wsss.nets.heads import resize_label
 from wsss.nets.norm import statistics_kept
 from wsss.train.ranks import mean_over_ranks
 from wsss.wrappers import fsae_options
@@ -33,6 +34,7 @@ from wsss.wrappers.expansion import (
 from wsss.wrappers.perturb import Mix, feature_dropout, hide_patches
 from wsss.wrappers.pixel_adapters import ADAPTERS, MAPS, cells_inside, probe
 
+IGNORE = 255
 KNOWN_SHARE = 0.01  # of a new batch in the classes' mean confidence (classwise_tau)
 
 
@@ -105,6 +107,13 @@ class FSAE(Wrapper):
         if options["ring"] == "none":
             return pseudo
         return within(expand(pseudo, probs, options["tau_r"] * scale, options), valid)
+
+    def right_cells(self, batch):
+        """Of confident cells, confident foreground, ring and all that is learned."""
+        pseudo = self.pseudo_labels(batch)
+        truth = resize_label(batch["label"], pseudo.label.shape[-2:])
+        known, right = truth != IGNORE, truth == pseudo.label
+        return {name: ((mask & known & right).sum(), (mask & known).sum()) for name, mask in pseudo.masks().items()}
 
     def teacher_maps(self, batch: Mapping):
         """The teacher's output on the weak view; without an average the student's own."""
