@@ -26,5 +26,6 @@ rule classifier:
         compute=training_compute,
         code=code_of("classifier", with_net=True),
         net_options=net_options,
+        wrapper=wrapper_of,
     script:
         "../workflow/scripts/classifier.py"

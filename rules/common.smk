@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
 
-from wsss import methods
+from wsss import methods, wrappers
 from wsss.chain import behind, imports_behind
 from wsss.cluster import end_jobs, refuse_shell_words
 from wsss.codeversion import code_version
@@ -136,6 +136,13 @@ def net_options(w):
 
 
 @asked
+def wrapper_of(w):
+    """What is put around the training of the net, by name and options; nothing where there is none."""
+    recipe = recipe_of(w)
+    return {"name": recipe["wrap"], "options": recipe.get("wrap_options", {})} if "wrap" in recipe else {}
+
+
+@asked
 def compute(w):
     """What shapes the arithmetic of a stage with a network; the number of GPUs does for trainings only."""
     return {k: v for k, v in config["compute"].items() if k != "gpus"}
@@ -183,6 +190,8 @@ def code_of(stage, with_net=False):
         modules = [f"wsss.stages.{stage}"]
         if with_net:
             modules.append(methods.module_path(recipe_of(w)["net"]))
+        if stage == "classifier" and "wrap" in recipe_of(w):
+            modules.append(wrappers.module_path(recipe_of(w)["wrap"]))
         if stage in ("segmentation", "predictions", "predict"):
             modules.append(segmenters.module_path(segmentation_net(w)))
         parts = {"affinity": walks.LEARNERS, "pseudo_masks": walks.WALKERS}.get(stage, {})

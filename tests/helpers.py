@@ -18,6 +18,7 @@ from wsss.config import Config
 from wsss.data import folder
 from wsss.refinement import NETWORK
 from wsss.stages.task import Task
+from wsss.train import loop
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict"}
@@ -126,6 +127,7 @@ class Chain:
     def params(self, stage):
         """What the rules give a stage as params."""
         recipe = self.recipe
+        wrapper = {"name": recipe["wrap"], "options": recipe.get("wrap_options", {})} if "wrap" in recipe else {}
         facts = {
             "settings": recipe.get(stage, {}),
             "recipe": {
@@ -137,6 +139,7 @@ class Chain:
             "seed": 0,
             "compute": {"precision": "fp32", "cpu_threads": 1},
             "net_options": recipe["net_options"],
+            "wrapper": wrapper,
             "refine": recipe["refine"],
         }
         if stage in ("affinity", "pseudo_masks"):
@@ -153,6 +156,18 @@ class Chain:
             }
             facts["backbones"] = {stage: recipe[stage].get("backbone", recipe["backbone"]) for stage in MODELS}
         return facts
+
+
+def sigterm_at_step(monkeypatch, step):
+    """Let a training get SIGTERM in this step."""
+    told = loop._step
+
+    def cut(job, batch, number, *rest):
+        if number == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return told(job, batch, number, *rest)
+
+    monkeypatch.setattr(loop, "_step", cut)
 
 
 def add_method(monkeypatch, folder, source):

@@ -172,6 +172,6 @@ def test_no_import_escapes_the_digest():
 def test_packages_hold_no_code_of_their_own():
     """`import wsss.a.b` runs the packages' __init__ too, which the digest leaves out."""
     for path in (LIBRARY / "wsss").rglob("__init__.py"):
-        if path.parent.name != "methods":
+        if path.parent.name not in ("methods", "wrappers"):
             code = [n for n in ast.parse(path.read_text()).body if not isinstance(n, ast.Expr)]
             assert all(isinstance(node, ast.Assign) for node in code), path

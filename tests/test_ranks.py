@@ -26,6 +26,7 @@ from wsss.stages import classifier
 from wsss.stages.task import guarded
 from wsss.train import device, finished, ranks
 from wsss.train.loop import fit
+from wsss.wrappers.fsae import FSAE
 
 CPU = torch.device("cpu")
 FORK = multiprocessing.get_context("fork")
@@ -205,12 +206,20 @@ def on_cells(net):
     return net, lambda b, step: net.loss({**b, "label": b["label"][:, 4::8, 4::8]}, step)
 
 
+def wrapped(name, **options):
+    """In the ring, in the mask and in its norm there are unlike numbers of cells in each process."""
+    net = FSAE(method(name)[0], {"tau_c": 0.45, "tau_r": 0.35, "norm": "mask", "teacher_mode": "eval", **options})
+    return net, lambda b, step: net.loss({**b, "strong": b["image"].flip(1), "strong_valid": b["pair_mask"]}, net(b, net.loss_want), step)
+
+
 NETS = {
     "cam": lambda: method("cam"),
     "amn": lambda: method("amn", dropout=0.0),
     "eps": lambda: method("eps"),
     "seam": lambda: method("seam", dropout=0.0),
     "cpn": lambda: method("cpn", dropout=0.0, skip_hidden_cls=True),
+    "fsae": lambda: wrapped("eps"),
+    "fsae, train": lambda: wrapped("cam", teacher_mode="train", classwise_tau=True, bg="prob"),
     "irn": lambda: plain(IrnNet("resnet_small", radius=3, displacement=True)),
     "affinitynet": lambda: on_cells(AffinityNet("resnet_small", radius=2, bn="train", freeze="none")),
     "deeplab_v2": lambda: plain(DeepLabV2(3, "resnet_small", {"bn": "train", "msc": True})),

@@ -220,6 +220,24 @@ def test_the_first_page_begins_with_the_diagnosis(tmp_path):
     assert "<h2>Diagnosis</h2>" in (tmp_path / "out/cam.html").read_text("utf-8")
 
 
+def test_a_wrapped_classifiers_pseudo_labels_are_shown(tmp_path):
+    """Shares by step, and their accuracy where the training images have masks, marked as using those."""
+    plain, wrapped = (make_scores(tmp_path, name, seed) for seed, name in enumerate(("cam", "fsae_cam")))
+    rows = "step,lr,total,base,consistency,confident,confident_fg,ring,expanded\n0,1,0.7,0.6,0.1,0.2,0.1,0.05,0.25\n"
+    write_text(wrapped["history"]["classifier"], rows)
+    accuracy = {"confident": 91.25, "confident_fg": 80.0, "ring": None, "expanded": 90.0}
+    trained = {"photos": 9, "steps": 16, "batch_size": 4, "passes": 7.1, "photos_of": {"cat": 9}}
+    check = {"how": "none", "why": "few", "training": {}, "trained": trained}
+    facts = {**check, "pseudo_labels": {"photos": 9, "uses": "ground truth", "accuracy": accuracy}}
+    plain["diagnosis"], wrapped["diagnosis"] = make_diagnosis(tmp_path, "cam"), make_diagnosis(tmp_path, "fsae_cam", classifier=facts)
+    pages.build({"dataset": "d", "classes": CLASSES, "methods": [plain, wrapped]}, tmp_path / "out")
+    index, own, other = ((tmp_path / f"out/{page}.html").read_text("utf-8") for page in ("index", "fsae_cam", "cam"))
+    for text in (index, own):
+        assert "<h2>Pseudo-labels</h2>" in text and "confident fg, % right (uses ground truth)" in text and "80.0" in text
+    assert "<h2>Pseudo-labels</h2>" not in other
+    assert (tmp_path / "out/pseudo_training.svg").is_file() and (tmp_path / "out/pseudo_fsae_cam_training.svg").is_file()
+
+
 def test_without_ground_truth_there_is_a_report_without_miou(site, tmp_path):
     scored = site[1]["methods"][-1]
     entry = {

@@ -159,6 +159,8 @@ def chain_code(w):
     """One digest for the code of the whole chain, for the record."""
     recipes = CONFIG.sources(base_name(w.method), w.dataset)
     nets = {methods.module_path(CONFIG.recipe(name, w.dataset)["net"]) for name in recipes}
+    wraps = {CONFIG.recipe(name, w.dataset).get("wrap", wrappers.NONE) for name in recipes}
+    nets |= {wrappers.module_path(name) for name in wraps - {wrappers.NONE}}
     refines = {CONFIG.recipe(name, w.dataset)["refine"] for name in recipes}
     nets |= {parts[refine] for refine in refines & set(WALKS) for parts in (walks.LEARNERS, walks.WALKERS)}
     nets.add(segmenters.module_path(segmentation_net(w)))

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from wsss import methods
+from wsss import methods, wrappers
 from wsss.errors import UserError
 from wsss.found import FOUND
 from wsss.net_options import option_names
@@ -91,6 +91,7 @@ class Config:
         """The resolved recipe of method `name` on `dataset` (extends, preset and overrides laid on)."""
         if (name, dataset) not in self._recipes:
             self._recipes[name, dataset] = self._resolve(name, dataset)
+            self._refuse_unwrapped(name, dataset)
         return self._recipes[name, dataset]
 
     def owner(self, name: str, dataset: str, stage: str) -> str:
@@ -113,6 +114,18 @@ class Config:
                 sections = [recipe.get(stage, {}) for stage in STAGES]
                 waiting += [section[key] for section in sections for key in BORROWED if key in section]
         return found
+
+    def _refuse_unwrapped(self, name: str, dataset: str) -> None:
+        """A wrapper works where the classifier is trained; said of a recipe that takes it from another, it must be there."""
+        recipe = self._recipes[name, dataset]
+        if "wrap" not in recipe or "from" not in recipe.get("classifier", {}):
+            return
+        owner = self.owner(name, dataset, "classifier")
+        if any(self.recipe(owner, dataset).get(key) != recipe.get(key) for key in ("wrap", "wrap_options")):
+            raise UserError(
+                f"config/methods/{name}.yaml: wrap: its classifier is that of recipe {owner}, which is not wrapped like this; "
+                f"set wrap and wrap_options there, or give this recipe a section classifier of its own"
+            )
 
     def _existing(self, kind: str, name: str) -> Path:
         path = self.folder / kind / f"{name}.yaml"
@@ -142,16 +155,20 @@ class Config:
         for _, content in chain:
             if content.get("net", recipe.get("net")) != recipe.get("net"):
                 recipe["net_options"] = {}  # those there are another net's
+            if content.get("wrap", recipe.get("wrap")) != recipe.get("wrap"):
+                recipe.pop("wrap_options", None)
             replace_walk(recipe, content)
             recipe = merge(recipe, content)
-        self._check_net_options(recipe, f"config/methods/{name}.yaml")
+        self._check_options(recipe, f"config/methods/{name}.yaml")
         for source, target, layer in self._layers(chain, recipe, dataset):
             if target == name:
                 self._refuse_borrowed(recipe, layer, f"{source} (laid on method {name})")
             recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or own(recipe, k)})
             check(recipe, without_required(self.schemas["method"]), f"{source} (laid on method {name})")
-            self._check_net_options(recipe, f"{source} (laid on method {name})")
+            self._check_options(recipe, f"{source} (laid on method {name})")
         recipe.pop("extends", None)
+        if recipe.get("wrap") == wrappers.NONE:
+            del recipe["wrap"]
         check(recipe, self.schemas["method"], f"config/methods/{name}.yaml")
         recipe["name"] = name
         check_recipe(recipe, f"config/methods/{name}.yaml")
@@ -164,6 +181,24 @@ class Config:
                 raise UserError(f"{where}: {stage} is imported ({recipe[stage]['import']}); it has no settings here")
             owner = recipe[stage]["from"]
             raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
+
+    def _check_options(self, recipe: dict, where: str) -> None:
+        self._check_net_options(recipe, where)
+        self._check_wrap_options(recipe, where)
+
+    def _check_wrap_options(self, recipe: dict, where: str) -> None:
+        """Names, types and ranges, and what of them goes together."""
+        wrap, options = recipe.get("wrap", wrappers.NONE), recipe.get("wrap_options", {})
+        if wrap == wrappers.NONE:
+            if options:
+                raise UserError(f"{where}: wrap_options are a wrapper's, and there is none; set wrap: fsae, or take wrap_options out")
+            return
+        _known({wrap: None}, [*sorted(wrappers.WRAPPERS), wrappers.NONE], f"{where}: wrap")
+        if wrap in self.schemas["wrap_options"]:
+            check(recipe, {"properties": {"wrap_options": self.schemas["wrap_options"][wrap]}}, where)
+        else:
+            _known(options, sorted(wrappers.options_of(wrap).DEFAULTS), f"{where}: wrap_options of {wrap}")
+        wrappers.options_of(wrap).check(options, f"{where}: wrap_options")
 
     def _check_net_options(self, recipe: dict, where: str) -> None:
         """Names, types and ranges; of a net without a schema of its own the names only."""
@@ -178,7 +213,7 @@ class Config:
 
     def _layers(self, chain: list[tuple[str, dict]], recipe: dict, dataset: str) -> list[tuple[str, str, dict]]:
         """(file, recipe or "", values) that the dataset's preset and overrides lay on the recipe, in order."""
-        net, refine = recipe.get("net", ""), recipe.get("refine", "")
+        net, refine, wrap = recipe.get("net", ""), recipe.get("refine", ""), recipe.get("wrap", wrappers.NONE)
         preset, overrides = self.dataset(dataset).get("preset"), self.dataset(dataset).get("overrides", {})
         layers = []
         if preset:
@@ -192,6 +227,9 @@ class Config:
             shared = _shared_options(common.pop("net_options", {}), net, f"{path}: common.net_options")
             layers.append((str(path), "", {**common, "net_options": shared}))
             layers.append((str(path), "", {"net_options": options.get(net, {})}))
+            wrapped = content.get("wrap_options", {})
+            _known(wrapped, sorted(wrappers.WRAPPERS), f"{path}: wrap_options")
+            layers += [(str(path), "", {"wrap_options": wrapped[wrap]})] if wrap in wrapped else []
             layers.append((str(path), "", content.get("refine", {}).get(refine, {})))
             layers += [(str(path), n, single[n]) for n, _ in chain if n in single]
         where = f"config/datasets/{dataset}.yaml"

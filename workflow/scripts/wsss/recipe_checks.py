@@ -31,6 +31,7 @@ def check_recipe(recipe: dict, path: str) -> None:
     check_refinement(recipe, path)
     check_imports(recipe, path)
     _check_random_start(recipe, path)
+    _check_wrap(recipe, path)
     if own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
         raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
 
@@ -71,6 +72,17 @@ def _check_random_start(recipe: dict, path: str) -> None:
     if own(recipe, "segmentation"):
         given = {"freeze": "none", **recipe["segmentation"]["options"]}
         _refuse_frozen(given, ("affine", "train"), f"{path}: segmentation.options")
+
+
+def _check_wrap(recipe: dict, path: str) -> None:
+    """A wrapper needs a classifier that is trained."""
+    if "wrap" not in recipe:
+        return
+    if own(recipe, "segmentation") and recipe["segmentation"]["labels"] == "ground_truth":
+        raise UserError(f"{path}: wrap: full supervision trains no classifier that could be wrapped; take wrap out, or set wrap: none")
+    if "import" in recipe.get("classifier", {}) or "import" in recipe.get("cam", {}):
+        stage = "classifier" if "import" in recipe.get("classifier", {}) else "cam"
+        raise UserError(f"{path}: wrap: {stage} is imported, so there is no training to wrap; take wrap out, or set wrap: none")
 
 
 def _refuse_frozen(options: dict, learning: tuple[str, ...], where: str) -> None:

@@ -2,7 +2,6 @@
 module makes of them, inference, and the parts of their losses. No method by itself."""
 
 from collections.abc import Mapping
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, trainable
 from wsss.nets.backbones import STRIDES, build_backbone, field_keeping
-from wsss.nets.norm import BatchNorm
+from wsss.nets.norm import statistics_kept
 from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
 
 
@@ -175,20 +174,3 @@ def background_minimum(refined: Tensor, y: Tensor) -> Tensor:
     """
     largest = (refined[:, 1:] * y[..., None, None]).amax(1).flatten(1)
     return largest.topk(max(1, largest.shape[1] // 4), dim=1, largest=False, sorted=False).values.relu().mean()
-
-
-@contextmanager
-def statistics_kept(network: nn.Module):
-    """Inside, trained BatchNorms take their batch's statistics but add nothing to the running ones.
-
-    Further views have other statistics than whole images, which alone are seen at test. Frozen ones, the
-    published way, do not change anyway.
-    """
-    norms = [(m, m.momentum) for m in network.modules() if isinstance(m, BatchNorm) and not m.frozen]
-    try:
-        for norm, _ in norms:
-            norm.momentum = 0.0
-        yield
-    finally:
-        for norm, momentum in norms:
-            norm.momentum = momentum

@@ -1,5 +1,7 @@
 """BatchNorm whose statistics can be frozen, alone and together with the ReLU behind it."""
 
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -66,6 +68,23 @@ def norm_relu(norm: BatchNorm, x: Tensor) -> Tensor:
             x, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps
         )
     return norm(x).relu_()
+
+
+@contextmanager
+def statistics_kept(network: nn.Module):
+    """Inside, trained BatchNorms take their batch's statistics but add nothing to the running ones.
+
+    Further views have other statistics than whole images, which alone are seen at test. Frozen ones, the
+    published way, do not change anyway.
+    """
+    norms = [(m, m.momentum) for m in network.modules() if isinstance(m, BatchNorm) and not m.frozen]
+    try:
+        for norm, _ in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in norms:
+            norm.momentum = momentum
 
 
 class _ConstantNormReLU(torch.autograd.Function):

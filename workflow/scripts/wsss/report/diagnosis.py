@@ -50,6 +50,17 @@ def warnings(contents: list[dict[str, Any]]) -> str:
     return f'<ul class="warnings">{"".join(lines)}</ul>' if lines else "<p>No warnings.</p>"
 
 
+def pseudo_label_table(contents: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]] | None:
+    """HTML cells: how often the labels that wrapped classifiers taught are right, by ground truth; None where none is known."""
+    known = [(c["method"], (c.get("classifier") or {}).get("pseudo_labels")) for c in contents]
+    rows = [(method, facts) for method, facts in known if facts]
+    if not rows:
+        return None
+    kinds = list(rows[0][1]["accuracy"])
+    head = ["method", "images", *(f"{escape(k.replace('_', ' '))}, % right (uses ground truth)" for k in kinds)]
+    return head, [[escape(m), str(f["photos"]), *(_number(f["accuracy"][k]) for k in kinds)] for m, f in rows]
+
+
 def _seen(check: dict, shown: dict) -> str:
     whose = f" ({check['of']}'s)" if "of" in check else ""
     ranked = f"mAP {_number(shown['map'])} (guessing {_number(shown['guess_map'])}), " if shown["map"] is not None else ""

@@ -129,7 +129,16 @@ class _Site:
         plots.training(
             self.out / name, {s: {m: r[s] for m, r in histories.items() if s in r} for s in stages}
         )
-        return [_section("Training", "training", _image(name))]
+        return [_section("Training", "training", _image(name)), *self._pseudo_labels(f"pseudo_{name}", histories)]
+
+    def _pseudo_labels(self, name, histories):
+        """What wrapped classifiers learned from, where there are any."""
+        wrapped = {m: runs["classifier"] for m, runs in histories.items() if "expanded" in runs.get("classifier", [{}])[0]}
+        if not wrapped:
+            return []
+        plots.shares(self.out / name, wrapped)
+        table = diagnosis.pseudo_label_table([c for m in wrapped for c in self.diagnoses.get(m, [])])
+        return [_section("Pseudo-labels", "pseudo_labels", _image(name) + (tables.html_table(*table) if table else ""))]
 
     def _copy_panels(self, method, paths):
         names = []
@@ -170,7 +179,7 @@ def _histories(entries):
     """stage -> the history of each seed that has one."""
     found = {}
     for stage, path in [pair for entry in entries for pair in entry.get("history", {}).items()]:
-        found.setdefault(stage, []).append(_read_csv(path, ("step", "total")))
+        found.setdefault(stage, []).append(_read_csv(path, ("step", "total"), plots.SHARES))
     return found
 
 
@@ -216,13 +225,14 @@ def _over_seeds(method, stage, key):
     return tables.over_seeds(run["stages"].get(stage, {}).get(key) for run in method.runs)
 
 
-def _read_csv(path, names):
+def _read_csv(path, names, also=()):
+    """The columns `names`, and of `also` those that are there."""
     content = _read(path)
     if not content.endswith(b"\n"):  # what is cut short is mostly a CSV still
         raise UserError(f"{path}: damaged, its last line has no end; {mend(path, AGAIN)}")
     try:
         table = pd.read_csv(io.BytesIO(content))
-        return {name: table[name].to_numpy(dtype=float) for name in names}
+        return {name: table[name].to_numpy(dtype=float) for name in [*names, *(n for n in also if n in table)]}
     except KeyError as error:
         raise UserError(f"{path}: needs the columns {', '.join(names)}; {mend(path, AGAIN)}") from error
     except ValueError as error:  # pandas' own errors are of this kind too

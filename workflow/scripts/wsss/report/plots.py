@@ -13,6 +13,8 @@ from wsss.report.repeats import Spread
 
 # Okabe and Ito's palette: told apart with every kind of colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4B5563", "#B8A800"]
+# Columns of a wrapped classifier's history.
+SHARES = {"confident": "confident", "confident_fg": "confident foreground", "ring": "ring", "expanded": "learned"}
 STYLE = {
     "svg.hashsalt": "wsss",
     "svg.fonttype": "path",
@@ -84,6 +86,21 @@ def training(path, histories: dict) -> None:
                     colour = COLOURS[methods.index(method) % len(COLOURS)]
                     _loss(axis, run, colour, None if number else method, 1.6 / len(seeds) ** 0.5)
             axis.legend(fontsize=9)
+
+
+def shares(path, runs: dict) -> None:
+    """Parts of the cells that a wrapped classifier learns from its teacher, per step: a small plot a kind.
+
+    runs: {method: [{"step": (S,), and (S,) for each of SHARES} per seed]}.
+    """
+    with _figure(path, len(SHARES), (3.2, 2.8)) as axes:
+        for axis, (name, title) in zip(axes, SHARES.items(), strict=True):
+            axis.set(title=title, xlabel="step", ylabel="% of cells")
+            for i, (method, seeds) in enumerate(runs.items()):
+                for number, run in enumerate(seeds):
+                    label = None if number else method
+                    axis.plot(run["step"], 100 * smooth(run[name]), color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=label)
+            axis.legend(fontsize=8)
 
 
 def _loss(axis, run, colour, label, width):

@@ -20,6 +20,9 @@ CAPTIONS = {
     "per_class": "IoU of each class at the last stage that each method reaches. Missing classes count in no mean.",
     "training": "Loss per training step; the strong line is a running mean. Losses of different methods are "
     "different quantities: compare their course, not their height.",
+    "pseudo_labels": "Of the cells of a wrapped classifier's maps those of which its teacher is confident, those where that is a class "
+    "and not the background, those of the ring around these, and all that the network is taught, step by step (running mean). A "
+    "table, where training images have masks, says how often these labels are right once the training is over: it uses ground truth, and nothing is trained or chosen by it.",
     "panels": "Each row is one image, from left to right along the chain. The heat map is the maximum over the "
     "classes present; label maps lie over the grey image in the palette of PASCAL VOC, hatched where "
     "the method was unsure.",

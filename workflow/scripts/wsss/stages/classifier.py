@@ -1,6 +1,11 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
-from wsss import methods
+from functools import partial
+from typing import Any
+
+import torch
+
+from wsss import methods, wrappers
 from wsss.data.further import require_plain
 from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.torch_sets import TrainingSet
@@ -17,6 +22,7 @@ from wsss.stages.training import (
     train,
     training_records,
 )
+from wsss.stages.wrapper_check import pseudo_label_facts
 
 
 def run(task: Task) -> None:
@@ -31,23 +37,30 @@ def run(task: Task) -> None:
     check_sources(task, needs)
     label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
-    further = method.further_arrays()
+    learner = wrapped(task, method)
+    further = learner.further_arrays()
     require_plain(further)
 
+    def pseudo_labels() -> dict[str, Any]:
+        found = pseudo_label_facts(task, dataset, records, learner, device) if learner is not method else {}
+        return {"pseudo_labels": found} if found else {}
+
     def look(history: list[dict[str, float]]) -> None:
-        facts = check(task, dataset, planned, method, history, device, lambda: initial_method(task, dataset))
+        start = partial(initial_method, task, dataset)
+        facts = check(task, dataset, planned, method, history, device, start, pseudo_labels)
         about_classifier(task, facts)
 
     samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, saliency_path, further)
     train(
         task,
-        method,
+        learner,
         samples,
-        method.param_groups(),
-        lambda batch, step: method.loss(batch, method(batch, method.loss_want), step),
+        learner.param_groups(),
+        lambda batch, step: learner.loss(batch, learner(batch, learner.loss_want), step),
         device,
-        after_step=method.after_step,
+        after_step=learner.after_step,
         check=look,
+        saved=method,
     )
 
 
@@ -56,6 +69,22 @@ def initial_method(task: Task, dataset: Dataset) -> Method:
     method = build_method(task, dataset.num_classes)
     load_initial(task, method, task.params["recipe"]["backbone"])
     return method
+
+
+def wrapped(task: Task, method: Method) -> torch.nn.Module:
+    """What is trained in the method's place: a wrapper around it where the recipe has one, else the method itself.
+
+    Raises:
+        UserError: the method lacks what the wrapper needs, or an option the wrapper does not have.
+    """
+    wrapper = task.params.get("wrapper")
+    if not wrapper:
+        return method
+    family = wrappers.get(wrapper["name"])
+    if unknown := sorted(set(wrapper["options"]) - set(family.defaults)):
+        known = ", ".join(sorted(family.defaults))
+        raise UserError(f"wrap_options: {wrapper['name']} has no option {', '.join(unknown)}; it knows {known}")
+    return family(method, wrapper["options"])
 
 
 def check_sources(task: Task, needs: frozenset[str]) -> None:

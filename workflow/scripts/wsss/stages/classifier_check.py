@@ -71,7 +71,7 @@ def _lack(share: float, photos: int) -> str:
 
 def check(
     task: Task, dataset: Dataset, planned: Plan, method: Method, history: list[dict[str, float]],
-    device: torch.device, start: Callable[[], Method],
+    device: torch.device, start: Callable[[], Method], more: Callable[[], dict[str, Any]] = dict,
 ) -> dict[str, Any]:  # fmt: skip
     """Write and return the facts of a trained network.
 
@@ -79,6 +79,7 @@ def check(
         method: trained, in evaluation mode.
         history: a row a step.
         start: makes the network as it was before the training, for the cross-fit.
+        more: further facts, once all these are found.
     """
     look = Look(task, dataset, device)
     facts = {"how": planned.how, **training_facts(task, dataset, planned, history)}
@@ -86,6 +87,7 @@ def check(
         seen = sample(planned.training, MOST_TRAINED, task.params["seed"])
         facts["training"] |= figures(look.logits(method, seen), look.labels(seen), look.labels(planned.training))
     facts |= {"why": planned.why} if planned.how == "none" else _checked(look, planned, method, start)
+    facts |= more()
     write_json(task.outputs["check"], facts)
     log.info("classifier: check %s", facts)
     return facts
@@ -118,7 +120,7 @@ def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str
 def training_facts(task: Task, dataset: Dataset, planned: Plan, history: list[dict[str, float]]) -> dict[str, Any]:
     """What was trained on and how long, and how many photos each class has there."""
     last, batch = history[-LAST:], task.settings["batch_size"]
-    name = "cls" if "cls" in last[0] else "total"
+    name = next(name for name in ("cls", "base", "total") if name in last[0])  # base: without a wrapper's own
     counts = {k: sum(k in record.labels for record in planned.training) for k in range(dataset.num_classes)}
     steps, photos = len(history), len(planned.training)
     return {

@@ -84,10 +84,12 @@ def train(
     after_step: Callable[[int], None] | None = None,
     finish: Callable[[], None] | None = None,
     check: Callable[[list[dict[str, float]]], None] | None = None,
+    saved: torch.nn.Module | None = None,
 ) -> None:
     """Train (or resume), then write model, history and run record; what finished before is not trained again.
 
-    `finish` may change the trained network; `check` looks at it, given the history.
+    `finish` may change the trained network; `check` looks at it, given the history. `saved` is the part of it that the
+    model file holds; by default it is all of it.
 
     Raises:
         UserError: the network diverged; then nothing is written.
@@ -121,7 +123,7 @@ def train(
         check(history)
     write_history(task.outputs["history"], history)
     initial = initial_weights(task)
-    save_model(task.outputs["model"], network, params=task.params, **initial)
+    save_model(task.outputs["model"], network if saved is None else saved, params=task.params, **initial)
     task.write_record(images=len(history) * task.settings["batch_size"], **initial)
     finished.keep(task.outputs.values(), made_with)
     tidy(task.folder, state_path)

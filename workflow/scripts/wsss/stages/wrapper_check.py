@@ -1,0 +1,55 @@
+"""How often a wrapper's pseudo-labels are right, where training photos have ground truth. It is looked at when the training is
+over and feeds nothing."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from wsss.data.held_out import sample
+from wsss.data.manifest import Dataset, Record
+from wsss.data.torch_sets import TrainingSet
+from wsss.stages.task import Task
+from wsss.train.device import autocast
+from wsss.train.loop import to_device
+from wsss.train.workers import quiet_worker
+from wsss.wrappers.base import Wrapper
+
+MOST, BATCH = 100, 8
+
+
+def pseudo_label_facts(
+    task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Wrapper, device: torch.device
+) -> dict[str, Any]:
+    """{"photos", "uses": "ground truth", "accuracy": percent by kind of cell}; {} where no photo has a mask.
+
+    Args:
+        records: those that were trained on; of MOST of them that have masks, crops as in training are looked at.
+        learner: trained, in evaluation mode.
+    """
+    known = tuple(sample([r for r in records if r.mask is not None], MOST, task.params["seed"]))
+    if not known:
+        return {}
+    hits, cells = {}, {}
+    for batch in _loader(task, dataset, known, learner):
+        with torch.inference_mode(), autocast(device, task.params["compute"]["precision"]):
+            found = learner.right_cells(to_device(batch, device))
+        for name, (right, count) in found.items():
+            hits[name], cells[name] = hits.get(name, 0) + int(right), cells.get(name, 0) + int(count)
+    accuracy = {name: round(100 * hits[name] / count, 1) if count else None for name, count in cells.items()}
+    return {"photos": len(known), "uses": "ground truth", "accuracy": accuracy}
+
+
+def _loader(task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Wrapper) -> DataLoader:
+    samples = TrainingSet(dataset, records, task.settings["augmentation"], lambda r: r.mask, None, learner.further_arrays())
+    seeds = np.random.default_rng(task.params["seed"]).integers(0, 2**62, len(records))
+    keys = [(index, int(seed)) for index, seed in enumerate(seeds)]
+    workers = min(task.runtime["workers"], task.threads, len(records))
+    return DataLoader(
+        samples,
+        batch_sampler=[keys[i : i + BATCH] for i in range(0, len(keys), BATCH)],
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=quiet_worker,
+    )
