@@ -202,6 +202,12 @@ def test_masks_of_val_alone_are_said(make, caplog):
     said(make, caplog, "no training image has a mask, so no seed or pseudo-mask gets a score")
 
 
+def test_one_mask_for_several_images_is_said(make, caplog):
+    make(right(3))
+    (make.root / "labels.csv").write_text("image,labels,mask\ntrain0.png,cat,train0.png\ntrain1.png,cat,train0.png\n")
+    said(make, caplog, "1 masks serve several images (train0.png)")
+
+
 def test_a_voc_tree_without_masks_has_no_ground_truth(tmp_path):
     (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
     spec = {"kind": "voc", "params": {"path": str(tmp_path)}}
