@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from wsss.data import agreement, folder
+from wsss.data.files import file_problems, values_in
 from wsss.data.manifest import Row
-from wsss.data.validate import file_problems, validate
+from wsss.data.validate import validate
 from wsss.errors import UserError
 from wsss.ground_truth import has_masks
 from wsss.io.masks import write_mask
@@ -139,7 +140,7 @@ def test_mask_train_is_counted_too(tmp_path):
 
 def test_values_in_a_mask():
     mask = np.array([[0, 3], [255, 3]], np.uint8)
-    assert list(agreement.values_in(mask)) == [0, 3, 255]
+    assert list(values_in(mask)) == [0, 3, 255]
     assert 0 < agreement.MOST < agreement.EXPLAINED <= 1
 
 
