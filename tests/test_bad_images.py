@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from PIL import Image
+from wsss.data.files import file_problems
 from wsss.data.manifest import Row, write_manifest
-from wsss.data.validate import file_problems, read_saliency, validate
+from wsss.data.validate import validate
 from wsss.errors import UserError
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import write_mask
+from wsss.io.saliency import read_saliency
 
 TRAIN = ("train", "trainaug")
 RNG = np.random.default_rng(0)

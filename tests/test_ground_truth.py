@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from wsss.data import agreement, folder
+from wsss.data.files import file_problems, values_in
 from wsss.data.manifest import Row
-from wsss.data.validate import file_problems, validate
+from wsss.data.validate import validate
 from wsss.errors import UserError
 from wsss.ground_truth import has_masks
 from wsss.io.masks import write_mask
@@ -139,7 +140,7 @@ def test_mask_train_is_counted_too(tmp_path):
 
 def test_values_in_a_mask():
     mask = np.array([[0, 3], [255, 3]], np.uint8)
-    assert list(agreement.values_in(mask)) == [0, 3, 255]
+    assert list(values_in(mask)) == [0, 3, 255]
     assert 0 < agreement.MOST < agreement.EXPLAINED <= 1
 
 
@@ -200,6 +201,12 @@ def test_images_without_masks_are_counted(make, caplog):
 def test_masks_of_val_alone_are_said(make, caplog):
     make({"bare": ("cat", None, "train"), **right(1, "val")})
     said(make, caplog, "no training image has a mask, so no seed or pseudo-mask gets a score")
+
+
+def test_one_mask_for_several_images_is_said(make, caplog):
+    make(right(3))
+    (make.root / "labels.csv").write_text("image,labels,mask\ntrain0.png,cat,train0.png\ntrain1.png,cat,train0.png\n")
+    said(make, caplog, "1 masks serve several images (train0.png)")
 
 
 def test_a_voc_tree_without_masks_has_no_ground_truth(tmp_path):

@@ -75,7 +75,7 @@ def test_an_open_quote_in_any_table(tmp_path):
 )  # fmt: skip
 def test_misnamed_columns(build, column, meant):
     text = f"image,labels,{column}\na.png,cat,train\nb.png,cat,val\n"
-    refused(build, text, f"column {column!r} is none; did you mean {meant!r}?")
+    refused(build, text, f"column {column!r} is not known; did you mean {meant!r}?")
 
 
 def test_misnamed_columns_of_an_id_table(tmp_path):

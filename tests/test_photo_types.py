@@ -1,5 +1,8 @@
 """Photos and masks by what their files hold: read by their type, or refused with how to convert them."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,6 +127,30 @@ def test_masks_in_lossless_formats_keep_their_ids(tmp_path, name):
     packing = {"lzw.tif": "tiff_lzw", "deflate.tif": "tiff_adobe_deflate"}.get(name)
     options = {"compression": packing} if packing else {"format": "PNG"} if name.endswith(".jpg") else {}
     np.testing.assert_array_equal(read_mask(save(tmp_path / name, MASK, **options)), MASK)
+
+
+def gray_png(path, bits, rows):
+    """A gray PNG of few bits, as Pillow does not write it."""
+    packed = [b"\0" + sum(v << (8 - bits * (n + 1)) for n, v in enumerate(row)).to_bytes(1, "big") for row in rows]
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", len(rows[0]), len(rows), bits, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"".join(packed))), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+STRETCHED = {
+    "4_bits.png": lambda p: gray_png(p, 4, [[0, 1], [2, 3]]),
+    "2_bits.png": lambda p: gray_png(p, 2, [[0, 1, 2, 3], [3, 2, 1, 0]]),
+    "maximum.pgm": lambda p: p.write_bytes(b"P5 2 2 3\n\0\1\2\3"),
+    "text.pgm": lambda p: p.write_bytes(b"P2 2 2 3 0 1 2 3\n"),
+    "inverted.tif": lambda p: save(p, MASK, tiffinfo={262: 0}),
+}
+
+
+@pytest.mark.parametrize("name", STRETCHED)
+def test_masks_whose_ids_would_be_stretched_are_refused(tmp_path, name):
+    STRETCHED[name](tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}: mask has gray values that are stretched"):
+        read_mask(tmp_path / name)
 
 
 def test_palette_masks_keep_their_ids(tmp_path):

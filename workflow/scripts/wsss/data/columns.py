@@ -32,9 +32,9 @@ def check_columns(path: object, rows: Sequence[tuple[int, Mapping[str, str]]], k
     given = {*header, *({"id", "image"} if {"id", "image"} & set(header) else ())}  # either names the image
     wanted = [name for name in known if name not in given]
     meant = {name: _meant(name, known, wanted, (cells[name] for _, cells in rows)) for name in strange}
-    slips = [f"column {name!r} is none; did you mean {near!r}?" for name, near in meant.items() if near]
+    slips = [f"column {name!r} is not known; did you mean {near!r}?" for name, near in meant.items() if near]
     if slips:
-        raise UserError(f"{path}: {'; '.join(slips)} Rename or take out (read are {', '.join(known)})")
+        raise UserError(f"{path}: {' '.join(slips)} Rename it or take it out (known: {', '.join(known)})")
     if strange:
         log.warning("%s: columns that are not read: %s (read are %s)", path, ", ".join(map(repr, strange)), ", ".join(known))
 

@@ -1,6 +1,7 @@
 """Ground truth that a user has given and that is not found: said before anything is trained, not when it is to be scored."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -35,6 +36,9 @@ def missing_masks(rows: Sequence[Row], folder: Path | None, is_column: bool) -> 
             said.append(f"{where}: no {split} image has a mask, so {lost[split]}")
         elif bare:
             said.append(f"{where}: {len(bare)} of {len(some)} {split} images have no mask ({', '.join(bare[:SHOWN])}{', ...' if len(bare) > SHOWN else ''})")
+    shared = [path for path, count in Counter(row.mask for row in rows if row.mask).items() if count > 1]
+    if shared:
+        said.append(f"{where}: {len(shared)} masks serve several images ({', '.join(path.name for path in shared[:SHOWN])})")
     return [], said
 
 

@@ -16,9 +16,18 @@ _WHITE_IS_ZERO, _UNSIGNED = 0, 1
 
 def deep_bits(image: Image.Image) -> bool:
     """Whether an opened, not yet loaded image holds 16 bits a channel, of which Pillow may keep the upper 8."""
-    raw = [tile[3] if isinstance(tile[3], str) else (tile[3] or [""])[0] for tile in image.tile]
-    deep = image.mode.startswith("I") or any(";16" in str(name) for name in raw)
+    deep = image.mode.startswith("I") or any(";16" in name for name in _layouts(image))
     return deep and image.format != "BMP"  # whose 16 bits are three colours
+
+
+def scales_values(image: Image.Image) -> bool:
+    """Whether Pillow will stretch or invert the values of an opened gray image: 2 and 4 bits, white as zero, a PGM's own maximum."""
+    return any(name != image.mode for name in _layouts(image)) or any(tile[0].startswith("ppm") for tile in image.tile)
+
+
+def _layouts(image: Image.Image) -> list[str]:
+    """How the pixels lie in an opened, not yet loaded file, in Pillow's words (L;4, RGB;16B)."""
+    return [str(tile[3] if isinstance(tile[3], str) else (tile[3] or [""])[0]) for tile in image.tile]
 
 
 def refuse_unknown_range(image: Image.Image, path: object) -> None:

@@ -7,12 +7,14 @@ from PIL import Image
 
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
+from wsss.io.depth import scales_values
 from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
 from wsss.io.remake import mend
 
 LOSSLESS = ("PNG", "BMP", "TIFF", "GIF", "PPM")  # as Pillow finds them in the file, not in its name
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
 DRAW_AGAIN = "export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)"
+EIGHT = "save it as PNG with 8 bits, whose values are the class ids"
 RESTORE = "restore it, or run the stage that writes it again"
 
 
@@ -47,6 +49,8 @@ def _refuse_form(image: Image.Image, path: str | Path) -> None:
         how = image.format if image.format != "TIFF" else f"TIFF with {packing}"
         raise UserError(f"{path}: mask is a {how} file, which may change class ids at every edge; {DRAW_AGAIN}")
     refuse_frames(image, path)
+    if image.mode == "L" and scales_values(image):
+        raise UserError(f"{path}: mask has gray values that are stretched when read (2 or 4 bits, inverted, or a PGM's own maximum); {EIGHT}")
     if (turned := orientation(image)) != 1:
         raise UserError(f"{path}: mask has EXIF orientation {turned}, which masks do not follow; save it upright, without EXIF")
 

@@ -13,12 +13,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from wsss.data.files import file_problems
 from wsss.data.manifest import Row
 from wsss.data.photos import find_photos
 from wsss.data.table import listing
 from wsss.data.text import as_cell
 from wsss.data.transforms import normalise, resize_image, resize_label
-from wsss.data.validate import file_problems
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path, read_json, write_text
 from wsss.io.images import read_image, scaled
