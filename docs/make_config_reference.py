@@ -12,10 +12,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from wsss import wrappers  # noqa: E402
 from wsss.config import Config, read_yaml  # noqa: E402
 
 TARGET = ROOT / "docs" / "config.md"
 RECIPES = ("cam", "irn", "amn", "eps_base", "eps", "seam", "cpn", "cam_affinitynet")
+WRAPPED = {"fsae": "fsae_cam"}  # wrapper -> a recipe that has it
 DATASET = "voc12"  # has no preset, so its recipes are the files as they stand
 HEAD = """# Config reference
 
@@ -40,7 +42,7 @@ used; nor is one that says `import: NAME` ([import.md](import.md)): what a comma
 named, and a recipe that is not named has no such stage of its own or leaves the key out. `full` is `cam` with
 `segmentation: {{labels: ground_truth}}`. The sources of the values are in the comments of the files and on the
 pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](methods/amn.md), [eps](methods/eps.md),
-[seam](methods/seam.md), [cpn](methods/cpn.md), [affinitynet](methods/affinitynet.md)).
+[seam](methods/seam.md), [cpn](methods/cpn.md), [affinitynet](methods/affinitynet.md), [fsae](methods/fsae.md)).
 
 A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the threshold t in (0, 1], or
 `{{kind: power, value: a}}`, the score (1 - max over classes)^a. With `value: found` the threshold is found on the CAMs,
@@ -50,7 +52,7 @@ without ground truth; `shift`, in (-1, 1), moves it by that share of its way to 
 PRESETS = """## config/presets/NAME.yaml
 
 What a dataset's `preset:` lays on every recipe (`common`; of its `net_options.OPTION` every net gets those it has), on the
-options of one net (`net_options.NET`), on recipes of one refinement (`refine`), or on single recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
+options of one net (`net_options.NET`) or wrapper (`wrap_options.WRAPPER`), on recipes of one refinement (`refine`), or on single recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
 A single recipe's stage that it takes `from:` another one is refused there: change it in the one that runs it.
 """
 
@@ -91,13 +93,13 @@ def rows(schema: dict, values: dict[str, Any], prefix: str = "") -> list[tuple[s
     return found
 
 
-WHOLE = {"augmentation", "crf_params", "resize"}  # shown in one cell
+WHOLE = {"augmentation", "crf_params", "resize", "jitter"}  # shown in one cell
 
 
 def kind(schema: dict) -> str:
     """Type or allowed values, with bounds."""
     if "enum" in schema:
-        return " \\| ".join(f"`{value}`" for value in schema["enum"])
+        return " \\| ".join(f"`{'null' if value is None else value}`" for value in schema["enum"])
     types = schema.get("type", "object")
     names = [types] if isinstance(types, str) else types
     text = " or ".join("null" if name == "null" else ELEMENTS.get(name, name) for name in names)
@@ -173,6 +175,7 @@ def methods_tables(config: Config) -> str:
     parts = [METHODS.format(recipes=", ".join(RECIPES)), table(rows({"properties": top}, without_nets(recipes)))]
     head = ("net", "option", "type", "shipped", "meaning")
     parts.append("### net_options\n\n" + table(net_options(config.schemas["net_options"], recipes), head))
+    parts.append("### wrap_options\n\n" + table(wrap_options(config), ("wrapper", *head[1:])))
     for stage, section in schema["properties"].items():
         if "anyOf" in section or stage == "evaluation":
             parts.append(stage_table(stage, section, schema, recipes))
@@ -188,6 +191,15 @@ def net_options(schemas: dict, recipes: dict) -> list[tuple[str, ...]]:
     """A row per option of each net."""
     by_net = {recipe["net"]: recipe["net_options"] for recipe in recipes.values()}
     return [(net, *row) for net, options in by_net.items() for row in rows(schemas[net], {net: options})]
+
+
+def wrap_options(config: Config) -> list[tuple[str, ...]]:
+    """A row per option of each wrapper; those that a recipe leaves out have the wrapper's default."""
+    found = []
+    for name, recipe in WRAPPED.items():
+        values = {**wrappers.options_of(name).DEFAULTS, **config.recipe(recipe, DATASET)["wrap_options"]}
+        found += [(name, *row) for row in rows(config.schemas["wrap_options"][name], {name: values})]
+    return found
 
 
 def stage_table(stage: str, section: dict, schema: dict, recipes: dict) -> str:

@@ -1,0 +1,119 @@
+"""One training step of FSAE around a net against a step of the net alone: time, and peak memory.
+
+    python benchmarks/fsae_step.py --net eps --backbone resnet38d --crop 448 --batch 8 --device cuda
+
+Both are the training stages' own step (forward, backward, optimiser, the teacher's average) from the same random weights on the same
+images, each in a process of its own, so that its peak memory is its own. They take turns, and the fastest step counts; on a CPU its
+processor seconds do, which other work on the machine hardly changes. The images are drawn beforehand: reading them is the loader's, beside the step. `ratio` is wrapped over alone;
+the goal is 2.2 at most.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
+from wsss import methods, wrappers  # noqa: E402
+from wsss.train.device import autocast, pick_device  # noqa: E402
+from wsss.train.optim import build_optimiser  # noqa: E402
+
+SETTINGS = {"optimiser": "sgd", "lr": 1e-3, "momentum": 0.0, "weight_decay": 5e-4}
+GOAL = 2.2
+
+
+class Stepper:
+    """A net, alone or wrapped, on its device, ready to step."""
+
+    def __init__(self, wrapped: bool, args: argparse.Namespace):
+        self.device = pick_device(args.device, args.threads, args.precision)
+        self.precision = args.precision
+        torch.manual_seed(0)
+        net = methods.get(args.net)(20, args.backbone, {"output_stride": args.output_stride})
+        self.net = wrappers.get("fsae")(net, {}) if wrapped else net
+        self.net = self.net.to(self.device, memory_format=torch.channels_last).train()
+        self.optimiser = build_optimiser(self.net.param_groups(), SETTINGS)
+        self.batch = self._batch(args.batch, args.crop)
+        self.steps = 0
+
+    def _batch(self, n: int, side: int) -> dict:
+        image, strong = (torch.randn(n, 3, side, side) for _ in range(2))
+        y = torch.zeros(n, 20)
+        y[:, 3] = 1
+        further = {"saliency": torch.rand(n, 1, side, side), "strong": strong, "strong_valid": torch.ones(n, 1, side, side)}
+        batch = {"image": image, "y": y, **further}
+        return {"id": ["x"] * n, **{key: value.to(self.device) for key, value in batch.items()}}
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
+        start = clock()
+        with autocast(self.device, self.precision):
+            losses = self.net.loss(self.batch, self.net(self.batch, self.net.loss_want), self.steps)
+        losses["total"].backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.net.after_step(self.steps)
+        self.steps += 1
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return clock() - start
+
+    def peak_mb(self) -> float:
+        """Peak of the tensors on a GPU, of the whole process on a CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def prepare(*settings) -> None:
+    """Build this process's Stepper."""
+    global stepper
+    stepper = Stepper(*settings)
+
+
+def step() -> float:
+    return stepper.step()
+
+
+def peak_mb() -> float:
+    return stepper.peak_mb()
+
+
+def main() -> None:
+    """Time both and print the ratio."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--net", default="cam", choices=["cam", "eps", "eps_base", "seam"], help="whose batches need no files")
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--output-stride", type=int, default=16)
+    parser.add_argument("--crop", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5, help="timed steps each; the fastest counts")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    print(f"{args.net} on {args.backbone}, crop {args.crop}, batch {args.batch}, {args.threads} threads")
+    context = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        pools = {name: stack.enter_context(context.Pool(1, prepare, (name == "wrapped", args))) for name in ("alone", "wrapped")}
+        for pool in pools.values():
+            pool.apply(step)  # a GPU looks for its kernels
+        turns = [{name: pool.apply(step) for name, pool in pools.items()} for _ in range(args.steps)]
+        peaks = {name: pool.apply(peak_mb) for name, pool in pools.items()}
+    seconds = {name: min(turn[name] for turn in turns) for name in pools}
+    for name in pools:
+        print(f"    {name}: {seconds[name]:.3g} s a step, peak {peaks[name]:.0f} MB")
+    print(f"memory: {peaks['wrapped'] / peaks['alone']:.2f} times")
+    ratio = seconds["wrapped"] / seconds["alone"]
+    print(f"ratio: {ratio:.2f} (alone {seconds['alone']:.3g} s, wrapped {seconds['wrapped']:.3g} s; goal: at most {GOAL})")
+
+
+if __name__ == "__main__":
+    main()
