@@ -7,6 +7,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -84,10 +85,12 @@ def losses(history):
 # --- the loop ------------------------------------------------------------------------------------------
 
 
-def test_two_processes_train_as_one_with_the_whole_batch(tmp_path):
+@pytest.mark.parametrize("clip_norm", [None, 0.3])
+def test_two_processes_train_as_one_with_the_whole_batch(tmp_path, clip_norm):
     """Loss curve, weights and running statistics of BatchNorm, after twelve steps with momentum."""
-    state, history = trained(tmp_path / "one", exact_net())
-    status, two = in_processes(2, trained, tmp_path / "two", exact_net())
+    settings = {"clip_norm": clip_norm}
+    state, history = trained(tmp_path / "one", exact_net(), settings=settings)
+    status, two = in_processes(2, partial(trained, settings=settings), tmp_path / "two", exact_net())
     assert status == 0
     assert losses(two[1]) == pytest.approx(losses(history), rel=1e-6)
     assert [row["lr"] for row in two[1]] == [row["lr"] for row in history]
