@@ -71,8 +71,8 @@ class Method(nn.Module):
         self._refuse_unsupported()
 
     def _refuse_unsupported(self) -> None:
-        if self.spec.bg_map:
-            raise UserError(f"net: {type(self).__name__} needs bg_map, not supported by this engine yet; choose another")
+        if self.spec.bg_map and self.spec.form != "sum":
+            raise UserError(f"net: {type(self).__name__} has bg_map and form {self.spec.form}; a background map goes with form sum")
         if unknown := sorted(self.spec.needs - NEEDS):
             raise UserError(
                 f"net: {type(self).__name__} needs {', '.join(unknown)}, which the workflow does not make; spec.needs takes "
