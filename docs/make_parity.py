@@ -31,6 +31,7 @@ PAGES = {  # network of the golden files -> page of the method
     "seam": "seam",
     "affinitynet": "affinitynet",
     "cpn": "cpn",
+    "sipe": "sipe",
 }
 MEASURES = {
     "largest": "of the largest value",
