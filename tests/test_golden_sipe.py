@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from cam_reference import both_back, form_of
 from golden import golden
 from golden_case import (
     Case,
     check_gradients,
     check_steps,
-    full_size_cam,
     multi_hot,
     scale_maps,
     thinned,
@@ -16,6 +16,7 @@ from golden_case import (
     view_pair,
 )
 from wsss import methods
+from wsss.io.cam_forms import StoredCam
 from wsss.methods.base import flip_pair_sum
 from wsss.methods.sipe import (
     BACKGROUND_WEIGHT,
@@ -28,6 +29,7 @@ from wsss.methods.sipe import (
     structure_seeds,
     with_background,
 )
+from wsss.refine.background import argmax_labels, background
 from wsss.train.optim import learning_rate
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 1e-4, "clip_norm": 1, "schedule": "poly", "power": 0.9, "steps": 3305}
@@ -177,3 +179,24 @@ def test_maps_of_a_scale(case, scale):
     seeds = structure_seeds(cam, features) * with_background(y)
     case.agree("seeds of one scale", seeds.sum((2, 3))[0], f"infer/seeds_sum_over_pixels_{scale}", "labels", "share")
     case.agree("IS-CAM of one scale", scale_maps(case, mixed_photo(), y[0], scale)[CHANNELS], f"infer/IS_cam_{scale}", "inference")
+
+
+@pytest.fixture(scope="module")
+def cam(case):
+    """Maps of the present classes and of the background at image size, before anything is rounded for the store."""
+    y = multi_hot(PRESENT)[0]
+    maps = [scale_maps(case, mixed_photo(), y, scale) for scale in SCALES]
+    rows, _ = case.network.stored(maps, y, (112, 144), {})
+    stored = StoredCam(PRESENT, tuple(one.numpy() for one in rows))
+    return form_of(case.network, SCALES).read_both(stored, (112, 144), (112, 144))
+
+
+def test_cam(case, cam):
+    rows = np.concatenate([cam[1][None], cam[0]])
+    case.agree("CAM at image size", rows[:, ::4, ::4], "infer/IS_CAM", "inference")
+
+
+def test_stored_cam_is_near(case, cam):
+    stored = both_back(case.network.eval(), mixed_photo(), multi_hot(PRESENT)[0], scales=SCALES)
+    seeds = [argmax_labels(maps, background(maps, "map", 1.0, bg_map), PRESENT) for maps, bg_map in (stored, cam)]
+    case.differ("stored CAM", *seeds, at_least=0, at_most=0.05)
