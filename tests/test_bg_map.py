@@ -1,15 +1,18 @@
 """A background map of the method's own, through the chain: files, seeds, walks, masks, scores, pages, what is refused."""
 
+import runpy
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 import yaml
-from _recipes import cut
-from helpers import REPOSITORY, Chain, add_method, copy_project, edit, folder_dataset
+from helpers import REPOSITORY, Chain, add_method, copy_project, edit, folder_dataset, snakemake
 from wsss.config import Config, merge
 from wsss.data.labels import label_facts
-from wsss.data.manifest import Record, load_manifest
+from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.found import cuts_higher, settle
 from wsss.imports.cams import import_cams
@@ -31,6 +34,11 @@ FACTS = {"form": "sum", "geometry": "stretch", "norm": "max", "scales": [1.0, 2.
 CAM = {"cam": "cam/index.json"}
 
 
+def image(name, labels):
+    """What a reader knows of an image."""
+    return SimpleNamespace(id=name, labels=labels)
+
+
 def rows_of(seed, rows=3):
     """Maps of two scales, background first and nearly flat, as cosines are."""
     rng = np.random.default_rng(seed)
@@ -42,10 +50,7 @@ def rows_of(seed, rows=3):
 
 def by_hand(maps, size=SIZE):
     """Each map stretched, summed over scales, and divided by its maximum."""
-    import torch.nn.functional as F
-    from torch import from_numpy
-
-    total = sum(F.interpolate(from_numpy(one)[None], size, mode="bilinear", align_corners=False)[0] for one in maps).numpy()
+    total = sum(F.interpolate(torch.from_numpy(one)[None], size, mode="bilinear", align_corners=False)[0] for one in maps).numpy()
     return total / (total.max((1, 2), keepdims=True) + 1e-5)
 
 
@@ -61,30 +66,30 @@ def stored(tmp_path):
 
 
 def test_the_background_is_read_as_the_classes_are(stored):
-    cam, bg_map = stored.both_at(Record("a", (0, 2)), SIZE)
+    cam, bg_map = stored.both_at(image("a", (0, 2)), SIZE)
     expected = by_hand(rows_of(1))
     np.testing.assert_allclose(bg_map, expected[0], atol=2e-4)
     np.testing.assert_allclose(cam, expected[1:], atol=2e-3)
-    assert np.array_equal(stored.at(Record("a", (0, 2)), SIZE), cam)
-    grids = stored.both_on_grid(Record("a", (0, 2)), SIZE)
+    assert np.array_equal(stored.at(image("a", (0, 2)), SIZE), cam)
+    grids = stored.both_on_grid(image("a", (0, 2)), SIZE)
     assert [one.shape for one in grids] == [(2, 8, 10), (8, 10)]
     assert read_cam(stored.folder / "a.npz").maps[0].dtype == np.float32
 
 
 def test_an_image_without_labels_has_no_map(stored):
-    cam, bg_map = stored.both_at(Record("b", ()), SIZE)
+    cam, bg_map = stored.both_at(image("b", ()), SIZE)
     assert cam.shape == (0, *SIZE) and bg_map is None
 
 
 def test_files_and_index_must_agree(stored, tmp_path):
     write_cam(tmp_path / "a.npz", (0, 2), rows_of(1, rows=2))
     with pytest.raises(UserError, match="a.npz: holds no background map, and its index says otherwise"):
-        stored.at(Record("a", (0, 2)), SIZE)
+        stored.at(image("a", (0, 2)), SIZE)
     plain = CamFolder.of(tmp_path / "index.json", {**FACTS, "bg_map": False, "classes": ["x", "y", "z"]})
-    assert plain.both_at(Record("a", (0, 2)), SIZE)[1] is None
+    assert plain.both_at(image("a", (0, 2)), SIZE)[1] is None
     write_cam(tmp_path / "a.npz", (0, 2), rows_of(1))
     with pytest.raises(UserError, match="a.npz: holds a background map, and its index says otherwise"):
-        plain.at(Record("a", (0, 2)), SIZE)
+        plain.at(image("a", (0, 2)), SIZE)
     with pytest.raises(UserError, match="CAMs of form softmax cannot have bg_map True"):
         CamFolder.of(tmp_path / "index.json", {**FACTS, "form": "softmax", "classes": []})
 
@@ -118,8 +123,6 @@ def test_no_class_is_background():
 
 
 def test_affinitynet_walks_it_too():
-    import torch
-
     cam = np.full((1, *SIZE), 0.5, np.float32)
     features = torch.randn(8, 4, 5, generator=torch.Generator().manual_seed(0))
     for height, expected in ((0.9, 0), (0.1, 3)):
@@ -309,6 +312,7 @@ def test_pages_show_the_figure_beside_the_others(scores, tmp_path):
     assert "background map" in methods_table(methods) and stability_table(methods) == ""
     write_miou(tmp_path / "miou.txt", "own", "sipe", content["stages"])
     block = content["stages"]["seed"]["map"]
+    cut = runpy.run_path(str(REPOSITORY / "benchmarks/_recipes.py"))["cut"]
     assert cut(block) == f"{block['miou']:.1f} (map)" and cut(None) == ""
 
 
@@ -319,9 +323,9 @@ def test_panels_show_the_seed(made):
     task = Task("panels", inputs, {"index": str(made.results / "panels/index.json")}, params, {"device": "cpu"})
     panels.run(task)
     record = records_of(made)[0]
-    image = np.zeros((*image_size(record.image), 3), np.uint8)
+    pixels = np.zeros((*image_size(record.image), 3), np.uint8)
     cams = CamFolder.of(made.results / "cam/index.json", read_json(made.results / "cam/index.json"))
-    shown = panels.columns(task, cams, record, image)
+    shown = panels.columns(task, cams, record, pixels)
     assert (shown["seed"] != expected_seed(record, 0)).mean() < 0.01
     assert (made.results / f"panels/{record.id}.png").is_file()
 
@@ -353,8 +357,6 @@ def test_imports_keep_it_and_exports_refuse_it(made, tmp_path, monkeypatch):
 
 
 def test_asking_for_its_threshold_is_refused_when_planned(tmp_path):
-    from helpers import snakemake
-
     project = copy_project(tmp_path / "project")
     done = snakemake(project, "-n", "results/demo_tiny/sipe/threshold/threshold.json")
     assert done.returncode and "method sipe: the CAMs have a background map" in done.stdout + (done.stderr or "")
