@@ -190,6 +190,7 @@ def batch():
         "saliency": torch.rand(4, 1, SIDE, SIDE, generator=rng),
         "pair_mask": part,
         "pair_weight": torch.tensor([0.5, 1.0, 0.3, 0.0]),
+        "valid": part.flip(-1),
         "id": list("abcd"),
     }
 
@@ -214,6 +215,7 @@ NETS = {
     "eps": lambda: method("eps"),
     "seam": lambda: method("seam", dropout=0.0),
     "cpn": lambda: method("cpn", dropout=0.0, skip_hidden_cls=True),
+    "sipe": lambda: method("sipe"),
     "irn": lambda: plain(IrnNet("resnet_small", radius=3, displacement=True)),
     "affinitynet": lambda: on_cells(AffinityNet("resnet_small", radius=2, bn="train", freeze="none")),
     "deeplab_v2": lambda: plain(DeepLabV2(3, "resnet_small", {"bn": "train", "msc": True})),
@@ -237,12 +239,12 @@ def gradients(name):
 
 
 def precision(name):
-    """Type to compute in, and how far apart losses may be, and gradients; the correlation module is float32 throughout.
+    """Type to compute in, and how far apart losses may be, and gradients; the correlation module, and what SIPE compares, are float32 throughout.
 
     CPN's trunk sees parts that are blank, where the largest of equal cells is a matter of rounding: each that falls
     otherwise moves a gradient by 0.1 to 0.4 % of the largest. A mean of means would be off by tens of percent.
     """
-    known = {"seam": (torch.float32, 1e-3, 1e-3), "cpn": (torch.float32, 1e-3, 1e-2)}
+    known = {"seam": (torch.float32, 1e-3, 1e-3), "cpn": (torch.float32, 1e-3, 1e-2), "sipe": (torch.float32, 1e-3, 1e-3)}
     return known.get(name, (torch.float64, 1e-6, 1e-6))
 
 

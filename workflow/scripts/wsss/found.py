@@ -61,7 +61,7 @@ def cuts_higher(first: Rule, second: Rule) -> bool | None:
     if is_found(first) or is_found(second):
         return None
     if MAP in (first["kind"], second["kind"]):
-        return first["kind"] == second["kind"] and first.get("scale", 1.0) > second.get("scale", 1.0)
+        return first["kind"] == second["kind"] and settle(first, {})["value"] > settle(second, {})["value"]
     kinds, one, other = (first["kind"], second["kind"]), first["value"], second["value"]
     if kinds == ("const", "const"):
         return one > other
@@ -96,7 +96,7 @@ def read_cut(path: str) -> float:
 
 def settle(rule: Rule, inputs: Mapping[str, str], cut: float | None = None) -> dict[str, Any]:
     """{"kind", "value"} with a number, for `wsss.refine.background`; a found one from `cut`, or else the input `threshold`."""
-    kind, value = rule["kind"], rule.get("scale", 1.0) if rule["kind"] == MAP else rule["value"]
+    kind, value = rule["kind"], rule.get("scale", rule.get("value", 1.0)) if rule["kind"] == MAP else rule["value"]
     if is_found(rule):
         cut = read_cut(inputs["threshold"]) if cut is None else cut
         value = round(value_of(kind, shifted(cut, rule.get("shift", 0.0))), 4)
