@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _recipes import recipe_name
+from _recipes import cut, recipe_name
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def report(work: Path, dataset: str, recipe: str, wall: float) -> str:
     """One line of the table."""
     stages = read_json(work / f"results/{dataset}/{recipe}/mask_scores/scores.json")["stages"]
     seed = stages["seed"]
-    cuts = [f"{seed[policy]['miou']:.1f} ({seed[policy]['provenance']['threshold']:.2f})" for policy in ("best_on_train_gt", "found")]
+    cuts = [cut(seed.get(policy, seed.get("map"))) for policy in ("best_on_train_gt", "found")]
     masks = [f"{stages[name]['miou']:.1f}" if name in stages else "" for name in ("refined_seed", "pseudo_mask")]
     cells = [dataset.removeprefix("own_"), recipe, *cuts, *masks, f"{wall:.0f}", f"{cpu_minutes(work, dataset):.0f}"]
     return "| " + " | ".join(cells) + " |"

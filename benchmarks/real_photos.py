@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from _recipes import recipe_name
+from _recipes import cut, recipe_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
@@ -60,18 +60,11 @@ def row(config: Config, dataset: str, method: str) -> list[str] | None:
     cost = minutes(config, dataset, method, last)
     return [
         method,
-        *(cut(seed.get(policy)) for policy in ("best_on_train_gt", "found", "fixed")),
+        *(cut(seed.get(policy, seed.get("map"))) for policy in ("best_on_train_gt", "found", "fixed")),
         *(figure(stages.get(name)) for name in ("refined_seed", "pseudo_mask")),
         figure(stages.get("segmentation_crf") or stages.get("segmentation")),
         "" if cost is None else f"{cost:.0f}",
     ]
-
-
-def cut(block: dict | None) -> str:
-    """mIoU and, behind it, the threshold it was cut at."""
-    if not block:
-        return ""
-    return f"{block['miou']:.1f} ({block['provenance']['threshold']:.2f})"
 
 
 def figure(block: dict | None) -> str:

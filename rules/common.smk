@@ -14,7 +14,7 @@ from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
 from wsss.data.photos import find_photos, photo_source
 from wsss.errors import UserError
-from wsss.found import CUT_AFTER, FOUND, is_found, seed_rule
+from wsss.found import CUT_AFTER, FOUND, MAP, NO_CUT, is_found, seed_rule
 from wsss.ground_truth import has_masks
 from wsss.imported import described, import_folder, refuse_imported_seeds, require_import, require_settings
 from wsss.refinement import NETWORK, WALKS, require_probabilities, require_same_walk

@@ -82,13 +82,18 @@ def stored(net, image, y, label=None, scales=SCALES):
 
 def form_of(net, scales=SCALES):
     """How readers put together what this net's stage writes."""
-    return Form(net.spec.form, net.spec.geometry, net.spec.norm, tuple(scales))
+    return Form(net.spec.form, net.spec.geometry, net.spec.norm, tuple(scales), net.spec.bg_map)
 
 
 def read_back(net, image, y, label=None, target=None, scales=SCALES):
     """The CAM as readers find it, by way of a file of float16: (K, H, W) float32."""
+    return both_back(net, image, y, label, target, scales)[0]
+
+
+def both_back(net, image, y, label=None, target=None, scales=SCALES):
+    """The same, and the background map beside it, or None."""
     maps, extras = stored(net, image, y, label, scales)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.npz")
         write_cam(path, y.nonzero().flatten().tolist(), maps, extras)
-        return form_of(net, scales).read(read_cam(path), image.shape[:2], target or image.shape[:2])
+        return form_of(net, scales).read_both(read_cam(path), image.shape[:2], target or image.shape[:2])

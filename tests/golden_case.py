@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from cam_reference import form_of, masked, read_back, view_pair
 from golden import golden
+from golden_record import as_first_form, flat_step
 from parity import agree, differ
 from torch import Tensor, nn
 from wsss import methods
@@ -50,7 +51,7 @@ def released_network(layout: str) -> nn.Module:
         return IrnNet("resnet50", displacement=True, pad_to=512)
     if layout == "affinitynet":
         return AffinityNet("resnet38d")
-    backbone = "resnet50" if layout in ("cam", "amn") else "resnet38d"
+    backbone = "resnet50" if layout in ("cam", "amn", "sipe") else "resnet38d"
     options = {"prcm_key": "reference"} if layout == "cpn" else {}
     return methods.get(layout)(CLASSES, backbone, options)
 
@@ -60,7 +61,8 @@ class Case:
 
     def __init__(self, name: str, layout: str, **tolerances: float):
         self.name = name
-        self.facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        self.facts = as_first_form(facts) if "state_dict" in facts else facts
         with np.load(FOLDER / f"{name}.npz") as arrays:
             self.arrays = {key: arrays[key] for key in arrays.files}
         self.scalars, self.tolerances = self.facts["scalars"], {**TOLERANCES, **tolerances}
@@ -131,6 +133,8 @@ def remember(backbone: nn.Module) -> None:
 
 def thinned(text: str, full: Tensor) -> Tensor:
     """`full` as a file keeps it, which `text` says: whole, every nth entry of each dimension, or of rows and columns."""
+    if step := flat_step(text):
+        return full.reshape(-1)[::step]
     if found := re.search(r"every \[([\d, ]+)\] of \[([\d, ]+)\]", text):
         steps, shape = ([int(n) for n in part.split(",")] for part in found.groups())
         assert list(full.shape) == shape, f"{text}: {list(full.shape)}"
@@ -174,6 +178,8 @@ def training(case: Case, step_loss, settings: Mapping, steps: int = 3) -> Traini
         done.rates.append({name: (group["lr"], group["weight_decay"]) for name, group in groups.items()})
         if step == 0:
             done.gradients = {name: None if p.grad is None else _norm(p.grad) for name, p in parameters.items()}
+        if settings.get("clip_norm"):
+            nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], settings["clip_norm"])
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if step + 1 in (1, steps):

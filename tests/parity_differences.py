@@ -23,14 +23,14 @@ class Difference:
 
 DIFFERENCES = {
     "momentum": Difference(
-        SGD,
+        (*SGD, "sipe"),
         "`classifier.momentum`, `affinity.momentum`",
         "theirs: weight decay in the place of momentum, 1e-4 or 5e-4; ours 0",
         "a slip in the released code; none was in effect",
         "of the norm of a tensor's change in three steps, at most",
     ),
     "stored CAM": Difference(
-        ("irn_cam", "amn", "eps", "seam", "cpn"),
+        ("irn_cam", "amn", "eps", "seam", "cpn", "sipe"),
         "-",
         "theirs: float32 at image size; ours: the network's own maps, float16, put together when read",
         "a fraction of the bytes, no pickle",

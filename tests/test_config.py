@@ -244,6 +244,7 @@ def change_method(project, change, name="cam"):
         ),
         ("classifier", "lr", "fast", "classifier.lr: 'fast' is not of type 'number'"),
         ("classifier", "lr", -0.1, "classifier.lr: -0.1"),
+        ("classifier", "clip_norm", 0, "classifier.clip_norm: 0 is less than or equal to the minimum of 0"),
         ("classifier", "batch_size", 2.5, "classifier.batch_size: 2.5"),
         (
             "classifier",

@@ -1,13 +1,14 @@
 import logging
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from wsss.errors import UserError
-from wsss.train import device, signals
+from wsss.train import device, loop, signals
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, fit, total_steps
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
@@ -172,6 +173,49 @@ def test_groups_keep_their_own_decay_and_share_of_the_rate():
 
 def test_momentum_reaches_the_training(tmp_path):
     assert not same(trained(tmp_path), trained(tmp_path, settings={"momentum": 0}))
+
+
+def clipped_by_hand(net, longest, lr=0.05):
+    """Weights after three steps of plain gradient descent on `Samples`, one number at a time."""
+    batches, weights = [], list(net.parameters())
+    for step in range(3):
+        images = torch.stack([torch.full((3, 8, 8), (step + 1.0) * (i + 1)) for i in range(4)])
+        batches.append(images)
+        net.zero_grad()
+        net(images).square().mean().backward()
+        norm = sum(float(g) ** 2 for w in weights if w.grad is not None for g in w.grad.flatten()) ** 0.5
+        with torch.no_grad():
+            for weight in weights:
+                if weight.grad is not None:
+                    weight -= lr * weight.grad * min(1.0, longest / norm)
+    return batches, net.state_dict()
+
+
+@pytest.mark.parametrize("longest, scaled", [(0.05, False), (0.05, True), (1e9, False)])
+def test_a_long_gradient_is_scaled_down_to_clip_norm(tmp_path, longest, scaled):
+    """Over all that learns at once, whatever the loss scale of half precision; a short one stays as it is."""
+    make = lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 1))  # noqa: E731
+    torch.manual_seed(3)
+    net = make()
+    mine = make()
+    mine.load_state_dict(net.state_dict())
+    for one in (net, mine):
+        one.unused = nn.Parameter(torch.ones(2))  # without a gradient, as parts that a loss does not reach
+    batches, expected = clipped_by_hand(net, longest)
+    settings = {"momentum": 0, "weight_decay": 0.0, "clip_norm": longest}
+    work = replace(job(tmp_path, mine, settings=settings), step_loss=lambda batch, step: {"total": mine(batch["image"]).square().mean()})
+    optimiser = build_optimiser(work.groups, work.settings)
+    scaler = torch.amp.GradScaler("cpu", enabled=scaled, init_scale=512.0)
+    for step, images in enumerate(batches):
+        loop._step(work, {"image": images, "id": []}, step, optimiser, scaler)
+    for name, value in mine.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_clip_norm_reaches_the_training(tmp_path):
+    plain = trained(tmp_path)
+    assert not same(plain, trained(tmp_path, settings={"clip_norm": 1e-3}))
+    assert same(plain, trained(tmp_path, settings={"clip_norm": None}))
 
 
 # --- training and resume -------------------------------------------------------------------------------

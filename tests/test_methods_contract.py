@@ -15,7 +15,7 @@ from wsss.errors import UserError
 from wsss.io.cam_forms import FORMS, GEOMETRIES, NORMS, Form, StoredCam
 from wsss.io.grids import walk_grid
 from wsss.methods import METHODS, base
-from wsss.net_options import option_names
+from wsss.net_options import has_bg_map, option_names
 from wsss.nets.backbones import build_backbone
 
 SCRATCH = {"bn": "train", "freeze": "none"}
@@ -84,7 +84,7 @@ def cam_of(net, size, y, scales=(1.0, 0.5), seed=5):
 def cam_from(net, maps, y, size, scales=(1.0, 0.5), grid=None):
     """What readers make of maps, (K, H, W) float32."""
     rows, extras = net.stored(maps, y, size, aux_for(net, size))
-    form = Form(net.spec.form, net.spec.geometry, net.spec.norm, scales)
+    form = Form(net.spec.form, net.spec.geometry, net.spec.norm, scales, net.spec.bg_map)
     stored = StoredCam(tuple(base.present(y).tolist()), tuple(row.detach().numpy() for row in rows), extras)
     assert form.fault(stored) is None
     return form.read(stored, size, grid or size)
@@ -110,6 +110,10 @@ def test_spec_is_known_before_the_network(name):
 
 def test_options_are_known_without_the_module(name):
     assert option_names(name) == set(methods.get(name).defaults)
+
+
+def test_whether_it_has_a_background_map_is_known_without_the_module(name):
+    assert has_bg_map(name) is methods.get(name).spec_for({}).bg_map
 
 
 def test_further_arrays_are_plain_and_a_function_of_the_seed(name):
@@ -235,7 +239,7 @@ def test_what_is_frozen_never_moves(name, freeze):
     assert moved == set(order[{"stem": 2, "stage1": 3, "stage2": 4}[freeze] :])
 
 
-PUBLISHED = {"cam": ("stage2", "statistics"), "amn": ("stem", "statistics")}  # of all others ("stage1", "frozen")
+PUBLISHED = {"cam": ("stage2", "statistics"), "amn": ("stem", "statistics"), "sipe": ("stage2", "statistics")}  # of all others ("stage1", "frozen")
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet38d"])
@@ -287,7 +291,7 @@ def test_backbone_weights_load_strictly(name):
 @pytest.mark.parametrize(
     "wish, words",
     [
-        ({"bg_map": True}, "Newcomer needs bg_map, not supported"),
+        ({"bg_map": True, "form": "softmax"}, "Newcomer has bg_map and form softmax; a background map goes with form sum"),
         ({"needs": frozenset({"valid", "saliency"})}, "Newcomer needs valid, .* takes offline_labels, saliency; let further_arrays"),
     ],
 )

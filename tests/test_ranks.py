@@ -7,6 +7,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -85,10 +86,12 @@ def losses(history):
 # --- the loop ------------------------------------------------------------------------------------------
 
 
-def test_two_processes_train_as_one_with_the_whole_batch(tmp_path):
+@pytest.mark.parametrize("clip_norm", [None, 0.3])
+def test_two_processes_train_as_one_with_the_whole_batch(tmp_path, clip_norm):
     """Loss curve, weights and running statistics of BatchNorm, after twelve steps with momentum."""
-    state, history = trained(tmp_path / "one", exact_net())
-    status, two = in_processes(2, trained, tmp_path / "two", exact_net())
+    settings = {"clip_norm": clip_norm}
+    state, history = trained(tmp_path / "one", exact_net(), settings=settings)
+    status, two = in_processes(2, partial(trained, settings=settings), tmp_path / "two", exact_net())
     assert status == 0
     assert losses(two[1]) == pytest.approx(losses(history), rel=1e-6)
     assert [row["lr"] for row in two[1]] == [row["lr"] for row in history]
@@ -188,6 +191,7 @@ def batch():
         "saliency": torch.rand(4, 1, SIDE, SIDE, generator=rng),
         "pair_mask": part,
         "pair_weight": torch.tensor([0.5, 1.0, 0.3, 0.0]),
+        "valid": part.flip(-1),
         "id": list("abcd"),
     }
 
@@ -220,6 +224,7 @@ NETS = {
     "cpn": lambda: method("cpn", dropout=0.0, skip_hidden_cls=True),
     "fsae": lambda: wrapped("eps"),
     "fsae, train": lambda: wrapped("cam", teacher_mode="train", classwise_tau=True, bg="prob"),
+    "sipe": lambda: method("sipe"),
     "irn": lambda: plain(IrnNet("resnet_small", radius=3, displacement=True)),
     "affinitynet": lambda: on_cells(AffinityNet("resnet_small", radius=2, bn="train", freeze="none")),
     "deeplab_v2": lambda: plain(DeepLabV2(3, "resnet_small", {"bn": "train", "msc": True})),
@@ -243,12 +248,12 @@ def gradients(name):
 
 
 def precision(name):
-    """Type to compute in, and how far apart losses may be, and gradients; the correlation module is float32 throughout.
+    """Type to compute in, and how far apart losses may be, and gradients; the correlation module, and what SIPE compares, are float32 throughout.
 
     CPN's trunk sees parts that are blank, where the largest of equal cells is a matter of rounding: each that falls
     otherwise moves a gradient by 0.1 to 0.4 % of the largest. A mean of means would be off by tens of percent.
     """
-    known = {"seam": (torch.float32, 1e-3, 1e-3), "cpn": (torch.float32, 1e-3, 1e-2)}
+    known = {"seam": (torch.float32, 1e-3, 1e-3), "cpn": (torch.float32, 1e-3, 1e-2), "sipe": (torch.float32, 1e-3, 1e-3)}
     return known.get(name, (torch.float64, 1e-6, 1e-6))
 
 

@@ -37,6 +37,8 @@ def threshold_inputs(w):
         raise UserError(
             f"method {w.method} takes its cam from recipe {owner}, and with it the threshold; ask for that recipe's file instead"
         )
+    if recipe_of(w)["evaluation"]["policy"] == MAP:
+        raise UserError(f"method {w.method}: {NO_CUT}")
     return {**manifest(w), "cam": artefact(w, "cam", "index.json")}
 
 

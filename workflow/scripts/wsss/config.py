@@ -15,9 +15,9 @@ from typing import Any
 from wsss import methods, wrappers
 from wsss.errors import UserError
 from wsss.found import FOUND
-from wsss.net_options import option_names
+from wsss.net_options import has_bg_map, option_names
 from wsss.nets import segmenters
-from wsss.recipe_checks import check_recipe, own
+from wsss.recipe_checks import check_kinds, check_recipe, own
 from wsss.refinement import ELSEWHERE, replace_walk
 from wsss.rownames import RESERVED
 from wsss.schema import check, read_yaml, with_numbers, without_required
@@ -26,6 +26,7 @@ NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
     "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
 )  # fmt: skip
+BACKGROUNDS = ("bg", "confident", "unsure")  # keys of rules
 BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe
 
 
@@ -43,10 +44,11 @@ def merge(base: dict, over: dict) -> dict:
 def _is_choice(key: str, value: dict, old: dict) -> bool:
     """`resize` is one choice out of {long_side}, {scale} and {}; `from:` or `import:` replaces a stage, and is replaced.
 
-    Another `unary` replaces seeds: its CRF has other parameters.
+    Another `unary` replaces seeds: its CRF has other parameters. So does another `kind` of background its rule.
     """
     other_unary = "unary" in value and value["unary"] != old.get("unary", "labels")
-    return key == "resize" or bool(ELSEWHERE & {*value, *old}) or other_unary
+    other_kind = key in BACKGROUNDS and value.get("kind", old.get("kind")) != old.get("kind")
+    return key == "resize" or bool(ELSEWHERE & {*value, *old}) or other_unary or other_kind
 
 
 def _without_options(value: dict, old: dict) -> dict:
@@ -151,18 +153,13 @@ class Config:
 
     def _resolve(self, name: str, dataset: str) -> dict[str, Any]:
         chain = self._chain(name)
-        recipe: dict[str, Any] = {}
-        for _, content in chain:
-            if content.get("net", recipe.get("net")) != recipe.get("net"):
-                recipe["net_options"] = {}  # those there are another net's
-            if content.get("wrap", recipe.get("wrap")) != recipe.get("wrap"):
-                recipe.pop("wrap_options", None)
-            replace_walk(recipe, content)
-            recipe = merge(recipe, content)
+        recipe = self._merged(chain)
         self._check_options(recipe, f"config/methods/{name}.yaml")
+        maps = self._cam_has_bg_map(recipe)
         for source, target, layer in self._layers(chain, recipe, dataset):
             if target == name:
                 self._refuse_borrowed(recipe, layer, f"{source} (laid on method {name})")
+            layer = without_cuts(layer) if maps and not target else layer
             recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or own(recipe, k)})
             check(recipe, without_required(self.schemas["method"]), f"{source} (laid on method {name})")
             self._check_options(recipe, f"{source} (laid on method {name})")
@@ -172,7 +169,30 @@ class Config:
         check(recipe, self.schemas["method"], f"config/methods/{name}.yaml")
         recipe["name"] = name
         check_recipe(recipe, f"config/methods/{name}.yaml")
+        check_kinds(recipe, maps, f"config/methods/{name}.yaml")
         return recipe
+
+    def _merged(self, chain: list[tuple[str, dict]]) -> dict[str, Any]:
+        """The recipe of an `extends` chain, before any preset."""
+        recipe: dict[str, Any] = {}
+        for _, content in chain:
+            if content.get("net", recipe.get("net")) != recipe.get("net"):
+                recipe["net_options"] = {}  # those there are another net's
+            if content.get("wrap", recipe.get("wrap")) != recipe.get("wrap"):
+                recipe.pop("wrap_options", None)
+            replace_walk(recipe, content)
+            recipe = merge(recipe, content)
+        return recipe
+
+    def _cam_has_bg_map(self, recipe: dict) -> bool | None:
+        """Whether the CAMs that a recipe reads have a background map; None where they are imported, or there are none."""
+        seen = []
+        while (source := recipe.get("cam", {}).get("from")) and source not in seen:
+            seen.append(source)
+            recipe = self._merged(self._chain(source))
+        if "cam" not in recipe or "import" in recipe["cam"] or recipe.get("net") not in methods.METHODS:
+            return None
+        return has_bg_map(recipe["net"])
 
     @staticmethod
     def _refuse_borrowed(recipe: dict, layer: dict, where: str) -> None:
@@ -235,6 +255,12 @@ class Config:
         where = f"config/datasets/{dataset}.yaml"
         _known(overrides, self.names("methods"), f"{where}: overrides")
         return layers + [(where, n, overrides[n]) for n, _ in chain if n in overrides]
+
+
+def without_cuts(layer: dict) -> dict:
+    """What a preset lays on every recipe, for one whose CAMs have a background map: nothing is cut there."""
+    kept = {"seeds": ("confident", "unsure"), "pseudo_masks": ("bg",), "evaluation": ("bg", "policy")}
+    return {stage: {k: v for k, v in value.items() if k not in kept.get(stage, ())} if stage in kept else value for stage, value in layer.items()}
 
 
 def _shared_options(given: dict, net: str, where: str) -> dict:

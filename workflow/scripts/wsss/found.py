@@ -16,12 +16,23 @@ FOUND = "found"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
 FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> what its index says of a background that was found
+NO_CUT = "the CAMs have a background map of their own, so there is no threshold to find; set {kind: map} in place of a found value"
+MAP = "map"  # the kind of a background that is a map of the method's own: there is no threshold
 Rule = Mapping[str, Any]
 
 
 def is_found(rule: Rule) -> bool:
     """Whether a background rule takes the found cut."""
     return rule.get("value") == FOUND
+
+
+def kind_fault(rule: Rule, has_map: bool) -> str | None:
+    """What is wrong with a rule for CAMs that have a background map, or none, in words that say the mend; None: nothing."""
+    if has_map and rule["kind"] != MAP:
+        return "the CAMs have a background map of their own, and no threshold; set {kind: map}"
+    if not has_map and rule["kind"] == MAP:
+        return "the CAMs have no background map; set kind: const or power, and a value"
+    return None
 
 
 def seed_rule(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +60,8 @@ def cuts_higher(first: Rule, second: Rule) -> bool | None:
         return first.get("shift", 0.0) > second.get("shift", 0.0)
     if is_found(first) or is_found(second):
         return None
+    if MAP in (first["kind"], second["kind"]):
+        return first["kind"] == second["kind"] and settle(first, {})["value"] > settle(second, {})["value"]
     kinds, one, other = (first["kind"], second["kind"]), first["value"], second["value"]
     if kinds == ("const", "const"):
         return one > other
@@ -64,7 +77,7 @@ def refuse_reversed(confident: Rule, unsure: Rule, where: str) -> None:
         said = [" ".join(f"{word}" for word in rule.values()) for rule in (unsure, confident)]
         raise UserError(
             f"{where}: unsure ({said[0]}) leaves less foreground than confident ({said[1]}); exchange them: of const the lower "
-            "value, of power the higher one, of found the lower shift is the unsure one"
+            "value, of power the higher one, of found the lower shift, of map the lower scale is the unsure one"
         )
 
 
@@ -83,7 +96,7 @@ def read_cut(path: str) -> float:
 
 def settle(rule: Rule, inputs: Mapping[str, str], cut: float | None = None) -> dict[str, Any]:
     """{"kind", "value"} with a number, for `wsss.refine.background`; a found one from `cut`, or else the input `threshold`."""
-    kind, value = rule["kind"], rule["value"]
+    kind, value = rule["kind"], rule.get("scale", rule.get("value", 1.0)) if rule["kind"] == MAP else rule["value"]
     if is_found(rule):
         cut = read_cut(inputs["threshold"]) if cut is None else cut
         value = round(value_of(kind, shifted(cut, rule.get("shift", 0.0))), 4)

@@ -1,4 +1,4 @@
-"""Which options a net has, read from its module's text: what plans has no torch, so the module is not imported."""
+"""What planning asks of a net, read from its module's text: what plans has no torch, so the module is not imported."""
 
 import ast
 import functools
@@ -20,6 +20,17 @@ def option_names(net: str) -> frozenset[str]:
     return frozenset(_Class(module, name).options())
 
 
+@functools.cache
+def has_bg_map(net: str) -> bool:
+    """Whether the net's maps have a background's among them: what its `spec_for` says of bg_map.
+
+    Raises:
+        UserError: no such net, or what it says is not True or False.
+    """
+    module, _, name = methods.entry(net).partition(":")
+    return _Class(module, name).bg_map()
+
+
 class _Class:
     """A class in the text of a module."""
 
@@ -37,6 +48,21 @@ class _Class:
         if len(values) != 1 or not isinstance(values[0], ast.Dict):
             raise self._unread()
         return [name for pair in zip(values[0].keys, values[0].values, strict=True) for name in self._entry(*pair)]
+
+    def bg_map(self) -> bool:
+        """As written in `spec_for` of the class, or of the class before it; False where none says so."""
+        specs = [node for node in self.node.body if isinstance(node, ast.FunctionDef) and node.name == "spec_for"]
+        calls = [node for spec in specs for node in ast.walk(spec) if isinstance(node, ast.Call)]
+        said = [word.value for call in calls for word in call.keywords if word.arg == "bg_map"]
+        if not all(isinstance(value, ast.Constant) and isinstance(value.value, bool) for value in said):
+            raise UserError(f"{self.module}: bg_map of {self.name} cannot be read without running it; write bg_map=True in spec_for")
+        if said:
+            return any(value.value for value in said)
+        is_whole = any(ast.unparse(call.func).rpartition(".")[2] == "Spec" for call in calls)
+        if is_whole or len(self.node.bases) != 1:
+            return False
+        base = self._named(self.node.bases[0])
+        return base.name != "Method" and base.bg_map()
 
     def _entry(self, key: ast.expr | None, value: ast.expr) -> list[str]:
         """The names of one entry: a text, or all those of `**Other.defaults`."""

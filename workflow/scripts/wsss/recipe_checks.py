@@ -1,7 +1,7 @@
 """What a resolved recipe must hold beyond its schema: keys that only some choices need, and choices that go together."""
 
 from wsss.errors import UserError
-from wsss.found import RULES, is_found, refuse_reversed
+from wsss.found import MAP, RULES, is_found, kind_fault, refuse_reversed
 from wsss.net_options import option_names
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_stride
@@ -24,9 +24,9 @@ def check_recipe(recipe: dict, path: str) -> None:
             _check_training(recipe[stage], f"{path}: {stage}")
     if own(recipe, "classifier"):
         _check_unlabelled(recipe["classifier"], f"{path}: classifier")
+    _check_backgrounds(recipe, path)
     if own(recipe, "seeds"):
         _check_seeds(recipe["seeds"], f"{path}: seeds")
-    _check_backgrounds(recipe, path)
     _check_strides(recipe, path)
     check_refinement(recipe, path)
     check_imports(recipe, path)
@@ -34,6 +34,25 @@ def check_recipe(recipe: dict, path: str) -> None:
     _check_wrap(recipe, path)
     if own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:
         raise UserError(f"{path}: predictions: crf needs crf_params; give them, or set crf: false")
+
+
+def check_kinds(recipe: dict, has_map: bool | None, path: str) -> None:
+    """Each background is of a kind that the CAMs have. `has_map`: whether they have a background map; None: not known.
+
+    Raises:
+        UserError: a threshold for CAMs with a background map, or a map for CAMs without one.
+    """
+    evaluation, section = recipe["evaluation"], recipe.get("pseudo_masks", {})
+    rules = {f"{stage}.{name}": recipe[stage][name] for stage, name in RULES if name in recipe.get(stage, {})}
+    rules = {"evaluation.bg": evaluation["bg"], **rules}
+    if recipe["refine"] == "crf" and "bg" in section:
+        rules.pop("pseudo_masks.bg")  # the masks are the confident seed
+    for key, rule in rules.items():
+        if has_map is not None and (fault := kind_fault(rule, has_map)):
+            raise UserError(f"{path}: {key}: {fault}")
+    if (evaluation["bg"]["kind"] == MAP) != (evaluation["policy"] == MAP):
+        wanted = "map" if evaluation["bg"]["kind"] == MAP else "fixed, best_on_train_gt or found"
+        raise UserError(f"{path}: evaluation.policy: with bg of kind {evaluation['bg']['kind']} it must be {wanted}")
 
 
 def own(recipe: dict, stage: str) -> bool:
@@ -104,8 +123,17 @@ def _check_seeds(settings: dict, where: str) -> None:
 
 
 def _check_backgrounds(recipe: dict, path: str) -> None:
-    for stage, name in RULES:
-        rule = recipe.get(stage, {}).get(name, {})
+    for stage, name in (*RULES, ("evaluation", "bg")):
+        rule = recipe.get(stage, {}).get(name)
+        if rule is None:
+            continue
+        given, where = {"value", "shift"} & set(rule), f"{path}: {stage}.{name}"
+        if rule["kind"] == MAP and given:
+            raise UserError(f"{where}: kind map has no threshold; take {' and '.join(sorted(given))} out (scale: what the map is multiplied with)")
+        if rule["kind"] != MAP and "value" not in rule:
+            raise UserError(f"{where}: kind {rule['kind']} needs value, a number or found")
+        if rule["kind"] != MAP and "scale" in rule:
+            raise UserError(f"{where}: scale goes with kind map; take it out")
         if "shift" in rule and not is_found(rule):
             raise UserError(f"{path}: {stage}.{name}: shift moves a found threshold; set value: found, or leave shift out")
     if is_found(recipe["evaluation"]["bg"]) or "shift" in recipe["evaluation"]["bg"]:

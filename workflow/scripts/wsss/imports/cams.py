@@ -88,7 +88,7 @@ class OwnFolder:
 
     def facts(self, norm: str | None) -> dict[str, Any]:
         """What the index says of the maps."""
-        return {key: self.content[key] for key in ("form", "geometry", "norm", "scales") if key in self.content}
+        return {key: self.content[key] for key in ("form", "geometry", "norm", "scales", "bg_map") if key in self.content}
 
     def options(self, facts: dict[str, Any]) -> tuple[str, ...]:
         """Of the command that imports again."""

@@ -44,6 +44,8 @@ def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys") 
     held = dataset_of(dataset)
     records = [r for r in held.split("trainaug") if r.labels]
     cams = cams_of(source, records, held)
+    if cams.form.bg_map:
+        raise UserError(f"{source}: has a background map beside its classes, which these layouts have no place for; export CAMs of another net")
 
     def write(record: Record) -> None:
         table = as_dict(cams, record, layout)

@@ -50,6 +50,12 @@ LAYOUTS: dict[str, list[Rule]] = {
     "eps": [*_RESNET38D, (r"fc8\.(.*)", r"classifier.\1")],
     "seam": [*_RESNET38D, *_PCM],
     "cpn": [*_RESNET38D, *_PCM, (r"(f10)\.(.*)", r"prcm.\1.\2")],
+    "sipe": [
+        *_TRUNK,
+        (r"(?:stage\d|backbone|newly_added)\..*", None),  # the same tensors again, in lists
+        (r"(classifier)\.(.*)", r"\1.\2"),
+        *[(rf"side{n}\.(.*)", rf"side.{n - 1}.\1") for n in (1, 2, 3, 4)],
+    ],
     "irn": [*_TRUNK, *_FIVE_STAGES, *_IRN_HEADS],
     "affinitynet": [*_RESNET38D, *[(rf"f8_{n}\.(.*)", rf"side.{n - 3}.\1") for n in (3, 4, 5)], (r"f9\.(.*)", r"all.\1")],
 }

@@ -36,11 +36,19 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class StoredCam:
-    """What a CAM file holds: K classes, ascending; one (K, h, w) float32 map a scale; what the form adds, by name."""
+    """What a CAM file holds: K classes, ascending; one (K, h, w) float32 map a scale; what the form adds, by name.
+
+    With a background map the maps are (K+1, h, w), and it comes first.
+    """
 
     classes: tuple[int, ...]
     maps: tuple[np.ndarray, ...]
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def has_bg(self) -> bool:
+        """Whether a background map comes before those of the classes."""
+        return len(self.maps[0]) > len(self.classes)
 
 
 def over_maximum(maps: Tensor) -> Tensor:
@@ -76,12 +84,16 @@ NORMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Form:
-    """How the CAMs of a folder are to be read; `scales` counts for the geometry `view` alone."""
+    """How the CAMs of a folder are to be read; `scales` counts for the geometry `view` alone.
+
+    bg_map: images with labels have a background map, put together as those of the classes are.
+    """
 
     form: str
     geometry: str
     norm: str
     scales: tuple[float, ...] = ()
+    bg_map: bool = False
 
     @classmethod
     def of(cls, path: str | Path, index: Mapping[str, Any]) -> "Form":
@@ -97,7 +109,10 @@ class Form:
             raise UserError(f"{path}: CAMs of scales {str(scales)[:80]} cannot be read; make them with the cam stage")
         if index["geometry"] == "view" and not isinstance(scales, list):
             raise UserError(f"{path}: CAMs of geometry view need the scales of their views; make them with the cam stage")
-        return cls(index["form"], index["geometry"], index["norm"], tuple(scales) if isinstance(scales, list) else ())
+        if index.get("bg_map", False) not in (True, False) or (index.get("bg_map") and index["form"] != "sum"):
+            raise UserError(f"{path}: CAMs of form {index['form']} cannot have bg_map {index['bg_map']!r}; make them with the cam stage")
+        listed = tuple(scales) if isinstance(scales, list) else ()
+        return cls(index["form"], index["geometry"], index["norm"], listed, index.get("bg_map", False))
 
     def fault(self, stored: StoredCam) -> str | None:
         """What a file lacks that is to be read so, in words."""
@@ -105,10 +120,23 @@ class Form:
             return f"holds maps of {len(stored.maps)} scales, its index says {len(self.scales)}"
         if self.form == "softmax" and stored.classes and "rest" not in stored.extras:
             return "has no map `rest`, and its index says softmax"
+        if stored.has_bg != (self.bg_map and len(stored.classes) > 0):
+            return f"holds {'a' if stored.has_bg else 'no'} background map, and its index says otherwise"
         return None
 
     def read(self, stored: StoredCam, size_hw: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
         """(K, *target) float32 in [0, 1]; `target` is the image's size `size_hw`, or its walk's grid."""
+        return self.read_both(stored, size_hw, target)[0]
+
+    def read_both(
+        self, stored: StoredCam, size_hw: tuple[int, int], target: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same, and the background map beside it, (*target) float32 in [0, 1]; None where there is none."""
+        rows = self._rows(stored, size_hw, target)
+        return (rows[1:], rows[0]) if stored.has_bg else (rows, None)
+
+    def _rows(self, stored: StoredCam, size_hw: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
+        """All maps of the file, put together."""
         if not stored.classes:
             return np.zeros((0, *target), np.float32)
         total = self._placed(stored.maps[0], 0, size_hw, target)

@@ -1,7 +1,8 @@
 """CAM files: `{id}.npz`, what the network says of the classes an image has, one map a scale on the network's own grid.
 
 `classes` (K,) uint16, foreground ids from 0, ascending; `map0`, `map1`, ... float16 (K, h, w), one a scale in the order
-of the index's `scales`, over `level` (K,) float32; and what the form adds (wsss.io.cam_forms). `CamFolder` resizes, adds and normalises at the
+of the index's `scales`, over `level` (K,) float32; and what the form adds (wsss.io.cam_forms). Where the index says
+`bg_map`, the maps of an image with labels are (K + 1, h, w), that of the background first, and so is its level. `CamFolder` resizes, adds and normalises at the
 size that is asked for, and refuses rows that are not those of the image's labels.
 """
 
@@ -40,7 +41,7 @@ def write_cam(
 
     Args:
         classes: K foreground ids from 0, ascending; K = 0 for an image without labels.
-        maps: one (K, h, w) float a scale.
+        maps: one (K, h, w) float a scale, or (K+1, h, w) with a background map first.
         extras: what the form adds, floats (stored as float16) or uint8.
 
     Raises:
@@ -57,7 +58,7 @@ def write_cam(
 
 
 def lowest(maps: Sequence[np.ndarray]) -> np.ndarray:
-    """(K,) float32: what each class has everywhere, at least 0. Without it flat maps (SEAM's) keep their contrast in float16."""
+    """(K,) float32: what each row has everywhere, at least 0. Without it flat maps (SEAM's) keep their contrast in float16."""
     found = np.min([one.min(axis=(1, 2)) for one in maps], axis=0).astype(np.float32)
     return np.where(np.isfinite(found), found, 0).clip(0).astype(np.float32)
 
@@ -93,13 +94,14 @@ def _stored(arrays: dict[str, np.ndarray]) -> StoredCam:
         raise ValueError("its classes are no ascending uint16 numbers")
     floats = {name: _single(value) for name, value in arrays.items() if value.dtype == np.float16}
     maps = [floats.pop(f"map{n}") for n in range(sum(name.startswith("map") for name in floats))]
-    if not maps or any(one.ndim != 3 or len(one) != len(classes) or 0 in one.shape[1:] for one in maps):
+    rows = len(classes) + (len(classes) > 0 and len(level) == len(classes) + 1)
+    if not maps or any(one.ndim != 3 or len(one) != rows or 0 in one.shape[1:] for one in maps):
         raise ValueError(f"it has no maps of {len(classes)} classes in float16")
     if any(one.ndim != 3 or len(one) != 1 or 0 in one.shape for one in floats.values()):
         raise ValueError("its other maps are not (1, h, w)")
     bits = {name: value for name, value in arrays.items() if value.dtype == np.uint8}
-    if level.shape != classes.shape or level.dtype != np.float32 or not np.isfinite(level).all():
-        raise ValueError("its levels are no float32 numbers, one a class")
+    if level.shape != (rows,) or level.dtype != np.float32 or not np.isfinite(level).all():
+        raise ValueError("its levels are no float32 numbers, one a map")
     if any(one.ndim != 2 for one in bits.values()):
         raise ValueError("its bits are not (H, ceil(W / 8))")
     return StoredCam(tuple(classes.tolist()), tuple(one + level[:, None, None] for one in maps), {**floats, **bits})
@@ -144,6 +146,14 @@ class CamFolder:
     def on_grid(self, record: Labelled, size_hw: tuple[int, int]) -> np.ndarray:
         """The same on the walk's stride-4 grid, (K, h, w)."""
         return self.form.read(self._fitting(record, size_hw), size_hw, walk_grid(size_hw))
+
+    def both_at(self, record: Labelled, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """`at`, and the background map (H, W) float32 in [0, 1]; None where the method has none, or the image no labels."""
+        return self.form.read_both(self._fitting(record, size_hw), size_hw, size_hw)
+
+    def both_on_grid(self, record: Labelled, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same on the walk's stride-4 grid."""
+        return self.form.read_both(self._fitting(record, size_hw), size_hw, walk_grid(size_hw))
 
     def _fitting(self, record: Labelled, size_hw: tuple[int, int]) -> StoredCam:
         """What the file holds. UserError where its bits are not of an image of that size."""

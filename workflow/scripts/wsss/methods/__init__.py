@@ -12,6 +12,7 @@ METHODS = {
     "eps_base": "wsss.methods.eps:EPSBase",
     "seam": "wsss.methods.seam:SEAM",
     "cpn": "wsss.methods.cpn:CPN",
+    "sipe": "wsss.methods.sipe:SIPE",
 }
 
 

@@ -23,7 +23,7 @@ class Spec:
     """What the engine must know about a method; it never asks for the class name."""
 
     stride: int  # of the maps, in input pixels
-    bg_map: bool = False  # a background map comes before the class maps
+    bg_map: bool = False  # maps of `seed_maps` are C+1, that of the background first; written as a plain True
     needs: frozenset[str] = frozenset()  # of NEEDS; all else a batch holds is from `further_arrays`
     aux: frozenset[str] = frozenset()  # per-image artefacts that `stored` needs, such as ir_labels
     image_logits: bool = True  # forward gives logits of the whole image
@@ -71,8 +71,8 @@ class Method(nn.Module):
         self._refuse_unsupported()
 
     def _refuse_unsupported(self) -> None:
-        if self.spec.bg_map:
-            raise UserError(f"net: {type(self).__name__} needs bg_map, not supported by this engine yet; choose another")
+        if self.spec.bg_map and self.spec.form != "sum":
+            raise UserError(f"net: {type(self).__name__} has bg_map and form {self.spec.form}; a background map goes with form sum")
         if unknown := sorted(self.spec.needs - NEEDS):
             raise UserError(
                 f"net: {type(self).__name__} needs {', '.join(unknown)}, which the workflow does not make; spec.needs takes "
@@ -126,7 +126,7 @@ class Method(nn.Module):
         """Maps of ONE scale, flips combined, un-normalised, in the method's own domain, on the network's own grid.
 
         views (2B, 3, H, W): B images, then the same B mirrored; y (B, C) float. Returns (B, n, h, w) float32, n = C
-        unless `stored` takes more. All that readers do with them is linear, up to the form's last steps.
+        (C+1 with spec.bg_map) unless `stored` takes more. All that readers do with them is linear, up to the form's last steps.
         """
         raise NotImplementedError
 
@@ -136,9 +136,13 @@ class Method(nn.Module):
         """What the CAM file of one image holds: a (K, h, w) map a scale, and what spec.form adds, by name.
 
         maps: of seed_maps, (n, h, w), one a scale; y (C,); size_hw of the image; aux: per-image artefacts by the
-        names in spec.aux. Rows are the present classes, ascending, K = 0 allowed. By default there is no more.
+        names in spec.aux. Rows are the present classes, ascending, K = 0 allowed; with spec.bg_map the background's
+        comes before them, unless there are none. By default there is no more.
         """
-        return [one[present(y)] for one in maps], {}
+        rows = present(y)
+        if self.spec.bg_map and len(rows):
+            rows = torch.cat([rows.new_zeros(1), rows + 1])
+        return [one[rows] for one in maps], {}
 
     def pixel_logits(self, out: CamOut) -> Tensor:
         """(B, C+1, h, w) logits, background first, from an output that holds maps.

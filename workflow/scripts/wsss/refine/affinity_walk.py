@@ -23,6 +23,7 @@ def affinitynet_semantic(
     exp_times: int = 6,
     radius: float = 5,
     pairs: str = "all",
+    bg_map: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pseudo-mask of an image: background and class scores on stride-8 cells, walked, brought back, argmax.
 
@@ -33,12 +34,13 @@ def affinitynet_semantic(
         bg: {"kind", "value"} of the background that walks too; published: (1 - max)^6.
         beta: power of the affinities; exp_times: 2^exp_times steps.
         pairs: of `grid_planes`.
+        bg_map: (H, W) background map, for bg of kind ``map``.
 
     Returns:
         (H, W) uint8 class ids; background where the maps are zero.
     """
     height, width = cam.shape[1:]
-    scores = np.concatenate([background(cam, bg["kind"], bg["value"])[None], cam])
+    scores = np.concatenate([background(cam, bg["kind"], bg["value"], bg_map)[None], cam])
     start = torch.from_numpy(scores).to(features.device)
     # Zeros fill the last cells up, as released: all scores of a cell shrink alike.
     start = F.avg_pool2d(F.pad(start, (0, -width % STRIDE, 0, -height % STRIDE)), STRIDE)

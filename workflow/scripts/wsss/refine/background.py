@@ -13,7 +13,7 @@ def background(cam: np.ndarray, kind: str, value: float, bg_map: np.ndarray | No
     Args:
         cam: (K, H, W) float32 in [0, 1]; K = 0 for an image without classes.
         kind: ``const``: the threshold `value` everywhere; ``power``: (1 - max over classes)^value
-            (PSA, SEAM); ``map``: `value` times the method's own background map.
+            (PSA, SEAM); ``map``: `value` times the method's own background map (SIPE).
         bg_map: (H, W) float32, for ``map`` only.
 
     Returns:
@@ -25,10 +25,10 @@ def background(cam: np.ndarray, kind: str, value: float, bg_map: np.ndarray | No
     shape = cam.shape[1:]
     if kind not in KINDS:
         raise ValueError(f"background kind {kind!r}: must be one of {', '.join(KINDS)}")
-    if kind == "map" and bg_map is None:
-        raise ValueError("background kind 'map': this method has no background map; use const or power")
     if len(cam) == 0:
         return np.ones(shape, np.float32)
+    if kind == "map" and bg_map is None:
+        raise ValueError("background kind 'map': this method has no background map; use const or power")
     if kind == "const":
         return np.full(shape, value, np.float32)
     if kind == "power":

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.refine.affinity import grid_affinity
-from wsss.refine.background import argmax_labels, background
+from wsss.refine.background import argmax_labels, background, to_class_ids
 from wsss.refine.paths import Cell, path_index
 
 Array = Tensor | np.ndarray
@@ -231,17 +231,28 @@ def irn_scores(
 
 
 def irn_semantic(
-    cam: np.ndarray, edge: Array, size_hw: tuple[int, int], keys: Sequence[int], bg: Mapping, **walk_options
+    cam: np.ndarray,
+    edge: Array,
+    size_hw: tuple[int, int],
+    keys: Sequence[int],
+    bg: Mapping,
+    bg_map: np.ndarray | None = None,
+    **walk_options,
 ) -> np.ndarray:
     """Pseudo-mask of an image: `irn_scores`, then argmax beside a background rule.
 
     Args:
         keys: 0-based foreground classes of the K rows.
-        bg: {"kind", "value"}; published const 0.25 (AMN on COCO 0.22).
+        bg: {"kind", "value"}; published const 0.25 (AMN on COCO 0.22). Of kind ``map`` the background walks with the
+            classes, as one of the maps (SIPE).
+        bg_map: (h, w) background map on the walk's grid, for bg of kind ``map``.
         walk_options: power, beta, exp_times, radius, normalise of `irn_scores`.
 
     Returns:
         (H, W) uint8 class ids; background everywhere for K = 0 and for all-zero maps.
     """
+    if bg["kind"] == "map" and len(cam):
+        rows = np.concatenate([background(cam, bg["kind"], bg["value"], bg_map)[None], cam])
+        return to_class_ids(irn_scores(rows, edge, size_hw, **walk_options).argmax(0), keys)
     scores = irn_scores(cam, edge, size_hw, **walk_options)
     return argmax_labels(scores, background(scores, bg["kind"], bg["value"]), keys)

@@ -14,6 +14,7 @@ COLUMNS = {
     "seed_fixed": ("seed, published threshold", ("seed", "fixed")),
     "seed_best": ("seed, best threshold", ("seed", "best_on_train_gt")),
     "seed_found": ("seed, threshold found without ground truth", ("seed", "found")),
+    "seed_map": ("seed, the method's own background map", ("seed", "map")),
     "refined_seed": ("refined seed", ("refined_seed",)),
     "pseudo_mask": ("pseudo-mask", ("pseudo_mask",)),
     "segmentation": ("segmentation", ("segmentation",)),

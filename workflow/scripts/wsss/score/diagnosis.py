@@ -227,6 +227,8 @@ def _move_cut(found: Facts, stage: str, up: bool) -> str:
     cut = found.get("cut")
     if cut is None:
         return "see the stages before it"
+    if cut["kind"] == "map":
+        return f"set {cut['key']}.scale {'above' if up else 'below'} {cut.get('scale', cut.get('value', 1)):g}"
     higher = up == (cut["kind"] == "const")  # a higher power makes the background weaker
     return f"set {cut['key']}.value {'above' if higher else 'below'} {cut['value']:g}"
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from wsss.errors import UserError
-from wsss.found import FOUND
+from wsss.found import FOUND, MAP
 from wsss.score.confusion import summarise
 from wsss.score.cuts import RULE
 from wsss.score.sweep import OFFSETS, SweepResult
@@ -13,6 +13,7 @@ POLICIES = {
     "best_on_train_gt": "the value with the highest mIoU on the scored images (uses ground truth)",
     FOUND: f"found on the CAMs: {RULE} (no ground truth)",
 }
+NO_THRESHOLD = "none: the largest of the classes' maps and the background's own (no ground truth)"
 
 
 def seed_stage(
@@ -33,8 +34,29 @@ def seed_stage(
     return {**blocks[policy], **blocks, "sweep": stability(result)}
 
 
+def map_stage(total: np.ndarray, classes, scale: float) -> dict:
+    """The `seed` stage of scores.json for CAMs with a background map: one block, `map`, and no sweep.
+
+    total: confusion matrix of argmax beside the map times `scale`.
+    """
+    block = {**summarise(total, classes), "provenance": chosen(MAP, scale, MAP)}
+    return {**block, MAP: block}
+
+
 def chosen(kind: str, value: float, policy: str) -> dict:
-    """What provenance says of a threshold: its value and kind, the policy, and whether that looks at ground truth."""
+    """What provenance says of a threshold: its value and kind, the policy, and whether that looks at ground truth.
+
+    For kind ``map`` that there is none; `value` is what the background map was multiplied with.
+    """
+    if kind == MAP:
+        scale = {} if value == 1 else {"background_scale": value}
+        return {
+            "threshold_kind": MAP,
+            "threshold_policy": MAP,
+            "threshold_chosen_by": NO_THRESHOLD,
+            "threshold_uses_ground_truth": False,
+            **scale,
+        }
     return {
         "threshold": value,
         "threshold_kind": kind,

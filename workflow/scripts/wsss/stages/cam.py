@@ -45,6 +45,7 @@ def run(task: Task) -> None:
         geometry=method.spec.geometry,
         norm=method.spec.norm,
         scales=task.settings["scales"],
+        **({"bg_map": True} if method.spec.bg_map else {}),
         **label_facts(dataset),
     )
 

@@ -64,7 +64,7 @@ class Masks:
         self.records = {name: self._records(name) for name in STAGES if name in task.inputs}
         if "cam" in task.inputs:
             few = sample(dataset.split("trainaug"), MOST_SEEDS, 0)
-            self.cams = cam_folder(task, few)
+            self.cams = cam_folder(task, few, task.params["bg"])
             self.bg = settle(task.params["bg"], task.inputs)
             self.records["seed"] = few
 
@@ -100,8 +100,8 @@ class Masks:
     def _mask(self, name: str, record: Record) -> np.ndarray:
         if name != "seed":
             return read_mask(self._path(name, record))
-        cam = self.cams.at(record, image_size(record.image))
-        return argmax_labels(cam, background(cam, **self.bg), record.labels)
+        cam, bg_map = self.cams.both_at(record, image_size(record.image))
+        return argmax_labels(cam, background(cam, **self.bg, bg_map=bg_map), record.labels)
 
     def _path(self, name: str, record: Record) -> Path:
         return file_of(self.task.inputs[name], record.id, ".png")

@@ -8,15 +8,16 @@ import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
-from wsss.found import FOUND, FOUND_RULE, is_found, seed_rule, settle, value_of
+from wsss.found import FOUND, FOUND_RULE, MAP, is_found, seed_rule, settle, value_of
 from wsss.io.atomic import drop_temporaries, read_json, write_text
 from wsss.io.cams import SUFFIX as CAM
 from wsss.io.header import read_facts
 from wsss.io.masks import read_mask
+from wsss.refine.background import argmax_labels, background
 from wsss.score.confusion import confusion, summarise
 from wsss.score.cuts import Scores
 from wsss.score.sweep import Sweep, SweepResult, default_values
-from wsss.score.thresholds import chosen, seed_stage
+from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
 from wsss.stages.images import cam_folder, file_of, input_index
 from wsss.stages.seeds import CONFIDENT
@@ -73,21 +74,39 @@ class Scorer:
         return stages
 
     def _seed(self) -> dict[str, Any]:
+        stage = self._beside_map() if self.task.settings["policy"] == MAP else self._cut_seed()
+        origin = self._origin("cam", self.train, crf=False, multi_scale=read_json(self.task.inputs["cam"])["scales"])
+        for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
+            block["provenance"] = {**origin, **block["provenance"]}
+        return stage
+
+    def _beside_map(self) -> dict[str, Any]:
+        """The seed of CAMs with a background map: one figure, for there is no threshold to sweep."""
+        rule = settle(self.task.settings["bg"], self.task.inputs)
+        cams = cam_folder(self.task, self.train, rule)
+
+        def seed(record: Record, size_hw: tuple[int, int]) -> np.ndarray:
+            cam, bg_map = cams.both_at(record, size_hw)
+            return argmax_labels(cam, background(cam, **rule, bg_map=bg_map), record.labels)
+
+        labels, total = self.dataset.num_classes + 1, 0
+        for record in self.train:
+            gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, CAM))
+            total = total + confusion(gt, seed(record, gt.shape), labels, name)
+        return map_stage(total, self.dataset.classes, rule["value"])
+
+    def _cut_seed(self) -> dict[str, Any]:
         rule, policy = self.task.settings["bg"], self.task.settings["policy"]
         found = settle(seed_rule(self.task.settings), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
         result, cut = self._swept(rule["kind"], [rule["value"], found])
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         if policy != FOUND:
             found = None if cut is None else result.nearest(value_of(rule["kind"], cut))
-        stage = seed_stage(result, self.dataset.classes, rule["value"], policy, found)
-        origin = self._origin("cam", self.train, crf=False, multi_scale=read_json(self.task.inputs["cam"])["scales"])
-        for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
-            block["provenance"] = {**origin, **block["provenance"]}
-        return stage
+        return seed_stage(result, self.dataset.classes, rule["value"], policy, found)
 
     def _swept(self, kind: str, extra: list[float]) -> tuple[SweepResult, float | None]:
         """The sweep over the scored images, and the cut that would be found on them."""
-        cams, scores = cam_folder(self.task, self.train), Scores()
+        cams, scores = cam_folder(self.task, self.train, self.task.settings["bg"]), Scores()
         sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, extra))
         for record in self.train:
             gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, CAM))
@@ -107,13 +126,13 @@ class Scorer:
         """How masks made from CAMs were cut: at the recipe's threshold or a found one, on the CAMs' scales; {} where they are imported."""
         if name not in self.task.params["thresholds"]:
             return {}
-        background = self.task.params["thresholds"][name]
-        policy = FOUND if is_found(background) else "fixed"
-        if is_found(background):
-            background = read_json(self.task.inputs[name])[FOUND_RULE[name]]
+        rule = self.task.params["thresholds"][name]
+        policy = FOUND if is_found(rule) else MAP if rule["kind"] == MAP else "fixed"
+        if is_found(rule):
+            rule = read_json(self.task.inputs[name])[FOUND_RULE[name]]
         return {
-            **chosen(background["kind"], background["value"], policy),
-            **({"threshold_shift": background["shift"]} if background.get("shift") else {}),
+            **chosen(rule["kind"], rule.get("value", rule.get("scale", 1.0)), policy),
+            **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
             "multi_scale": read_json(self.task.inputs["cam"])["scales"],
         }
 

@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from wsss.data.labels import cams_of, refuse_other_labels, same_labels
 from wsss.data.manifest import Record, load_manifest
+from wsss.errors import UserError
+from wsss.found import Rule, kind_fault
 from wsss.io.atomic import drop_temporaries
 from wsss.io.cams import CamFolder
 from wsss.io.index import read_index, write_index, write_shard
@@ -111,9 +113,16 @@ def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, A
     return index
 
 
-def cam_folder(task: Task, records: Iterable[Record]) -> CamFolder:
-    """The CAMs that are input `cam`, checked by `cams_of`."""
-    return cams_of(task.inputs["cam"], records, load_manifest(task.inputs["manifest"]))
+def cam_folder(task: Task, records: Iterable[Record], *rules: Rule) -> CamFolder:
+    """The CAMs that are input `cam`, checked by `cams_of`.
+
+    rules: backgrounds that will stand beside them. UserError where one is of a kind that these CAMs do not have.
+    """
+    cams = cams_of(task.inputs["cam"], records, load_manifest(task.inputs["manifest"]))
+    for rule in rules:
+        if fault := kind_fault(rule, cams.form.bg_map):
+            raise UserError(f"{task.inputs['cam']}: background {rule['kind']}: {fault}")
+    return cams
 
 
 def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:

@@ -21,7 +21,7 @@ def run(task: Task) -> None:
     """Write `{id}.png` for a few training images (CAM to pseudo-mask) and a few predicted ones."""
     dataset = load_manifest(task.inputs["manifest"])
     chosen = choose(task, dataset)
-    cams = cam_folder(task, [r for r in chosen if "trainaug" in r.splits]) if "cam" in task.inputs else None
+    cams = cam_folder(task, [r for r in chosen if "trainaug" in r.splits], task.params["bg"]) if "cam" in task.inputs else None
 
     def work(todo: set[str]):
         for record in (r for r in chosen if r.id in todo):
@@ -53,9 +53,10 @@ def columns(task: Task, cams: CamFolder | None, record: Record, image: np.ndarra
     if record.mask is not None:
         found["ground_truth"] = read_mask(record.mask)
     if cams and "trainaug" in record.splits:
-        cam = cams.at(record, image.shape[:2])
+        cam, bg_map = cams.both_at(record, image.shape[:2])
         found["cam"] = cam
-        found["seed"] = argmax_labels(cam, background(cam, **settle(task.params["bg"], task.inputs)), record.labels)
+        bg = background(cam, **settle(task.params["bg"], task.inputs), bg_map=bg_map)
+        found["seed"] = argmax_labels(cam, bg, record.labels)
     for column, name in (("ir_label", "ir_labels"), ("pseudo_mask", "pseudo_masks"), ("prediction", "predictions")):
         path = file_of(task.inputs[name], record.id, ".png") if name in task.inputs else Path()
         if path.is_file():

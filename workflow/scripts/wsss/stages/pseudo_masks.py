@@ -56,13 +56,13 @@ def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
     """Argmax of the CAM beside the background score."""
-    cams = cam_folder(task, records)
+    cams = cam_folder(task, records, task.settings["bg"])
     settings, found = settled(task.settings, task.inputs, "bg")
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in records if r.id in todo):
-            cam = cams.at(record, image_size(record.image))
-            mask = argmax_labels(cam, background(cam, **settings["bg"]), record.labels)
+            cam, bg_map = cams.both_at(record, image_size(record.image))
+            mask = argmax_labels(cam, background(cam, **settings["bg"], bg_map=bg_map), record.labels)
             write_mask(task.folder / f"{record.id}.png", mask)
             yield record.id
 
@@ -71,7 +71,7 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     """What the network sees, then the walk. On the CPU one process a core; on a GPU the walk runs there."""
-    key, walker = task.outputs["index"], Walker(task, cam_folder(task, records))
+    key, walker = task.outputs["index"], Walker(task, cam_folder(task, records, task.settings["bg"]))
     _walkers[key] = walker
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
     note_device(task, torch.device("cpu" if on_cpu else "cuda"), EXACT)

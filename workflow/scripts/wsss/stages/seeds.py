@@ -26,7 +26,7 @@ def run(task: Task) -> None:
     """Write `{id}.png` (confident), `{id}.unsure.png` and where asked for `{id}.npz` for every image of trainaug."""
     dataset = load_manifest(task.inputs["manifest"])
     records = shard_records(task, dataset.split("trainaug"))
-    cams = cam_folder(task, records)
+    cams = cam_folder(task, records, task.settings["confident"], task.settings["unsure"])
     settings, found = settled(task.settings, task.inputs, "confident", "unsure")
     refuse_reversed(settings["confident"], settings["unsure"], "seeds")  # where one of them is found
 
@@ -42,9 +42,9 @@ def run(task: Task) -> None:
 def make_seed(record: Record, cams: CamFolder, settings: dict[str, Any], folder: Path) -> str:
     """Write both seeds of one image; returns its id."""
     image = read_image(record.image)
-    cam = cams.at(record, image.shape[:2])
+    cam, bg_map = cams.both_at(record, image.shape[:2])
     rules, params = (settings["confident"], settings["unsure"]), CrfParams(**settings["crf_params"])
-    passes = seed_marginals(image, cam, *rules, params, unary=unary_of(settings))
+    passes = seed_marginals(image, cam, *rules, params, bg_map, unary=unary_of(settings))
     if gives_probabilities(settings):
         write_probs(folder / f"{record.id}{SUFFIX}", *passes)
     for marginals, suffix in zip(passes, (CONFIDENT, UNSURE), strict=True):

@@ -4,6 +4,7 @@ import logging
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
+from wsss.found import NO_CUT
 from wsss.io.atomic import drop_temporaries, write_json
 from wsss.io.cams import SUFFIX
 from wsss.io.images import image_size
@@ -21,6 +22,8 @@ def run(task: Task) -> None:
     """Write threshold.json: `cut`, the `rule` it was found by, `images` looked at and the `histogram` of their scores."""
     records = labelled_sample(load_manifest(task.inputs["manifest"]), SAMPLE)
     cams, scores = cam_folder(task, records), Scores()
+    if cams.form.bg_map:
+        raise UserError(f"{task.inputs['cam']}: {NO_CUT}")
     for record in records:
         name = str(file_of(task.inputs["cam"], record.id, SUFFIX))
         scores.add(cams.at(record, image_size(record.image)), name)

@@ -28,7 +28,7 @@ def mask(
     cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: background and CAM on stride-8 cells, walked."""
-    cam = cams.at(record, size_hw)
+    cam, bg_map = cams.both_at(record, size_hw)
     if len(cam) == 0:
         return np.zeros(size_hw, np.uint8)
-    return affinitynet_semantic(cam, see(), record.labels, **{name: walk[name] for name in WALK})
+    return affinitynet_semantic(cam, see(), record.labels, bg_map=bg_map, **{name: walk[name] for name in WALK})

@@ -29,9 +29,10 @@ def mask(
     cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: the CAM on the stride-4 grid, walked inside the boundaries."""
-    cam = cams.on_grid(record, size_hw)
+    cam, bg_map = cams.both_on_grid(record, size_hw)
     edge = see() if len(cam) else np.zeros(cam.shape[1:], np.float32)
-    return irn_semantic(cam, edge, size_hw, record.labels, walk["bg"], **{name: walk[name] for name in WALK})
+    options = {name: walk[name] for name in WALK}
+    return irn_semantic(cam, edge, size_hw, record.labels, walk["bg"], bg_map, **options)
 
 
 def scores(

@@ -122,7 +122,11 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     with autocast(job.device, job.runtime["precision"]):
         losses = job.step_loss(batch, step)
     scaler.scale(losses["total"]).backward()
-    ranks.average_gradients(p for group in optimiser.param_groups for p in group["params"])
+    learning = [p for group in optimiser.param_groups for p in group["params"]]
+    ranks.average_gradients(learning)
+    if job.settings.get("clip_norm"):
+        scaler.unscale_(optimiser)
+        torch.nn.utils.clip_grad_norm_(learning, job.settings["clip_norm"])
     scaler.step(optimiser)
     scaler.update()
     optimiser.zero_grad(set_to_none=True)
