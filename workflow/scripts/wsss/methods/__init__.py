@@ -12,6 +12,8 @@ METHODS = {
     "eps_base": "wsss.methods.eps:EPSBase",
     "seam": "wsss.methods.seam:SEAM",
     "cpn": "wsss.methods.cpn:CPN",
+    "ppc": "wsss.methods.ppc:PPC",
+    "ppc_eps": "wsss.methods.ppc:PPCEPS",
 }
 
 
