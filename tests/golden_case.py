@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from cam_reference import form_of, masked, read_back, view_pair
 from golden import golden
+from golden_record import as_first_form, flat_step
 from parity import agree, differ
 from torch import Tensor, nn
 from wsss import methods
@@ -60,7 +61,8 @@ class Case:
 
     def __init__(self, name: str, layout: str, **tolerances: float):
         self.name = name
-        self.facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        self.facts = as_first_form(facts) if "state_dict" in facts else facts
         with np.load(FOLDER / f"{name}.npz") as arrays:
             self.arrays = {key: arrays[key] for key in arrays.files}
         self.scalars, self.tolerances = self.facts["scalars"], {**TOLERANCES, **tolerances}
@@ -131,6 +133,8 @@ def remember(backbone: nn.Module) -> None:
 
 def thinned(text: str, full: Tensor) -> Tensor:
     """`full` as a file keeps it, which `text` says: whole, every nth entry of each dimension, or of rows and columns."""
+    if step := flat_step(text):
+        return full.reshape(-1)[::step]
     if found := re.search(r"every \[([\d, ]+)\] of \[([\d, ]+)\]", text):
         steps, shape = ([int(n) for n in part.split(",")] for part in found.groups())
         assert list(full.shape) == shape, f"{text}: {list(full.shape)}"
