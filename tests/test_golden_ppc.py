@@ -1,16 +1,25 @@
 """PPC, on SEAM and on EPS, against its released code: networks, contrast, losses, gradients, steps and maps."""
 
-import numpy as np
 import pytest
 import torch
 from cam_reference import view_pair
 from golden import golden
-from golden_case import Case, check_gradients, check_steps, full_size_cam, images, multi_hot, photo, stored_cam, training
+from golden_case import (
+    Case,
+    Numbers,
+    check_gradients,
+    check_steps,
+    full_size_cam,
+    images,
+    multi_hot,
+    photo,
+    stored_cam,
+    training,
+)
 from wsss.methods import prototype_contrast
-from wsss.methods.base import flip_pair_sum, multilabel_soft_margin, resize
+from wsss.methods.base import multilabel_soft_margin, resize
 from wsss.methods.eps import overlap, saliency_loss
 from wsss.methods.pixel_correlation import (
-    background_from,
     background_minimum,
     image_logits,
     listed_classes,
@@ -234,3 +243,99 @@ def test_schedule(case):
     if after := theirs.get("lr_after_max_step"):
         known["after"], ours["after"] = after, learning_rate(19_999, 20_000, {**SETTINGS, "poly_steps": steps})
     case.agree("learning rates", ours, known, 1e-6, "each")
+
+
+# --- small functions ---------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_functions_of_seam():
+    case = Numbers("ppc_seam")
+    case.agree("functions", max_norm(formula("ppc.max_norm", 2, 3, 4, 5, factor=3)), "pure/max_norm", 1e-5)
+    maps = formula("ppc.onehot", 1, 5, 3, 4, factor=2).abs()
+    case.agree("functions", strongest_class(maps), "pure/max_onehot", 1e-5)
+    pcm = PixelCorrelation(512, 1024)
+    pcm.f9.weight.copy_(formula("f9.weight", 192, 195, 1, 1))
+    guide, features = 5 * formula("ppc.pcm_cam", 2, 21, 4, 5).abs(), formula("ppc.pcm_f", 2, 195, 4, 5, factor=10).relu()
+    case.agree("functions", pcm(guide, features), "pure/pcm", 1e-5)
+    case.agree("functions", pcm(torch.full_like(guide, 0.7), features), "pure/pcm_constant", 1e-5)
+    largest = formula("ppc.min_pool", 2, 3, 4, 6, factor=2)
+    with_first = torch.cat([largest[:, :1], largest], dim=1)  # ours leaves out a background that comes before the classes
+    case.agree("functions", background_minimum(with_first, torch.ones(2, 3))[None], case.arrays["pure/adaptive_min_pooling_loss"][None], 1e-5)
+
+
+def test_regularisers_on_eps():
+    case = Numbers("ppc_eps")
+    sizes = {"cam1": (8, 9), "cam2": (4, 4), "rv1": (8, 9), "rv2": (4, 4)}
+    leaves = {name: formula(f"er.{name}", 2, 21, *size, factor=60).requires_grad_() for name, size in sizes.items()}
+    y = multi_hot(*LABELS)
+    classes = torch.arange(20).expand(2, -1)
+    c1, c2, r1, r2 = (stretch(max_norm(leaf.roll(1, 1)), (4, 4)) * with_background(y) for leaf in leaves.values())
+    untouched = torch.cat([torch.zeros(2, 1), classes == 0], dim=1).bool()
+    er, ecr = equivariance(c1, c2, 20), cross_regularisation(c1, c2, r1, r2, 0.2, 20, untouched)
+    theirs = {name: case.facts["pure"]["er"][name] for name in ("loss_er", "loss_ecr")}
+    case.agree("regularisers", {"loss_er": er.item(), "loss_ecr": ecr.item()}, theirs, "losses", "each")
+    (er + ecr).backward()
+    for name, leaf in leaves.items():
+        case.agree("regularisers", leaf.grad, f"pure/er_grad_{name}")
+    mended = cross_regularisation(c1, c2, r1, r2, 0.2, 20)
+    case.differ("first class", [mended.item()], [theirs["loss_ecr"]], at_least=1e-3, at_most=0.5, measure="each")
+
+
+def test_saliency_loss_of_formula_maps():
+    case = Numbers("ppc_eps")
+    maps, y = formula("eps.cam", 2, 21, 6, 7, factor=40), multi_hot(*LABELS)
+    maps[0, 14, :4] += 6
+    maps[1, 2, :3, :4] += 6
+    maps[1, 7, 3:, 2:] += 6
+    maps[:, 20, 5] += 4
+    maps[1, 14, :, 6] += 9
+    saliency = (6 * formula("eps.sal", 2, 1, 12, 14) * 0.5 + 0.5).clamp(0, 1)
+    saliency[0, :, :7] = 0.5 * saliency[0, :, :7] + 0.5
+    saliency[1, :, :7, :8] = 0.5 * saliency[1, :, :7, :8] + 0.5
+    saliency[1, :, 6:8, 4:] *= 0.4
+    ours = {}
+    for tau in (0.4, 0.5):
+        leaf = maps.clone().requires_grad_()
+        loss = saliency_loss(leaf.roll(1, 1), saliency, y, tau, 0.5)
+        loss.backward()
+        ours[f"tau_{tau}"] = loss.item()
+        case.agree("saliency loss", leaf.grad, f"pure/eps_tau{tau}/grad_cam", 1e-5)
+    case.agree("saliency loss", ours, case.facts["pure"]["eps_loss"], 1e-5, "each")
+    shares = overlap(maps.roll(1, 1).softmax(1)[:, 1:], saliency[..., ::2, ::2])
+    theirs = case.facts["pure"]["eps_overlap"]
+    case.agree("saliency loss", {name: shares[tuple(map(int, name.split("/")))].item() for name in theirs}, theirs, 1e-5, "each")
+
+
+# --- inference ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cam(case):
+    return full_size_cam(case, photo(84, 108, 11), multi_hot(PRESENT)[0], SCALES)
+
+
+def test_views_at_inference(case):
+    if not is_eps(case):
+        case.agree("image at half its size", view_pair(photo(84, 108, 11), 0.5)[0, :, ::2, ::2], "infer/pil_resized_0.5", 1e-5)
+    total = 0
+    for scale in SCALES:
+        views = view_pair(photo(84, 108, 11), scale)
+        maps = case.network.eval().seed_maps(views, multi_hot(PRESENT))
+        maps = resize(maps if is_eps(case) else stretch(maps, views.shape[-2:]), (84, 108))[0, list(PRESENT), ::4, ::4]
+        if scale <= 1:
+            pair = case.arrays[f"infer/scale_{scale}_plain"] + case.arrays[f"infer/scale_{scale}_flip"]
+            case.agree("maps of a scale", maps, pair, "inference")
+        total = total + maps
+    case.agree("sum of maps", total, "infer/sum", "inference")
+
+
+def test_cam(case, cam):
+    case.agree("CAM at image size", cam[:, ::4, ::4], "infer/norm_cam", "inference", "absolute")
+
+
+def test_stored_cam_is_near(case, cam):
+    stored = stored_cam(case, photo(84, 108, 11), multi_hot(PRESENT)[0], SCALES)
+    level = 0.22 if is_eps(case) else 0.45
+    seeds = [argmax_labels(maps, background(maps, "const", level), PRESENT) for maps in (stored, cam.numpy())]
+    case.differ("stored CAM", *seeds, at_least=0, at_most=0.05)
