@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from wsss.errors import UserError
 from wsss.methods.base import Spec, flip_pair_sum
 from wsss.methods.eps import saliency_loss
 from wsss.methods.pixel_correlation import PixelCorrelationMethod
@@ -38,6 +39,9 @@ class PPC(SEAM):
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
+        first, last = self.options["negatives"]
+        if first > last:
+            raise UserError(f"net_options: negatives: [{first}, {last}] must be [first, last]; give the lower rank first")
         self.projector = nn.Conv2d(self.backbone.out_channels[-1], self.options["projection"], 1, bias=False)
         nn.init.xavier_uniform_(self.projector.weight)
 
