@@ -33,6 +33,8 @@ PAGES = {  # network of the golden files -> page of the method
     "cpn": "cpn",
     "pixmatch": "fsae",
     "sipe": "sipe",
+    "ppc_seam": "ppc",
+    "ppc_eps": "ppc",
 }
 MEASURES = {
     "largest": "of the largest value",

@@ -56,30 +56,16 @@ def released_network(layout: str) -> nn.Module:
     return methods.get(layout)(CLASSES, backbone, options)
 
 
-class Case:
-    """One golden file, and our network filled with its weights."""
+class Numbers:
+    """One golden file, for what needs no network."""
 
-    def __init__(self, name: str, layout: str, **tolerances: float):
+    def __init__(self, name: str, **tolerances: float):
         self.name = name
         facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
         self.facts = as_first_form(facts) if "state_dict" in facts else facts
         with np.load(FOLDER / f"{name}.npz") as arrays:
             self.arrays = {key: arrays[key] for key in arrays.files}
         self.scalars, self.tolerances = self.facts["scalars"], {**TOLERANCES, **tolerances}
-        self.network = released_network(layout)
-        self.names = filled(self.network, layout, self.state())
-        remember(self.network.backbone)
-
-    def state(self) -> dict[str, Tensor]:
-        """Their name -> tensor, by the formula."""
-        scale = self.facts["scale"]
-        made = {key: golden.tensor(key, tuple(shape)) for key, shape in self.facts["keys"]}
-        return {key: torch.from_numpy(v * np.float32(scale[key]) if key in scale else v) for key, v in made.items()}
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """Their name -> our parameter."""
-        ours = dict(self.network.named_parameters())
-        return {name: ours[target] for name, target in self.names.items() if target in ours}
 
     def agree(self, stage, ours, theirs, tolerance="arrays", measure="largest"):
         """`parity.agree`; `theirs` may be the name of an array, `tolerance` a name in `tolerances`."""
@@ -97,6 +83,26 @@ class Case:
             if whole := self.scalars.get("taps", {}).get(name):
                 assert list(full.shape) == whole["shape"], f"{name}: {list(full.shape)} instead of {whole['shape']}"
                 self.agree(stage, _summary(full), {key: whole[key] for key in ("absmax", "l2", "std")}, tolerance, "each")
+
+class Case(Numbers):
+    """One golden file, and our network filled with its weights."""
+
+    def __init__(self, name: str, layout: str, **tolerances: float):
+        super().__init__(name, **tolerances)
+        self.network = released_network(layout)
+        self.names = filled(self.network, layout, self.state())
+        remember(self.network.backbone)
+
+    def state(self) -> dict[str, Tensor]:
+        """Their name -> tensor, by the formula."""
+        scale = self.facts["scale"]
+        made = {key: golden.tensor(key, tuple(shape)) for key, shape in self.facts["keys"]}
+        return {key: torch.from_numpy(v * np.float32(scale[key]) if key in scale else v) for key, v in made.items()}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Their name -> our parameter."""
+        ours = dict(self.network.named_parameters())
+        return {name: ours[target] for name, target in self.names.items() if target in ours}
 
 
 def _summary(full: Tensor) -> dict[str, float]:

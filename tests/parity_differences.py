@@ -30,7 +30,7 @@ DIFFERENCES = {
         "of the norm of a tensor's change in three steps, at most",
     ),
     "stored CAM": Difference(
-        ("irn_cam", "amn", "eps", "seam", "cpn", "sipe"),
+        ("irn_cam", "amn", "eps", "seam", "cpn", "sipe", "ppc_seam", "ppc_eps"),
         "-",
         "theirs: float32 at image size; ours: the network's own maps, float16, put together when read",
         "a fraction of the bytes, no pickle",
@@ -42,6 +42,13 @@ DIFFERENCES = {
         "theirs: 512 x 512, larger images are cropped; ours the same, but nothing is cropped; here `multiples_of_16` in its place",
         "GroupNorm takes its statistics over the canvas; nothing of an image may be lost",
         "boundary probability, absolute, at one cell (an image of 112 x 144 pixels, random weights)",
+    ),
+    "first class": Difference(
+        ("ppc_eps",),
+        "`net_options.ecr_background`",
+        "theirs (`first_class`, the default), since the background is their last channel: cross regularisation's targets keep the map of the first class whole, and compare the background with the classes; ours on request: `background`",
+        "the published figures are of the first; the second is what SEAM says",
+        "cross regularisation of maps by formula",
     ),
     "displacement": Difference(
         ("irn",),

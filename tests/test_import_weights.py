@@ -126,6 +126,8 @@ HEADS = {
     "seam": {"fc8.weight": "fc8.weight", "f8_3.weight": "pcm.f8_3.weight", "f8_4.weight": "pcm.f8_4.weight", "f9.weight": "pcm.f9.weight"},
     "affinitynet": {"f8_3.weight": "side.0.weight", "f8_4.weight": "side.1.weight", "f8_5.weight": "side.2.weight", "f9.weight": "all.weight"},
 }
+HEADS["ppc"] = {**HEADS["seam"], "fc_proj.weight": "projector.weight"}
+HEADS["ppc_eps"] = {**HEADS["seam"], "proj_fc.weight": "projector.weight"}
 HEADS["cpn"] = {**HEADS["seam"], "f10.weight": "prcm.f10.weight"}
 
 
@@ -143,6 +145,8 @@ def test_the_background_of_eps_moves_to_the_front():
     theirs = torch.arange(4.0).reshape(4, 1, 1, 1)  # three classes, then the background
     found, problems = renamed("eps", {"fc8.weight": theirs}, {}, "x.pth")
     assert found["classifier.weight"].flatten().tolist() == [3, 0, 1, 2] and not problems
+    found, _ = renamed("ppc_eps", {"fc8.weight": theirs}, {}, "x.pth")
+    assert found["fc8.weight"].flatten().tolist() == [3, 0, 1, 2]
     found, _ = renamed("eps_base", {"fc8.weight": theirs}, {}, "x.pth")
     assert found["classifier.weight"].flatten().tolist() == [0, 1, 2, 3]
 

@@ -56,6 +56,8 @@ LAYOUTS: dict[str, list[Rule]] = {
         (r"(classifier)\.(.*)", r"\1.\2"),
         *[(rf"side{n}\.(.*)", rf"side.{n - 1}.\1") for n in (1, 2, 3, 4)],
     ],
+    "ppc": [*_RESNET38D, *_PCM, (r"fc_proj\.(.*)", r"projector.\1")],
+    "ppc_eps": [*_RESNET38D, *_PCM, (r"proj_fc\.(.*)", r"projector.\1")],
     "irn": [*_TRUNK, *_FIVE_STAGES, *_IRN_HEADS],
     "affinitynet": [*_RESNET38D, *[(rf"f8_{n}\.(.*)", rf"side.{n - 3}.\1") for n in (3, 4, 5)], (r"f9\.(.*)", r"all.\1")],
 }
@@ -80,11 +82,11 @@ def amn_rules(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> li
 
 
 def eps_background_first(name: str, value: Tensor) -> Tensor:
-    """EPS's background is the last row of its classifier; here it is the first."""
-    return value.roll(1, 0) if name == "classifier.weight" else value
+    """The background is the last row of EPS's classifier, also in PPC on EPS; here it is the first."""
+    return value.roll(1, 0) if name in ("classifier.weight", "fc8.weight") else value
 
 
-CHANGES: dict[str, Callable[[str, Tensor], Tensor]] = {"eps": eps_background_first}
+CHANGES: dict[str, Callable[[str, Tensor], Tensor]] = {"eps": eps_background_first, "ppc_eps": eps_background_first}
 
 
 def target_of(name: str, rules: list[Rule]) -> tuple[bool, str | None]:

@@ -5,7 +5,7 @@ Geometry, how a map of one scale comes to the image's size:
 - ``pad16``: it covers the image padded to multiples of 16 at the bottom and right (CAM, IRN). The walk's grid
   takes the whole map, as published;
 - ``stretch``: it is stretched over the image (EPS, AMN);
-- ``view``: it is stretched over the view, corners on corners, and that over the image (SEAM, CPN).
+- ``view``: it is stretched over the view, corners on corners, and that over the image (SEAM, CPN, PPC).
 
 Form, how scales are put together:
 
@@ -63,7 +63,7 @@ def min_max(maps: Tensor) -> Tensor:
 
 
 def cut_min_max(maps: Tensor) -> Tensor:
-    """The same, cut at 0 before and after, and 1e-5 above the minimum is 0 still (SEAM, CPN)."""
+    """The same, cut at 0 before and after, and 1e-5 above the minimum is 0 still (SEAM, CPN, PPC)."""
     maps = maps.relu()
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     return F.relu(maps - low - EPSILON) / (high - low + EPSILON)

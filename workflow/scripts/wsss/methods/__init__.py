@@ -13,6 +13,8 @@ METHODS = {
     "seam": "wsss.methods.seam:SEAM",
     "cpn": "wsss.methods.cpn:CPN",
     "sipe": "wsss.methods.sipe:SIPE",
+    "ppc": "wsss.methods.ppc:PPC",
+    "ppc_eps": "wsss.methods.ppc:PPCEPS",
 }
 
 

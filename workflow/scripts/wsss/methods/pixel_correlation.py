@@ -1,4 +1,4 @@
-"""What SEAM and CPN share: trunk, class maps with a background channel, the maps that the pixel correlation
+"""What SEAM, CPN and PPC share: trunk, class maps with a background channel, the maps that the pixel correlation
 module makes of them, inference, and the parts of their losses. No method by itself."""
 
 from collections.abc import Mapping
@@ -75,7 +75,8 @@ class PixelCorrelationMethod(Method):
     def look(self, image: Tensor, want: frozenset[str]) -> CamOut:
         """One image batch through the network."""
         taps = self.backbone(image)
-        maps, out = self.fc8(self.dropout(taps[-1])), CamOut()
+        last = self.dropout(taps[-1])
+        maps, out = self.fc8(last), CamOut()
         if "maps" in want:
             out.maps = maps
         if "logits" in want:
@@ -83,7 +84,12 @@ class PixelCorrelationMethod(Method):
         if "features" in want:
             out.features = {f"x{i}": tap for i, tap in enumerate(taps, start=1)}
             out.features["cam_rv"] = self.refined(image, taps, maps)
+            out.features |= self.further_features(last, want)
         return out
+
+    def further_features(self, last: Tensor, want: frozenset[str]) -> dict[str, Tensor]:
+        """What a method adds to `features`, of the last tap after dropout."""
+        return {}
 
     def refined(self, image: Tensor, taps: list[Tensor], maps: Tensor) -> Tensor:
         """The class maps after the pixel correlation module, (B, C+1, h, w) float32."""

@@ -4,7 +4,7 @@ its smaller copy must agree, and maps averaged over like pixels teach both."""
 import torch
 from torch import Tensor
 
-from wsss.methods.base import multilabel_soft_margin
+from wsss.methods.base import CamOut, multilabel_soft_margin
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
@@ -15,7 +15,6 @@ from wsss.methods.pixel_correlation import (
     listed_classes,
     listed_maps,
     max_norm,
-    only_largest,
     with_background,
 )
 from wsss.nets.pcm import stretch
@@ -34,22 +33,30 @@ class SEAM(PixelCorrelationMethod):
     def further_views(self, batch):
         return {"second": stretch(batch["image"], self.second_size(batch["image"]))}
 
-    def loss(self, batch, out, step):
-        """Classification and rvmin of both views, equivariance, cross regularisation; all weights 1.
+    def looks(self, batch, out) -> tuple[tuple[CamOut, tuple[int, int]], tuple[CamOut, tuple[int, int]]]:
+        """Outputs of both views, each with the size (h, w) that the loss takes its maps at.
 
-        Everything is compared at the size of the view, as published, not on the grid of the maps.
+        That is the size of the view, as published, not the grid of the maps.
         """
-        y, small = batch["y"], self.second_size(batch["image"])
-        looks = (out, batch["image"].shape[-2:]), (out.views["second"], small)
+        image = batch["image"]
+        return (out, tuple(image.shape[-2:])), (out.views["second"], self.second_size(image))
+
+    def untouched(self, classes: Tensor) -> Tensor | None:
+        """Of the listed classes (B, K) what `strongest_class` leaves whole; None: the background."""
+        return None
+
+    def loss(self, batch, out, step):
+        """Classification and rvmin of both views, equivariance, cross regularisation; all weights 1."""
+        y, looks = batch["y"], self.looks(batch, out)
         cls = sum(multilabel_soft_margin(image_logits(look.maps, size), y) for look, size in looks) / 2
-        classes = listed_classes(y)
+        classes, small = listed_classes(y), looks[1][1]
         cams = [listed_maps(look.maps, classes, size) for look, size in looks]
         refined = [listed_maps(look.features["cam_rv"], classes, size) for look, size in looks]
         present, n = y.gather(1, classes), y.shape[1]
         rvmin = sum(background_minimum(maps, present) for maps in refined) / 2
         c1, c2, r1, r2 = (stretch(max_norm(maps), small) * with_background(present) for maps in (*cams, *refined))
         er = equivariance(c1, c2, n)
-        ecr = cross_regularisation(c1, c2, r1, r2, self.options["hard_share"], n)
+        ecr = cross_regularisation(c1, c2, r1, r2, self.options["hard_share"], n, self.untouched(classes))
         return {"total": cls + rvmin + er + ecr, "cls": cls, "rvmin": rvmin, "er": er, "ecr": ecr}
 
 
@@ -58,16 +65,26 @@ def equivariance(c1: Tensor, c2: Tensor, classes: int) -> Tensor:
     return class_mean((c1 - c2).abs(), classes)
 
 
-def cross_regularisation(c1: Tensor, c2: Tensor, r1: Tensor, r2: Tensor, share: float, classes: int) -> Tensor:
+def cross_regularisation(
+    c1: Tensor, c2: Tensor, r1: Tensor, r2: Tensor, share: float, classes: int, untouched: Tensor | None = None
+) -> Tensor:
     """ECR: the refined maps r of one view follow the class maps c of the other, by their hardest values.
 
     All (B, K+1, h, w), of `classes` the listed ones. The class maps are targets: no gradient reaches them.
+    untouched: of `strongest_class`.
     """
-    targets = [strongest_class(background_from(maps.detach())) for maps in (c1, c2)]
+    targets = [strongest_class(background_from(maps.detach()), untouched) for maps in (c1, c2)]
     pairs = (targets[1], r1), (targets[0], r2)
     return sum(hardest_mean((target - maps).abs(), share, classes) for target, maps in pairs)
 
 
-def strongest_class(maps: Tensor) -> Tensor:
-    """(B, C+1, h, w) -> of the classes only the largest at each pixel; the background stays."""
-    return torch.cat([maps[:, :1], only_largest(maps[:, 1:])], dim=1)
+def strongest_class(maps: Tensor, untouched: Tensor | None = None) -> Tensor:
+    """(B, n, h, w) -> at each pixel the largest stays alone, beside maps that are not compared.
+
+    Those are the `untouched`, (B, n) bool; None: the background, channel 0.
+    """
+    if untouched is None:
+        untouched = torch.arange(maps.shape[1], device=maps.device)[None] == 0
+    untouched = untouched[..., None, None]
+    largest = maps.masked_fill(untouched, -torch.inf).amax(1, keepdim=True)
+    return maps * (untouched | (maps == largest))

@@ -122,6 +122,24 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     return total / _world
 
 
+def whole_batch(rows: Tensor) -> Tensor:
+    """(n, ...) of this process -> (n processes, ...) of all, in the order of the whole batch, without gradient.
+
+    Every process has as many rows, and rows r, r + world, ... are those of number r, as `StepSampler` deals them.
+    """
+    rows = rows.detach()
+    if _world == 1:
+        return rows
+    parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(_world)]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.stack(parts, dim=1).flatten(0, 1)
+
+
+def own_part(rows: Tensor) -> Tensor:
+    """The rows of this process out of those of the whole batch."""
+    return rows[_rank::_world]
+
+
 def averaged(value: Tensor) -> Tensor:
     """The same with gradient, which comes from all processes."""
     return _Sum.apply(value) / _world
