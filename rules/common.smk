@@ -24,7 +24,8 @@ from wsss.io.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.rownames import base_name, seed_number, with_seed
-from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, own_data, saliency_maker
+from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, saliency_maker
+from wsss.watched import dataset_files, stamp
 
 # For stages whose Snakemake dies before they have begun.
 os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))

@@ -20,6 +20,7 @@ from wsss.nets import segmenters
 from wsss.recipe_checks import check_recipe, own
 from wsss.refinement import ELSEWHERE, replace_walk
 from wsss.schema import check, read_yaml, with_numbers, without_required
+from wsss.userdata import with_variables
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
@@ -83,7 +84,7 @@ class Config:
             path = self._existing("datasets", name)
             content = read_yaml(path)
             check(content, self.schemas["dataset"], path)
-            self._datasets[name] = expand_env(content, path)
+            self._datasets[name] = with_variables(expand_env(content, path))
         return self._datasets[name]
 
     def recipe(self, name: str, dataset: str) -> dict[str, Any]:

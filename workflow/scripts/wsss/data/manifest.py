@@ -1,5 +1,7 @@
 """The manifest: one CSV row per image, the only description of a dataset that later stages read."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io
@@ -9,9 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from wsss.data.table import bad_id, iter_rows, listing, split_list
 from wsss.errors import UserError
@@ -19,6 +19,9 @@ from wsss.io.atomic import read_json, write_json, write_text
 from wsss.io.digest import sha256_bytes, sha256_file
 from wsss.io.remake import mend
 from wsss.io.threads import threaded
+
+if TYPE_CHECKING:  # what plans with this module has no NumPy
+    import numpy as np
 
 COLUMNS = ("id", "split", "image", "labels", "mask", "mask_train", "saliency")
 SPLITS = ("trainaug", "train", "val")
@@ -114,6 +117,8 @@ class Dataset:
 
     def multi_hot(self, record: Record) -> np.ndarray:
         """Image labels as (C,) float32 of 0 and 1."""
+        import numpy as np
+
         target = np.zeros(self.num_classes, np.float32)
         target[list(record.labels)] = 1
         return target
