@@ -25,10 +25,13 @@ from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.rownames import base_name, seed_number, with_seed
 from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, saliency_maker
-from wsss.watched import dataset_files, stamp
+from wsss.watched import dataset_files, require_root, stamp
 
 # For stages whose Snakemake dies before they have begun.
 os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))
+
+# From the working directory: a project that is moved downloads nothing again.
+LOCK_FILE = os.path.relpath(f"{workflow.basedir}/config/checksums.json")
 
 CONFIG = plainly(Config)(f"{workflow.basedir}/config", config)
 config.update(CONFIG.main)
@@ -80,11 +83,18 @@ def section(w, stage):
 
 @asked
 def manifest(w):
-    """The two files every stage reads: the table, and the facts with the digest over all files."""
+    """What every stage reads: the table, and facts. They say where files lie, which reruns nothing; `images` does."""
     return {
-        "manifest": f"results/{w.dataset}/manifest.csv",
-        "dataset": f"results/{w.dataset}/dataset.json",
+        "manifest": ancient(f"results/{w.dataset}/manifest.csv"),
+        "dataset": ancient(f"results/{w.dataset}/dataset.json"),
+        "images": f"results/{w.dataset}/images.json",
     }
+
+
+@asked
+def ground_truth(w, *names):
+    """Digests over masks, for what looks at them: all of them, or those of `names`."""
+    return {name: f"results/{w.dataset}/{name}.json" for name in names or ("masks_train", "masks_val")}
 
 
 @asked
@@ -236,6 +246,15 @@ def check_executor():
         check = plainly(refuse_shell_words)
         check(workflow.config_settings.config_args or (), "--config")
         check((workflow.main_snakefile, workflow.workdir_init, *workflow.overwrite_configfiles), "the path")
+
+
+def check_roots():
+    """Stop before a stage reads the photos of another folder than the config names."""
+    jobs = list(workflow.dag.needrun_jobs())
+    wanted = {job.wildcards.dataset for job in jobs if hasattr(job.wildcards, "dataset")}
+    made = {job.wildcards.dataset for job in jobs if job.rule.name == "dataset"}
+    for name in sorted(wanted - made):
+        plainly(require_root)(CONFIG.dataset(name), name)
 
 
 def end_orphans():
