@@ -12,7 +12,7 @@ from wsss.chain import behind, imports_behind
 from wsss.cluster import end_jobs, refuse_shell_words
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
-from wsss.data.photos import find_photos, photo_source
+from wsss.data.photos import find_photos, photo_source, require_apart
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, FOUND, is_found, seed_rule
 from wsss.imported import described, import_folder, refuse_imported_seeds, require_import, require_settings

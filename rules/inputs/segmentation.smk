@@ -59,7 +59,7 @@ def photo_stamp(w):
 
 @asked
 def predict_inputs(w):
-    photo_facts(w.name)
+    require_apart(photo_facts(w.name)[0]["folder"], f"results/{w.dataset}/{w.method}/predict/{w.name}")
     model = artefact(w, "segmentation", "model.safetensors")
     facts = {name: path for name, path in manifest(w).items() if name != "manifest"}
     return {**facts, "model": model}

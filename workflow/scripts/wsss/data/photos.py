@@ -55,6 +55,17 @@ def find_photos(folder: str | Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def require_apart(folder: str | Path, out: str | Path) -> None:
+    """Masks are written into `out`: over photos of that name, or to be taken for photos the next time.
+
+    Raises:
+        UserError: one of the two lies in the other.
+    """
+    photos, masks = (os.path.join(os.path.realpath(path), "") for path in (folder, out))
+    if photos.startswith(masks) or masks.startswith(photos):
+        raise UserError(f"{folder}: photos and their masks, which go to {out}, must lie apart; mend `predict` in config/config.yaml")
+
+
 def _images_below(folder: str | Path) -> list[str]:
     images = (path for path in files_below(folder, hidden=False) if path.lower().endswith(SUFFIXES))
     return sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in images)
