@@ -57,7 +57,7 @@ wildcard_constraints:
 
 onstart:
     check_executor()
-    check_roots()
+    check_manifests()
     end_orphans()
 
 

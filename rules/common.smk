@@ -25,7 +25,7 @@ from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.rownames import base_name, seed_number, with_seed
 from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, saliency_maker
-from wsss.watched import dataset_files, require_root, stamp
+from wsss.watched import dataset_files, require_manifest, stamp
 
 # For stages whose Snakemake dies before they have begun.
 os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))
@@ -248,13 +248,13 @@ def check_executor():
         check((workflow.main_snakefile, workflow.workdir_init, *workflow.overwrite_configfiles), "the path")
 
 
-def check_roots():
-    """Stop before a stage reads the photos of another folder than the config names."""
+def check_manifests():
+    """Stop before a stage reads the photos of another folder than the config names, or a table that was edited."""
     jobs = list(workflow.dag.needrun_jobs())
     wanted = {job.wildcards.dataset for job in jobs if hasattr(job.wildcards, "dataset")}
     made = {job.wildcards.dataset for job in jobs if job.rule.name == "dataset"}
     for name in sorted(wanted - made):
-        plainly(require_root)(CONFIG.dataset(name), name)
+        plainly(require_manifest)(CONFIG.dataset(name), name)
 
 
 def end_orphans():

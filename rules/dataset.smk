@@ -8,6 +8,7 @@ rule dataset:
         manifest="results/{dataset}/manifest.csv",
         dataset="results/{dataset}/dataset.json",
         images="results/{dataset}/images.json",
+        saliency="results/{dataset}/saliency.json",
         masks_train="results/{dataset}/masks_train.json",
         masks_val="results/{dataset}/masks_val.json",
         scored="results/{dataset}/scored.json",

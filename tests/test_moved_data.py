@@ -12,7 +12,7 @@ from PIL import Image
 from wsss.data.manifest import Row, load_manifest, write_manifest
 from wsss.errors import UserError
 from wsss.userdata import with_variables
-from wsss.watched import require_root
+from wsss.watched import require_manifest
 
 TABLE, NETWORK = "results/own/manifest.csv", "results/own/cam/classifier/model.safetensors"
 
@@ -53,25 +53,21 @@ def test_a_copied_project_has_its_own_photos_and_reruns_nothing(trained, tmp_pat
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy, symlinks=True)
     assert {path.is_relative_to(copy) and path.is_file() for path in files_of(copy)} == {True}
-    assert planned(copy, NETWORK) == set()
     assert snakemake(copy, "--cores", "1", "--force", TABLE).returncode == 0
-    assert planned(copy, NETWORK) == set()
     moved = copy.rename(tmp_path / "moved")
     assert {path.is_relative_to(moved) and path.is_file() for path in files_of(moved)} == {True}
     assert planned(moved, NETWORK) == set()
 
 
-def test_an_edited_mask_reruns_scores_and_an_edited_photo_reruns_all(trained, tmp_path):
+def test_an_edited_mask_trains_nothing_again(trained, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(trained, project, symlinks=True)
     Image.new("L", (64, 48)).save(project / "own/masks/p2.png")
     before = {name: (project / f"results/own/{name}.json").read_bytes() for name in ("images", "masks_train", "masks_val")}
     assert snakemake(project, "--cores", "1", NETWORK).returncode == 0  # the manifest, and then nothing
-    assert planned(project, NETWORK) == set()
     after = {name: (project / f"results/own/{name}.json").read_bytes() for name in before}
     assert {name for name in before if before[name] != after[name]} == {"masks_val"}
-    Image.new("RGB", (64, 48)).save(project / "own/images/p0.png")
-    assert planned(project, NETWORK) == {"dataset", "cam/classifier"}
+    assert planned(project, NETWORK) == set()
 
 
 def test_scores_and_full_supervision_follow_the_masks_they_look_at(trained):
@@ -128,7 +124,7 @@ def test_photos_elsewhere_and_masks_in_the_project(tmp_path, monkeypatch):
 
 
 def test_where_files_lie_is_in_no_digest(tmp_path, monkeypatch):
-    names = ("images", "masks_train", "masks_val", "scored")
+    names = ("images", "saliency", "masks_train", "masks_val", "scored")
     found = []
     for place in ("one", "two"):
         image, mask = picture(tmp_path / place / "a.png"), picture(tmp_path / f"{place}_masks/a.png")
@@ -141,13 +137,17 @@ def test_a_manifest_of_other_photos_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(Path("results/own"), tmp_path / "old/images", picture(tmp_path / "old/images/a.png"))
     spec = {"kind": "folder", "params": {"images": "old/images", "labels": "x"}}
-    require_root(spec, "own")
+    require_manifest(spec, "own")
     monkeypatch.setenv("PLACE", "new")
     spec = with_variables({"kind": "folder", "params": {"images": "$PLACE/images", "labels": "x"}})
     with pytest.raises(UserError, match="is of the photos in .*old/images, .* names .*new/images; .*snakemake --force results/own/manifest.csv"):
-        require_root(spec, "own")
-    require_root({"kind": "demo", "params": {}}, "own")
-    require_root(spec, "not_made_yet")
+        require_manifest(spec, "own")
+    require_manifest({"kind": "demo", "params": {}}, "own")
+    require_manifest(spec, "not_made_yet")
+    table = Path("results/own/manifest.csv")
+    table.write_text(table.read_text().replace("cat", "dog"))
+    with pytest.raises(UserError, match="was edited or damaged; .*snakemake --force results/own/manifest.csv"):
+        require_manifest({"kind": "demo", "params": {}}, "own")
 
 
 def test_a_copy_that_forgot_what_it_was_made_of_is_refused_before_anything_runs(trained, tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 from wsss.data import folder
 from wsss.errors import UserError
 from wsss.io.atomic import read_json
+from wsss.io.digest import sha256_file
 from wsss.userdata import folder_stamp, own_data, voc_trees
 
 
@@ -36,25 +37,27 @@ def own_root(spec: dict[str, Any]) -> str | None:
     return os.path.realpath(path) if path else None
 
 
-def require_root(spec: dict[str, Any], name: str) -> None:
-    """Refuse a manifest that was made of other photos than the dataset file names, such as one copied from elsewhere.
+def require_manifest(spec: dict[str, Any], name: str) -> None:
+    """Refuse a manifest that was edited, or made of other photos than the dataset file names, such as one copied from elsewhere.
 
-    Snakemake makes it again by itself where it knows of what the manifest was made; a copy may not say that.
+    Snakemake makes it again by itself where it knows of what the manifest was made; a copy may not say that. It does
+    not look at the manifest itself, whose content goes by digests.
 
     Args:
         spec: the dataset file; name: of the dataset, whose results lie below the working directory.
 
     Raises:
-        UserError: the two name different folders.
+        UserError: it is of another folder, or not as it was written.
     """
     folder, expected = Path("results", name), own_root(spec)
-    if expected is None or not (folder / "dataset.json").is_file():
+    table = folder / "manifest.csv"
+    again = f"make it again (what follows reruns only where its content is another): snakemake --force {table}"
+    if not (folder / "dataset.json").is_file() or not table.is_file():
         return
     facts = read_json(folder / "dataset.json")
-    root = facts.get("root") if isinstance(facts, dict) else None
+    root, digest = (facts.get(key) if isinstance(facts, dict) else None for key in ("root", "table"))
     found = os.path.realpath(os.path.join(os.path.abspath(folder), root)) if isinstance(root, str) else None
-    if found and found != expected:  # a damaged one is its reader's to name
-        raise UserError(
-            f"{folder}/manifest.csv: is of the photos in {found}, config/datasets/{name}.yaml names {expected}; make it again "
-            f"(what follows reruns only where its content is another): snakemake --force {folder}/manifest.csv"
-        )
+    if found and expected and found != expected:  # a damaged one is its reader's to name
+        raise UserError(f"{table}: is of the photos in {found}, config/datasets/{name}.yaml names {expected}; {again}")
+    if digest and digest != sha256_file(table):
+        raise UserError(f"{table}: was edited or damaged; edit the data that it is made of, and {again}")

@@ -17,7 +17,7 @@ from wsss.data.places import below, cell, in_project, located
 from wsss.data.table import bad_id, iter_rows, listing, split_list
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_json, write_text
-from wsss.io.digest import fingerprint
+from wsss.io.digest import fingerprint, sha256_bytes
 from wsss.io.remake import mend
 
 if TYPE_CHECKING:  # what plans with this module has no NumPy
@@ -156,6 +156,7 @@ def write_manifest(
         "allow_unlabelled": bool(allow_unlabelled),
         "counts": {"all": len(rows), **{split: counts[split] for split in SPLITS}},
         "digest": fingerprint(found),
+        "table": sha256_bytes(table.encode()),
         "builder": builder or {},
     }
     write_text(folder / "manifest.csv", table)

@@ -15,7 +15,7 @@ from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.table import listing
 from wsss.errors import UserError
 from wsss.imported import INDEX, import_folder
-from wsss.io.atomic import drop_temporaries, explain_os_errors, read_json
+from wsss.io.atomic import explain_os_errors, read_json
 from wsss.io.digest import fingerprint, sha256_file
 from wsss.io.index import write_index
 from wsss.io.threads import threaded
@@ -114,7 +114,8 @@ class Target:
             UserError: files that cannot be imported, all of them at once; or the folder holds files of the user's.
         """
         self._refuse_strangers()
-        drop_temporaries(self.folder.parent)
+        for left in self.folder.parent.glob(f".{self.folder.name}.*.tmp"):  # by a killed import
+            shutil.rmtree(left, ignore_errors=True)
         problems = [problem for problem in threaded(lambda r: _attempt(convert, r), records) if problem]
         if problems:
             raise self.refused(listing(f"{self.source}: not imported; mend these", problems))
