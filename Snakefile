@@ -57,6 +57,7 @@ wildcard_constraints:
 
 onstart:
     check_executor()
+    check_manifests()
     end_orphans()
 
 

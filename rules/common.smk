@@ -12,7 +12,7 @@ from wsss.chain import behind, imports_behind
 from wsss.cluster import end_jobs, refuse_shell_words
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
-from wsss.data.photos import find_photos, photo_source
+from wsss.data.photos import find_photos, photo_source, require_apart
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, FOUND, MAP, NO_CUT, is_found, seed_rule
 from wsss.ground_truth import has_masks
@@ -25,10 +25,14 @@ from wsss.io.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.rownames import base_name, seed_number, with_seed
-from wsss.userdata import check_coco, coco_annotations, folder_stamp, own_data, saliency_maker
+from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, saliency_maker
+from wsss.watched import dataset_files, require_manifest, stamp
 
 # For stages whose Snakemake dies before they have begun.
 os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))
+
+# From the working directory: a project that is moved downloads nothing again.
+LOCK_FILE = os.path.relpath(f"{workflow.basedir}/config/checksums.json")
 
 CONFIG = plainly(Config)(f"{workflow.basedir}/config", config)
 config.update(CONFIG.main)
@@ -80,11 +84,18 @@ def section(w, stage):
 
 @asked
 def manifest(w):
-    """The two files every stage reads: the table, and the facts with the digest over all files."""
+    """What every stage reads: the table, and facts. They say where files lie, which reruns nothing; `images` does."""
     return {
-        "manifest": f"results/{w.dataset}/manifest.csv",
-        "dataset": f"results/{w.dataset}/dataset.json",
+        "manifest": ancient(f"results/{w.dataset}/manifest.csv"),
+        "dataset": ancient(f"results/{w.dataset}/dataset.json"),
+        "images": f"results/{w.dataset}/images.json",
     }
+
+
+@asked
+def ground_truth(w, *names):
+    """Digests over masks, for what looks at them: all of them, or those of `names`."""
+    return {name: f"results/{w.dataset}/{name}.json" for name in names or ("masks_train", "masks_val")}
 
 
 @asked
@@ -240,6 +251,15 @@ def check_executor():
         check = plainly(refuse_shell_words)
         check(workflow.config_settings.config_args or (), "--config")
         check((workflow.main_snakefile, workflow.workdir_init, *workflow.overwrite_configfiles), "the path")
+
+
+def check_manifests():
+    """Stop before a stage reads the photos of another folder than the config names, or a table that was edited."""
+    jobs = list(workflow.dag.needrun_jobs())
+    wanted = {job.wildcards.dataset for job in jobs if hasattr(job.wildcards, "dataset")}
+    made = {job.wildcards.dataset for job in jobs if job.rule.name == "dataset"}
+    for name in sorted(wanted - made):
+        plainly(require_manifest)(CONFIG.dataset(name), name)
 
 
 def end_orphans():

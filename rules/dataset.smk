@@ -7,6 +7,11 @@ rule dataset:
     output:
         manifest="results/{dataset}/manifest.csv",
         dataset="results/{dataset}/dataset.json",
+        images="results/{dataset}/images.json",
+        saliency="results/{dataset}/saliency.json",
+        masks_train="results/{dataset}/masks_train.json",
+        masks_val="results/{dataset}/masks_val.json",
+        scored="results/{dataset}/scored.json",
     log:
         "logs/{dataset}/dataset.log",
     benchmark:
@@ -44,7 +49,7 @@ rule download:
         runtime=240,
     params:
         archive="{archive}",
-        lock_file=f"{workflow.basedir}/config/checksums.json",
+        lock_file=LOCK_FILE,
     script:
         "../workflow/scripts/download.py"
 

@@ -17,15 +17,25 @@ from wsss.errors import UserError
 COUNTING = {"shard", "shards"}  # wildcards that no answer depends on
 
 
+class Mistake(WorkflowError):
+    """Ends Snakemake in its own words alone: where in the rules a mistake in the configuration came up helps nobody."""
+
+    plain = True
+    __traceback__ = None  # Snakemake prints what it finds here
+
+
+Mistake.__name__ = "WorkflowError"
+
+
 def plainly(function):
-    """Let a UserError end Snakemake with its own words instead of a traceback."""
+    """Let a UserError, or a WorkflowError of the rules, end Snakemake with its own words instead of a traceback."""
 
     @functools.wraps(function)
     def guarded(*args):
         try:
             return function(*args)
-        except UserError as error:
-            raise WorkflowError(str(error)) from None
+        except (UserError, WorkflowError) as error:
+            raise Mistake(str(error)) from None
 
     return guarded
 
@@ -86,6 +96,31 @@ def check_scripts_once():
     processor.process_job = process_job
 
 
+def tell_mistakes_plainly():
+    """Input and params functions, too, end in one line: Snakemake puts rule, wildcards and traceback around theirs."""
+    wrapped = snakemake.rules.InputFunctionException
+    if hasattr(wrapped, "in_own_words"):
+        return
+
+    class Wrapped(wrapped):
+        in_own_words = True
+
+        def __init__(self, msg, *args, **more):
+            if getattr(msg, "plain", False):
+                WorkflowError.__init__(self, str(msg))
+                self.__class__ = Plain
+            else:
+                super().__init__(msg, *args, **more)
+
+    class Plain(Wrapped):
+        plain = True
+        __traceback__ = None
+
+    Wrapped.__name__, Plain.__name__ = wrapped.__name__, "WorkflowError"
+    snakemake.rules.InputFunctionException = Wrapped
+
+
 collect_rarely()
+tell_mistakes_plainly()
 remember_parameters()
 check_scripts_once()

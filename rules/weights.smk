@@ -19,7 +19,7 @@ rule weights:
         runtime=60,
     params:
         backbone="{backbone}",
-        lock_file=f"{workflow.basedir}/config/checksums.json",
+        lock_file=LOCK_FILE,
         code=weights_code,
     script:
         "../workflow/scripts/weights.py"

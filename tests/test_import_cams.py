@@ -190,7 +190,7 @@ def test_our_own_layout(site, form):
     write_cam(site / f"ours/{IDS[0]}.npz", [1], [np.zeros((1, 3, 4), np.float32)] * 2)
     with pytest.raises(UserError, match=r"holds classes \[green\], but its image is labelled \[red\]"):
         import_cams(site / "ours", "own", "mine")
-    assert not (site / "imports/own/mine/cam/index.json").exists()  # nothing vouches for a half-done import
+    assert imported()[1] == index and read_cam(f"imports/own/mine/cam/{IDS[0]}.npz").classes == (0,)  # the good one stays
 
 
 def test_our_former_layout_is_refused(site):

@@ -10,7 +10,8 @@ import snakemake.cli  # first: its modules import each other
 import snakemake.common
 import snakemake.dag
 import snakemake.rules
-from helpers import REPOSITORY
+from helpers import REPOSITORY, copy_project, own_photos
+from helpers import snakemake as run
 from snakemake.common import get_input_function_aux_params
 from snakemake.exceptions import WorkflowError
 from snakemake.iocontainers import Wildcards
@@ -29,6 +30,7 @@ def planning(monkeypatch):
 
     before = gc.get_threshold()
     monkeypatch.setattr(snakemake.dag, "ScriptProcessor", ScriptProcessor)
+    monkeypatch.setattr(snakemake.rules, "InputFunctionException", snakemake.rules.InputFunctionException)
     for module in (snakemake.common, snakemake.rules):  # put back afterwards
         monkeypatch.setattr(module, "get_function_params", module.get_function_params)
     names = {"workflow": SimpleNamespace(basedir=str(REPOSITORY))}
@@ -93,3 +95,35 @@ def test_another_snakemake_is_left_alone(planning, monkeypatch):
     monkeypatch.delattr(snakemake.dag, "ScriptProcessor")
     planning["check_scripts_once"]()
     assert not hasattr(snakemake.dag, "ScriptProcessor")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    made = copy_project(tmp_path_factory.mktemp("words") / "project")
+    own_photos(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["results/own/cam/miou.txt"], "own has no ground-truth masks, so there is no mIoU; ask for results/own/cam/predictions/index.json"),
+        (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, cam"),
+        (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, cam"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_around_it(project, arguments, words):
+    """Found while rules are asked, of inputs and of params, or while the Snakefile is read."""
+    done = run(project, "-n", *arguments)
+    lines = done.stdout.strip().splitlines()
+    assert done.returncode != 0 and lines[-2] == "WorkflowError:" and words in lines[-1], done.stdout
+    assert "Traceback" not in done.stdout and "File " not in done.stdout
+
+
+def test_an_error_that_is_nobodys_mistake_keeps_its_traceback(project, tmp_path):
+    rules = project / "rules/inputs/evaluation.smk"
+    text = rules.read_text()
+    rules.write_text(text + "\n\ndef evaluation_inputs(w):\n    return {}['x']\n")
+    done = run(project, "-n", "results/demo_tiny/cam/miou.txt")
+    rules.write_text(text)
+    assert done.returncode != 0 and "InputFunctionException in rule evaluation" in done.stdout and "Traceback" in done.stdout

@@ -1,6 +1,8 @@
 """What a kill leaves behind, and that nothing of it stays: half-written files, checkpoints, the order of a journal, orphans."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -63,6 +65,36 @@ def test_a_stage_of_images_cleans_up_when_it_ends(results):
     run_images(task, ids, [".txt"], work)
     names = {f"{item_id}.txt" for item_id in ids} | {"index.json", "journal.jsonl", "run.json"}
     assert {p.name for p in task.folder.iterdir()} == names
+
+
+@pytest.mark.parametrize("shard", [None, "1of1"])
+def test_files_of_rows_that_are_gone_go_too(results, tmp_path, shard):
+    """Those that the stage made, and no others: neither the user's nor, where it is split, another job's."""
+    copied = tmp_path / "results"
+    shutil.copytree(results, copied)
+    ids = [record.id for record in load_manifest(copied / "manifest.csv").records]
+
+    def run(ids):
+        task = Chain(copied).task("seeds", into="images", **({"shard": shard} if shard else {}))
+        if shard:
+            task.outputs["index"] = str(copied / "images/shards/1of1.json")
+
+        def work(todo):
+            for item_id in todo:
+                write_text(task.folder / f"{item_id}.txt", item_id)
+                yield item_id
+
+        run_images(task, ids, [".txt"], work)
+        return {path.name for path in task.folder.glob("*.txt")}
+
+    assert run([*ids, "gone"]) == {f"{item_id}.txt" for item_id in [*ids, "gone"]}
+    (copied / "images/mine.txt").touch()
+    (copied / "kept.txt").touch()
+    journal = next((copied / "images").rglob("*journal.jsonl"))
+    journal.write_text(journal.read_text() + json.dumps({"id": "../kept", "sha256": []}) + "\n")
+    expected = ids if shard else ids[:-1]
+    assert run(ids[:-1]) == {f"{item_id}.txt" for item_id in [*expected, "mine"]}
+    assert (copied / "kept.txt").exists()
 
 
 def test_a_training_cleans_up_when_it_ends_and_when_it_is_put_back(results):

@@ -50,8 +50,7 @@ def own_folders(w):
 @asked
 def dataset_stamp(w):
     """Changes when a file of the user's does (names, sizes, times); generated and downloaded data need none."""
-    paths = own_data(CONFIG.dataset(w.dataset))
-    return folder_stamp(paths) if paths else None
+    return stamp(dataset_files(CONFIG.dataset(w.dataset)))
 
 
 @asked

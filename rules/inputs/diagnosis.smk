@@ -19,7 +19,7 @@ def checks_behind(w):
 
 @asked
 def diagnosis_inputs(w):
-    return {**panels_inputs(w), **checks_behind(w)}
+    return {**made_masks(w), **checks_behind(w)}
 
 
 @asked

@@ -56,7 +56,7 @@ def evaluation_inputs(w):
             f"ask for results/{w.dataset}/{w.method}/predictions/index.json, or leave {w.method} out of `methods`"
         )
     models = {name: artefact(row, name, "model.safetensors") for name, row in makers(w).items()}
-    return {**manifest(w), **masks, **models, **scored_threshold(w)}
+    return {**manifest(w), **ground_truth(w), **masks, **models, **scored_threshold(w)}
 
 
 @asked
@@ -74,7 +74,7 @@ def mask_scores_inputs(w):
         for name, row in makers(w).items()
         if name != "segmentation"
     }
-    return {**manifest(w), **masks, **models, **scored_threshold(w)}
+    return {**manifest(w), **ground_truth(w), **masks, **models, **scored_threshold(w)}
 
 
 @asked

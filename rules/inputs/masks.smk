@@ -10,8 +10,9 @@ def classifier_inputs(w):
     labels_from = recipe_of(w)["classifier"].get("labels_from")
     if labels_from:
         inputs["labels"] = artefact_of(w, labels_from, "ir_labels", "index.json")
-    if recipe_of(w)["classifier"].get("saliency") and made_saliency(w.dataset):
-        inputs["saliency"] = f"results/{w.dataset}/saliency/index.json"
+    if recipe_of(w)["classifier"].get("saliency"):
+        made = {"saliency": f"results/{w.dataset}/saliency/index.json"}
+        inputs |= made if made_saliency(w.dataset) else {"own_maps": f"results/{w.dataset}/saliency.json"}
     return inputs
 
 

@@ -3,6 +3,12 @@
 
 @asked
 def panels_inputs(w):
+    return {**made_masks(w), **ground_truth(w)}
+
+
+@asked
+def made_masks(w):
+    """All that a method made of images, and what that is read with."""
     inputs = {**manifest(w), **masks_made(w), **scored_threshold(w)}
     has_both_seeds = "seeds" in inputs and "import" not in section(w, "seeds")
     if has_both_seeds or "ir_labels" in imports_of(w):

@@ -9,7 +9,8 @@ def segmentation_inputs(w):
     inputs = {**manifest(w), **weights_input(w, section(w, "segmentation")["backbone"])}
     if section(w, "segmentation")["labels"] == "pseudo_masks":
         inputs["pseudo_masks"] = artefact(w, "pseudo_masks", "index.json")
-    return inputs
+        return inputs
+    return {**inputs, **ground_truth(w, "masks_train")}
 
 
 @asked
@@ -28,7 +29,11 @@ def segmentation_network(w):
 
 @asked
 def predictions_inputs(w):
-    return {**manifest(w), "model": artefact(w, "segmentation", "model.safetensors")}
+    return {
+        **manifest(w),
+        **ground_truth(w, "scored"),
+        "model": artefact(w, "segmentation", "model.safetensors"),
+    }
 
 
 # --- predict
@@ -54,9 +59,10 @@ def photo_stamp(w):
 
 @asked
 def predict_inputs(w):
-    photo_facts(w.name)
+    require_apart(photo_facts(w.name)[0]["folder"], f"results/{w.dataset}/{w.method}/predict/{w.name}")
     model = artefact(w, "segmentation", "model.safetensors")
-    return {"dataset": f"results/{w.dataset}/dataset.json", "model": model}
+    facts = {name: path for name, path in manifest(w).items() if name != "manifest"}
+    return {**facts, "model": model}
 
 
 @asked

@@ -21,6 +21,7 @@ from wsss.recipe_checks import check_kinds, check_recipe, own
 from wsss.refinement import ELSEWHERE, replace_walk
 from wsss.rownames import RESERVED
 from wsss.schema import check, read_yaml, with_numbers, without_required
+from wsss.userdata import with_variables
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (
@@ -86,7 +87,7 @@ class Config:
             path = self._existing("datasets", name)
             content = read_yaml(path)
             check(content, self.schemas["dataset"], path)
-            self._datasets[name] = expand_env(content, path)
+            self._datasets[name] = with_variables(expand_env(content, path))
         return self._datasets[name]
 
     def recipe(self, name: str, dataset: str) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """A user's own data as the workflow plans with it: what to watch for changes, and what a CSV of labels promises."""
 
 import csv
+import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from wsss.data.table import refuse_pickle
 from wsss.errors import UserError
-from wsss.io.digest import fingerprint
+from wsss.io.folders import files_below
 from wsss.saliency.command import words
 
 VOC_PLACES = ("", "VOC2012", "VOCdevkit/VOC2012")  # where below a user's path the tree may be
@@ -23,20 +24,41 @@ OWN_FILES = {  # params of each kind that name a file or a folder of the user
 
 
 def folder_stamp(paths: Iterable[str | Path]) -> str:
-    """A digest over names, sizes and times of files: cheap, and different whenever a user's data is."""
-    entries = []
+    """A digest over names, sizes and times of files: cheap, and different whenever a user's data is.
+
+    Names are those below the working directory where a file lies there: a project that is moved keeps its stamp.
+
+    Raises:
+        UserError: a folder that cannot be read.
+    """
+    here = os.path.join(os.getcwd(), "")
+    digest = hashlib.sha256()
     for path in map(str, paths):
-        files = sorted(_files_below(path)) if os.path.isdir(path) else [path] if os.path.exists(path) else []
-        entries += [(name, facts.st_size, facts.st_mtime_ns) for name in files for facts in [os.stat(name)]]
-    return fingerprint(entries)
+        for name in sorted(files_below(path)) if os.path.isdir(path) else [path]:
+            digest.update(f"{name.removeprefix(here)}\0{_facts(name)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
-def _files_below(folder: str) -> Iterator[str]:
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files_below(entry.path)
-        elif entry.is_file():
-            yield entry.path
+def _facts(path: str) -> str:
+    """Size and time of a file; nothing of one that is not there."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def with_variables(spec: dict[str, Any]) -> dict[str, Any]:
+    """A dataset file with `$NAME` and a leading `~` expanded in the paths of its params, as builders do it.
+
+    So a variable that changes is seen as any other change of the file. One that is not set stays as it stands.
+    """
+    keys = {"path", *OWN_FILES.get(spec["kind"], ())}
+    params = {
+        key: os.path.expandvars(os.path.expanduser(value)) if key in keys and isinstance(value, str) else value
+        for key, value in spec["params"].items()
+    }
+    return {**spec, "params": params}
 
 
 def own_data(spec: dict[str, Any]) -> list[Path]:

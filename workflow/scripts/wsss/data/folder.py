@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from wsss.data.class_names import bad_classes, plain, table_faults, table_slips, unknown_class
@@ -15,7 +15,6 @@ from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import hidden, shown
-from wsss.data.validate import set_problems
 from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -52,6 +51,8 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
         UserError: a folder or the CSV is missing or laid out otherwise; else all bad rows, with their CSV
             lines, and all bad files in one message.
     """
+    from wsss.data.validate import set_problems  # what plans with `named_files` has no Pillow
+
     source, table = _source(params), _path(params["labels"])
     cells = _cells(table)
     rows, problems = _read(cells, source)
@@ -75,6 +76,17 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
         allow_unlabelled=source.allow_unlabelled,
         builder={"kind": "folder", "labels": str(params["labels"])},
     )
+
+
+def named_files(params: dict[str, Any]) -> list[str]:
+    """The CSV, and every file that its rows name, found as `build` finds it; cheap, for planning.
+
+    Raises:
+        UserError: a folder or the CSV is missing, or the CSV is laid out otherwise.
+    """
+    source, table = _source(params), _path(params["labels"])
+    rows = (_located(cells, source) for _, cells in _cells(table))
+    return [str(table), *(path for paths in rows for path in paths if path)]
 
 
 def _source(params: dict[str, Any]) -> Source:
@@ -134,7 +146,7 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
     labels, split = tuple(map(plain, split_list(cells["labels"]))), cells.get("split", "")
     named = cells.get("image") or cells.get("id") or ""
     faults = [f"{named}: {fault}" for fault in _cell_faults(labels, split, source)]
-    image = _find_image(cells, source)
+    image, mask, saliency = _located(cells, source)
     if image is None:
         where = f"{source.images} or {source.beside}"
         return None, [*faults, f"image {named!r}: no such file below {where}; mend the path"]
@@ -143,10 +155,9 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
     if reason := bad_id(image_id):
         faults.append(f"{named}: its id {image_id!r} {reason}; rename the image")
     splits = SPLITS_OF.get(split, ())
-    mask, saliency = _find_mask(cells.get("mask", ""), stem, source), _png(source.saliency, stem)
     faults += _companion_faults(named, splits, mask, saliency, source)
-    present = mask if mask and mask.is_file() else None
-    return Row(image_id, splits, image, labels, present, None, saliency), faults
+    present = Path(mask) if mask and _is_file(mask) else None
+    return Row(image_id, splits, Path(image), labels, present, None, Path(saliency) if saliency else None), faults
 
 
 def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]:
@@ -163,46 +174,67 @@ def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]
 
 
 def _companion_faults(
-    named: str, splits: tuple[str, ...], mask: Path | None, saliency: Path | None, source: Source
+    named: str, splits: tuple[str, ...], mask: str | None, saliency: str | None, source: Source
 ) -> list[str]:
     faults = []
     if mask is None and source.masks and "val" in splits:
         faults.append(
             f"{named}: no mask in {source.masks}, yet val images are scored; add it or change the split"
         )
-    if mask and not mask.is_file():
+    if mask and not _is_file(mask):
         faults.append(f"{named}: mask {mask} is missing; mend the path or leave the cell empty")
     if saliency is None and source.saliency and "trainaug" in splits:
         faults.append(f"{named}: no saliency map in {source.saliency}; make it or drop `saliency`")
     return faults
 
 
-def _find_image(cells: dict[str, str], source: Source) -> Path | None:
+def _located(cells: dict[str, str], source: Source) -> tuple[str | None, str | None, str | None]:
+    """Image, mask and saliency map of a row; the mask may be missing where the row names one.
+
+    Text, not Path: planning asks for 82,081 rows.
+    """
+    image = _find_image(cells, source)
+    if image is None:
+        return None, None, None
+    stem = _stem(image, source)
+    return image, _find_mask(cells.get("mask", ""), stem, source), _png(source.saliency, stem)
+
+
+def _find_image(cells: dict[str, str], source: Source) -> str | None:
     if cells.get("image"):
         names = [cells["image"]]
     else:
         bare = cells.get("id", "")
         names = [bare + suffix for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))] if bare else []
-    candidates = (
-        folder / name for folder in (source.images, source.beside) for name in names if "\0" not in name
-    )
-    return next((Path(os.path.abspath(path)) for path in candidates if path.is_file()), None)
+    candidates = (_below(folder, name) for folder in (source.images, source.beside) for name in names)
+    return next(filter(_is_file, candidates), None)
 
 
-def _stem(image: Path, source: Source) -> str:
-    base = next(
-        (folder for folder in (source.images, source.beside) if image.is_relative_to(folder)), image.parent
-    )
-    return PurePosixPath(image.relative_to(base).as_posix()).with_suffix("").as_posix()
+def _below(folder: Path, name: str) -> str:
+    return os.path.abspath(os.path.join(folder, name))
 
 
-def _find_mask(cell: str, stem: str, source: Source) -> Path | None:
+def _is_file(path: str) -> bool:
+    return "\0" not in path and os.path.isfile(path)
+
+
+def _stem(image: str, source: Source) -> str:
+    """The image's path below its folder, without suffix."""
+    folders = (f"{folder}{os.sep}" for folder in (source.images, source.beside))
+    base = next((folder for folder in folders if image.startswith(folder)), None)
+    name = (image.removeprefix(base) if base else os.path.basename(image)).replace(os.sep, "/")
+    head, _, suffix = name.rpartition(".")
+    has_suffix = suffix and "/" not in suffix and head and not head.endswith("/")  # .hidden has none
+    return head if has_suffix else name
+
+
+def _find_mask(cell: str, stem: str, source: Source) -> str | None:
     if not cell:
         return _png(source.masks, stem)
-    candidates = [Path(os.path.abspath(folder / cell)) for folder in (source.masks, source.beside) if folder]
-    return next((path for path in candidates if path.is_file()), candidates[-1])
+    candidates = [_below(folder, cell) for folder in (source.masks, source.beside) if folder]
+    return next(filter(_is_file, candidates), candidates[-1])
 
 
-def _png(folder: Path | None, stem: str) -> Path | None:
-    paths = [folder / f"{stem}{suffix}" for suffix in (".png", ".PNG")] if folder else []
-    return next((path for path in paths if path.is_file()), None)
+def _png(folder: Path | None, stem: str) -> str | None:
+    paths = [os.path.join(folder, f"{stem}{suffix}") for suffix in (".png", ".PNG")] if folder else []
+    return next(filter(_is_file, paths), None)

@@ -12,7 +12,7 @@ from typing import Any
 from wsss.data.cls_labels import coco_key, read_cls_labels, voc_id
 from wsss.data.coco_labels import COCO_CLASSES, any_number
 from wsss.data.label_csv import write_labels
-from wsss.data.table import listing
+from wsss.data.table import bad_id, listing
 from wsss.data.voc_lists import VOC_CLASSES, read_id_list
 from wsss.errors import UserError
 from wsss.io.pickles import NOTE
@@ -41,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--ids", type=Path, metavar="LIST", help="keep the images of this list, in its order and form"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the CSV where there is one")
     options = parser.parse_args(arguments)
     try:
+        if options.target.exists() and not options.overwrite:
+            raise UserError(f"{options.target}: is there; give another name, or say --overwrite")
         print(import_labels(options.source, options.target, options.classes, options.ids))
     except UserError as error:
         print(error, file=sys.stderr)
@@ -59,6 +62,9 @@ def import_labels(source: Path, target: Path, family: str, ids: Path | None = No
     names = FAMILIES[family]
     found = read_cls_labels(source, names.classes, names.id_of)
     kept = _pick(found, source, ids, names.same) if ids else found
+    bad = [f"{image!r} {reason}" for image in kept if (reason := bad_id(image))]
+    if bad:
+        raise UserError(listing(f"{ids or source}: ids that cannot serve as file names", bad))
     write_labels(target, kept)
     mean = sum(map(len, kept.values())) / len(kept)
     bare = sum(not labels for labels in kept.values())

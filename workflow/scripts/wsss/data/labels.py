@@ -26,13 +26,24 @@ def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset) ->
         UserError: of another class list: then no number in the files means what it should. Or it says of none.
     """
     facts = label_facts(dataset)
-    if not {"classes", "labels"} <= set(index):
-        what = "does not say what classes and labels it was made of"
-        raise UserError(f"{path}: {what}, and class numbers may mean others now; {mend(path, AGAIN)}")
-    if index["classes"] != facts["classes"]:
-        was, now = (", ".join(some) for some in (index["classes"], facts["classes"]))
-        raise UserError(f"{path}: made of the classes {was}; {dataset.name} has {now}; {mend(path, AGAIN)}")
+    if "labels" not in index:
+        _refuse_unsaid(path, mend(path, AGAIN))
+    require_classes(path, index, dataset, mend(path, AGAIN))
     return index["labels"] == facts["labels"]
+
+
+def require_classes(path: str | Path, facts: Mapping[str, Any], dataset: Dataset, again: str) -> None:
+    """UserError where the file at `path`, which holds `facts`, is not by the dataset's class list; `again` makes it anew."""
+    if "classes" not in facts:
+        _refuse_unsaid(path, again)
+    if facts["classes"] != list(dataset.classes):
+        was, now = (", ".join(some) for some in (facts["classes"], dataset.classes))
+        raise UserError(f"{path}: made of the classes {was}; {dataset.name} has {now}; {again}")
+
+
+def _refuse_unsaid(path: str | Path, again: str) -> None:
+    what = "does not say what classes and labels it was made of"
+    raise UserError(f"{path}: {what}, and class numbers may mean others now; {again}")
 
 
 def cams_of(path: str | Path, records: Iterable[Record], dataset: Dataset) -> CamFolder:

@@ -1,7 +1,8 @@
 """The manifest: one CSV row per image, the only description of a dataset that later stages read."""
 
+from __future__ import annotations
+
 import csv
-import hashlib
 import io
 import os
 import sys
@@ -9,16 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from wsss.data.digests import digests
+from wsss.data.places import below, cell, in_project, located
 from wsss.data.table import bad_id, iter_rows, listing, split_list
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_json, write_text
-from wsss.io.digest import sha256_bytes, sha256_file
+from wsss.io.digest import fingerprint, sha256_bytes
 from wsss.io.remake import mend
-from wsss.io.threads import threaded
+
+if TYPE_CHECKING:  # what plans with this module has no NumPy
+    import numpy as np
 
 COLUMNS = ("id", "split", "image", "labels", "mask", "mask_train", "saliency")
 SPLITS = ("trainaug", "train", "val")
@@ -51,7 +54,7 @@ class Record:
     """One image of a loaded dataset. `labels`: foreground indices from 0, ascending.
 
     Text and tuples only, since every worker process of a training holds all records: the paths are made when
-    asked for. `files`: image, mask, mask_train and saliency relative to `root`, "" where there is none.
+    asked for. `files`: image, mask, mask_train and saliency, absolute or relative to `root`, "" where there is none.
     """
 
     id: str
@@ -114,6 +117,8 @@ class Dataset:
 
     def multi_hot(self, record: Record) -> np.ndarray:
         """Image labels as (C,) float32 of 0 and 1."""
+        import numpy as np
+
         target = np.zeros(self.num_classes, np.float32)
         target[list(record.labels)] = 1
         return target
@@ -132,25 +137,31 @@ def write_manifest(
     """Write `folder/manifest.csv` and, last, `folder/dataset.json`; return the dataset as loaded back.
 
     The rows are expected to have gone through `wsss.data.validate.validate`. Paths below `root` are stored
-    relative to it, and so is `root` where it lies below `folder`. The digest covers the table and the content
-    of every file: any changed pixel changes dataset.json.
+    relative to it. `root`, and other paths, are stored relative to `folder` ("./..." among the others) where they
+    lie below it, or both below the working directory: a copied or moved project has its own. Beside the two files
+    are those of `wsss.data.digests`, which stages go by: any changed pixel changes one of them.
 
     Raises:
         UserError: an id that cannot serve as a file name (row and id named), or the folder cannot be written.
     """
     folder, root, rows = _absolute(folder), _absolute(root), list(rows)
-    table = _table(rows, root, list(classes))
+    table = _table(rows, root, folder, list(classes))
     counts = Counter(split for row in rows for split in row.splits)
+    found = digests(rows, root, classes=list(classes), allow_unlabelled=bool(allow_unlabelled))
+    found["masks_val"]["provenance"] = (builder or {}).get("provenance", {})  # stamped on scores
     info = {
         "name": name,
-        "root": _relative(root, folder),
+        "root": below(root, folder) or in_project(root, folder) or str(root),
         "classes": list(classes),
         "allow_unlabelled": bool(allow_unlabelled),
         "counts": {"all": len(rows), **{split: counts[split] for split in SPLITS}},
-        "digest": _content_digest(table, rows, root),
+        "digest": fingerprint(found),
+        "table": sha256_bytes(table.encode()),
         "builder": builder or {},
     }
     write_text(folder / "manifest.csv", table)
+    for kind, content in found.items():
+        write_json(folder / f"{kind}.json", content)
     write_json(folder / "dataset.json", info)
     return load_manifest(folder / "manifest.csv")
 
@@ -173,7 +184,7 @@ def load_manifest(manifest_csv: str | Path) -> Dataset:
         problems += [f"line {line} (id {cells['id']!r}): {fault}" for fault in found]
         first_line.setdefault(cells["id"], line)
         if not found:
-            records.append(_record(cells, str(root), index))
+            records.append(_record(cells, str(root), str(path.parent), index))
     whole = info.get("counts", {}).get("all", len(records))
     if not problems and len(records) != whole:
         problems.append(f"{len(records)} rows, and dataset.json counts {whole}")
@@ -188,14 +199,7 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(path))  # unlike Path.resolve: symbolic links stay as the user wrote them
 
 
-def _relative(path: str | Path, base: Path) -> str:
-    absolute, inside = os.path.abspath(path), os.path.join(base, "")
-    if absolute == str(base):
-        return "."
-    return absolute.removeprefix(inside).replace(os.sep, "/")
-
-
-def _table(rows: Sequence[Row], root: Path, classes: list[str]) -> str:
+def _table(rows: Sequence[Row], root: Path, folder: Path, classes: list[str]) -> str:
     faults = [f"row {n}: id {row.id!r} {bad_id(row.id)}" for n, row in enumerate(rows, 1) if bad_id(row.id)]
     if faults:
         raise UserError(listing("manifest: an id must serve as a file name; rename these", faults))
@@ -204,17 +208,10 @@ def _table(rows: Sequence[Row], root: Path, classes: list[str]) -> str:
     writer.writerow(COLUMNS)
     rank = {name: k for k, name in enumerate(classes)}
     for row in rows:
-        image, *others = (_relative(os.path.join(root, path), root) if path else "" for path in row.files)
+        image, *others = (cell(path, root, folder) if path else "" for path in row.files)
         labels = ";".join(sorted(set(row.labels), key=rank.__getitem__))
         writer.writerow([row.id, ";".join(row.splits), image, labels, *others])
     return out.getvalue()
-
-
-def _content_digest(table: str, rows: Sequence[Row], root: Path) -> str:
-    digest = hashlib.sha256(sha256_bytes(table.encode()).encode())
-    for part in threaded(sha256_file, (root / path for row in rows for path in row.files if path)):
-        digest.update(f"\n{part}".encode())
-    return digest.hexdigest()
 
 
 def _read_info(path: Path) -> dict[str, Any]:
@@ -248,7 +245,8 @@ def _faults(cells: dict[str, str], index: dict[str, int], first_line: dict[str, 
     ]
 
 
-def _record(cells: dict[str, str], root: str, index: dict[str, int]) -> Record:
+def _record(cells: dict[str, str], root: str, folder: str, index: dict[str, int]) -> Record:
     splits = tuple(map(sys.intern, split_list(cells["split"])))
     labels = tuple(sorted({index[name] for name in split_list(cells["labels"])}))
-    return Record(cells["id"], splits, labels, root, tuple(cells[column] for column in COLUMNS[2:3] + COLUMNS[4:]))
+    named = (cells[column] for column in COLUMNS[2:3] + COLUMNS[4:])
+    return Record(cells["id"], splits, labels, root, tuple(located(name, folder) for name in named))

@@ -6,6 +6,7 @@ from typing import Any
 
 from wsss.data.table import bad_id, listing
 from wsss.errors import UserError
+from wsss.io.folders import files_below
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 LONG_SIDE = 1024  # a photo of a phone through 21 classes would need gigabytes; networks have learnt from smaller ones
@@ -31,10 +32,10 @@ def photo_source(predict: dict[str, Any], name: str) -> dict[str, Any]:
 def find_photos(folder: str | Path) -> dict[str, str]:
     """Id -> path below `folder` of every image in it and in its folders, sorted by id; a/b.jpg has the id a__b.
 
-    Files and folders whose names begin with a dot, and files of other kinds, are left out.
+    Files and folders whose names begin with a dot, and files of other kinds, are left out. Linked folders count.
 
     Raises:
-        UserError: no such folder, no image in it, or names that cannot serve as ids.
+        UserError: no such folder, no image in it, a folder in it that cannot be read, or names that cannot serve as ids.
     """
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; mend `predict` in config/config.yaml")
@@ -54,10 +55,17 @@ def find_photos(folder: str | Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def require_apart(folder: str | Path, out: str | Path) -> None:
+    """Masks are written into `out`: over photos of that name, or to be taken for photos the next time.
+
+    Raises:
+        UserError: one of the two lies in the other.
+    """
+    photos, masks = (os.path.join(os.path.realpath(path), "") for path in (folder, out))
+    if photos.startswith(masks) or masks.startswith(photos):
+        raise UserError(f"{folder}: photos and their masks, which go to {out}, must lie apart; mend `predict` in config/config.yaml")
+
+
 def _images_below(folder: str | Path) -> list[str]:
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        names = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-        found += [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/") for name in names]
-    return sorted(found)
+    images = (path for path in files_below(folder, hidden=False) if path.lower().endswith(SUFFIXES))
+    return sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in images)

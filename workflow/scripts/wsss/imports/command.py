@@ -1,6 +1,9 @@
 """What the import commands share: arguments, the dataset they check against, the folder they fill, messages."""
 
 import argparse
+import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.table import listing
 from wsss.errors import UserError
 from wsss.imported import INDEX, import_folder
+from wsss.io.atomic import explain_os_errors, read_json
 from wsss.io.digest import fingerprint, sha256_file
 from wsss.io.index import write_index
 from wsss.io.threads import threaded
@@ -60,15 +64,27 @@ def find_files(source: Path, records: Sequence[Record], suffix: str) -> dict[str
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; give the folder of ID{suffix} files")
     found = {r.id: path for r in records if (path := source / f"{r.id}{suffix}").is_file()}
-    lacking = [r.id for r in records if r.id not in found]
+    lacking = [r.id for r in records if r.id not in found and COCO_ID.fullmatch(r.id)]
     if lacking:
-        numbers = {any_number(path.stem): path for path in source.glob(f"*{suffix}")}
-        numbers.pop(None, None)
-        found |= {i: numbers[any_number(i)] for i in lacking if any_number(i) in numbers}
+        numbers = _by_number(source, suffix, {r.id for r in records})
+        found |= {i: numbers[any_number(i)][0] for i in lacking if len(numbers.get(any_number(i), ())) == 1}
     missing = [r.id for r in records if r.id not in found]
     if missing:
         raise UserError(listing(f"{source}: {len(missing)} of {len(records)} training images have no file here", missing))
     return found
+
+
+COCO_ID = re.compile(r"(COCO_(train|val)2014_)?\d{12}")  # elsewhere 1 and 01 are two images
+
+
+def _by_number(source: Path, suffix: str, ids: set[str]) -> dict[int | None, list[Path]]:
+    """Number of a COCO image -> the files that may be its, those left out that are of an id itself."""
+    numbers: dict[int | None, list[Path]] = {}
+    for path in source.glob(f"*{suffix}"):
+        stem = path.name.removesuffix(suffix)
+        if stem not in ids and any_number(stem) is not None:
+            numbers.setdefault(any_number(stem), []).append(path)
+    return numbers
 
 
 @dataclass
@@ -86,25 +102,60 @@ class Target:
         """Below the working directory."""
         return Path(import_folder(self.dataset, self.name, self.stage))
 
+    @property
+    def making(self) -> Path:
+        """Where the files are made: what is in `folder` stays until all of them are."""
+        return self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
+
     def fill(self, records: Iterable[Record], convert: Callable[[Record], None]) -> None:
-        """Let `convert` write the file of every record; no index vouches for the folder until `seal`.
+        """Let `convert` write the file of every record into `making`; nothing in `folder` changes until `seal`.
 
         Raises:
-            UserError: files that cannot be imported, all of them at once.
+            UserError: files that cannot be imported, all of them at once; or the folder holds files of the user's.
         """
-        (self.folder / INDEX).unlink(missing_ok=True)
+        self._refuse_strangers()
+        for left in self.folder.parent.glob(f".{self.folder.name}.*.tmp"):  # by a killed import
+            shutil.rmtree(left, ignore_errors=True)
         problems = [problem for problem in threaded(lambda r: _attempt(convert, r), records) if problem]
         if problems:
-            raise UserError(listing(f"{self.source}: not imported; mend these", problems))
+            raise self.refused(listing(f"{self.source}: not imported; mend these", problems))
+
+    def refused(self, words: str) -> UserError:
+        """The error to raise; what was made so far goes."""
+        shutil.rmtree(self.making, ignore_errors=True)
+        return UserError(words)
 
     def seal(self, ids: Iterable[str], sources: dict[str, Path], suffix: str, layout: str, **facts: Any) -> str:
-        """Write the index, with the digest over all source files; returns that digest."""
+        """Write the index, with the digest over all source files, and put all in place; returns that digest."""
         ids = list(ids)
-        shown = dict(zip(ids, threaded(lambda i: [sha256_file(self.folder / f"{i}{suffix}")], ids), strict=True))
+        shown = dict(zip(ids, threaded(lambda i: [sha256_file(self.making / f"{i}{suffix}")], ids), strict=True))
         sha256 = fingerprint(sorted((i, sha256_file(path)) for i, path in sources.items()))
         origin = {"source": self.source.absolute().name, "sha256": sha256, "layout": layout}
-        write_index(self.folder, shown, [suffix], imported=origin, remake=self.command(), **facts)
+        write_index(self.making, shown, [suffix], imported=origin, remake=self.command(), **facts)
+        former = self.making.with_suffix(".former.tmp")
+        with explain_os_errors(self.folder):
+            if self.folder.exists():
+                os.rename(self.folder, former)
+            os.rename(self.making, self.folder)
+        shutil.rmtree(former, ignore_errors=True)
         return sha256
+
+    def former(self) -> dict[str, Any]:
+        """The index of an import that is in place; {} where there is none."""
+        path = self.folder / INDEX
+        index = read_json(path) if path.is_file() else {}
+        return index if isinstance(index, dict) else {}
+
+    def _refuse_strangers(self) -> None:
+        """UserError where the folder, which is replaced as a whole, holds what no import put there."""
+        index = self.former()
+        ours = {f"{i}{suffix}" for i in index.get("ids", ()) for suffix in index.get("suffixes", ())} | {INDEX}
+        there = sorted(set(os.listdir(self.folder)) - ours) if self.folder.is_dir() else []
+        if there:
+            some = ", ".join(there[:5]) + (" ..." if len(there) > 5 else "")
+            raise UserError(
+                f"{self.folder}: is replaced by the import, and holds files that none put there ({some}); move them away, or give another --name"
+            )
 
     def command(self) -> str:
         """What fills the folder again."""

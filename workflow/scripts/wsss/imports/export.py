@@ -28,14 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--layout", choices=LAYOUTS, default="keys", help="keys: keys, cam, high_res (IRN); classes: {class: map} (EPS, SEAM)"
     )
-    return run(lambda o: export_cams(o.source, o.target, o.dataset, o.layout), made.parse_args(arguments))
+    made.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    return run(lambda o: export_cams(o.source, o.target, o.dataset, o.layout, o.overwrite), made.parse_args(arguments))
 
 
-def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys") -> str:
+def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys", overwrite: bool = False) -> str:
     """Write a file for every image of trainaug that has labels; returns what was done, in words.
 
     Raises:
-        UserError: CAMs are missing, or the target holds them.
+        UserError: CAMs are missing, or the target holds them, or files of those names.
     """
     if source.is_dir():
         source = source / "index.json"
@@ -46,6 +47,9 @@ def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys") 
     cams = cams_of(source, records, held)
     if cams.form.bg_map:
         raise UserError(f"{source}: has a background map beside its classes, which these layouts have no place for; export CAMs of another net")
+    there = [f"{r.id}.npy" for r in records if (target / f"{r.id}.npy").exists()]
+    if there and not overwrite:
+        raise UserError(f"{target}: {len(there)} files are there ({', '.join(there[:5])}); give another folder, or say --overwrite")
 
     def write(record: Record) -> None:
         table = as_dict(cams, record, layout)

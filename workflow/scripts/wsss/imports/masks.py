@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from wsss.data.labels import label_facts
-from wsss.data.manifest import Record
+from wsss.data.manifest import Dataset, Record
 from wsss.errors import UserError
 from wsss.imports.command import Target, dataset_of, find_files, parser, run
 from wsss.io.images import image_size
@@ -35,21 +35,45 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
     records = held.split("trainaug")
     sources = find_files(source, records, ".png")
     target = Target(dataset, name, stage, source)
+    refuse_other_list(target, held)
     strangers: list[str] = []
+    objects: list[bool] = []  # of each mask with any: whether one of its image's labels is among them
 
     def convert(record: Record) -> None:
         mask = checked(sources[record.id], image_size(record.image), held.num_classes)
-        if set(np.unique(mask).tolist()) - {0, IGNORE, *(k + 1 for k in record.labels)}:
+        there, labels = set(np.unique(mask).tolist()) - {0, IGNORE}, {k + 1 for k in record.labels}
+        if there - labels:
             strangers.append(record.id)
-        write_mask(target.folder / f"{record.id}.png", mask)
+        if there and labels:
+            objects.append(bool(there & labels))
+        write_mask(target.making / f"{record.id}.png", mask)
 
     target.fill(records, convert)
+    if objects.count(False) > len(objects) / 2:
+        what = f"{objects.count(False)} of {len(objects)} masks hold none of their image's labels"
+        raise target.refused(f"{source}: {what}, so they are numbered by another list than {shown(held)}; number them by it")
     sha256 = target.seal([r.id for r in records], sources, ".png", "label PNGs", **label_facts(held))
     lines = [f"{source}: {len(records)} masks"]
     if strangers:
         some = ", ".join(sorted(strangers)[:5])
         lines.append(f"note: {len(strangers)} masks hold classes that are not among their image's labels ({some})")
     return target.told(sha256, *lines)
+
+
+def refuse_other_list(target: Target, dataset: Dataset) -> None:
+    """UserError where masks of that name are by another class list: those of today may be too, and no mask says so."""
+    classes = target.former().get("classes", list(dataset.classes))
+    if classes != list(dataset.classes):
+        raise UserError(
+            f"{target.folder}: what is imported there is by the classes {', '.join(classes)}; {dataset.name} has {shown(dataset)} now, "
+            f"and the numbers in {target.source} may still be the former ones. Where they are by today's list, delete {target.folder}, "
+            "or give another --name"
+        )
+
+
+def shown(dataset: Dataset) -> str:
+    """The class list, with the numbers of masks."""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(dataset.classes, 1))
 
 
 def checked(path: Path, size: tuple[int, int], num_classes: int) -> np.ndarray:

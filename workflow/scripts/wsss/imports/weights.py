@@ -46,13 +46,17 @@ def import_weights(source: Path, dataset: str, name: str, stage: str, method: st
     if not source.is_file():
         raise UserError(f"{source}: no such file; give the checkpoint")
     recipe = Config(config, read_yaml(config / "config.yaml")).recipe(method, dataset)
-    kind, network, facts = built(stage, recipe, dataset_of(dataset).num_classes)
+    held = dataset_of(dataset)
+    kind, network, facts = built(stage, recipe, held.num_classes)
+    if stage == "classifier":
+        facts["classes"] = list(held.classes)
     state = unwrapped(load_any(source), source)
     layout = fill(network, kind, state, source)
     sha256, target = sha256_file(source), Path(import_folder(dataset, name, stage), MODEL)
     origin = {"source": source.name, "sha256": sha256, "layout": layout}
     initial = {"initial_weights": f"imported {source.name}", "initial_weights_sha256": sha256}
-    save_model(target, network, imported=origin, **facts, **initial)
+    again = f"python workflow/scripts/import_weights.py FILE --stage {stage} --method {method} --dataset {dataset} --name {name}"
+    save_model(target, network, imported=origin, remake=again, **facts, **initial)
     tensors = f"{source}: {len(state)} tensors, {layout}"
     return f"{tensors}\nsha256 {sha256}\n{target}: ready; in a recipe: `{stage}: {{import: {name}}}`"
 

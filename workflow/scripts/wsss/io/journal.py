@@ -63,7 +63,7 @@ class Journal:
 
     def _recover(self, fingerprint: str, ids: Collection[str] | None) -> dict[str, list[str]]:
         vouched: dict[str, list[list[str]]] = defaultdict(list)
-        for path in dict.fromkeys([self.path, self.folder / NAME, *sorted(self.folder.glob(f"{FOLDER}/*{NAME}"))]):
+        for path in dict.fromkeys([self.path, *_journals(self.folder)]):
             for entry in _entries(path, fingerprint):
                 if ids is None or entry["id"] in ids:
                     vouched[entry["id"]].append(entry["sha256"])
@@ -77,11 +77,22 @@ class Journal:
             return None
 
 
-def _entries(path: Path, fingerprint: str) -> Iterator[dict]:
-    """The entries of a journal of this fingerprint, up to the first broken line (a kill may cut the last one)."""
+def recorded_ids(folder: Path) -> set[str]:
+    """Ids whose files some run of the stage has made in `folder`, whatever it was run with."""
+    entries = (entry for path in _journals(folder) for entry in _entries(path, None))
+    return {entry["id"] for entry in entries if isinstance(entry["id"], str)}
+
+
+def _journals(folder: Path) -> list[Path]:
+    return [folder / NAME, *sorted(folder.glob(f"{FOLDER}/*{NAME}"))]
+
+
+def _entries(path: Path, fingerprint: str | None) -> Iterator[dict]:
+    """The entries of a journal of this fingerprint (None: of any), up to the first broken line (a kill may cut the last one)."""
     try:
         with open(path, "rb") as handle:
-            if json.loads(handle.readline()).get("fingerprint") == fingerprint:
+            found = json.loads(handle.readline()).get("fingerprint")
+            if fingerprint in (None, found):
                 yield from (entry for entry in map(json.loads, handle) if {"id", "sha256"} <= entry.keys())
     except (FileNotFoundError, ValueError, AttributeError):
         return

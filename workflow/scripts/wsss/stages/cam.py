@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsss.data.labels import label_facts
+from wsss.data.labels import label_facts, require_classes
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import SUFFIX, write_cam
@@ -27,7 +27,9 @@ def run(task: Task) -> None:
     dataset = load_manifest(task.inputs["manifest"])
     records = dataset.split("trainaug")
     method = build_method(task, dataset.num_classes)
-    load_model(task.inputs["model"], method)
+    facts = load_model(task.inputs["model"], method)
+    if "imported" in facts:
+        require_classes(task.inputs["model"], facts, dataset, f"run: {facts.get('remake', 'import_weights.py again')}")
     method = method.to(device, memory_format=torch.channels_last).eval()
     for name in method.spec.aux:
         if name not in task.inputs:

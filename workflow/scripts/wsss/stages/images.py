@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from wsss.data.labels import cams_of, refuse_other_labels, same_labels
 from wsss.data.manifest import Record, load_manifest
+from wsss.data.table import bad_id
 from wsss.errors import UserError
 from wsss.found import Rule, kind_fault
 from wsss.io.atomic import drop_temporaries
 from wsss.io.cams import CamFolder
 from wsss.io.index import read_index, write_index, write_shard
-from wsss.io.journal import Journal
+from wsss.io.journal import Journal, recorded_ids
 from wsss.io.shards import drop_claims, drop_leftovers
 from wsss.stages.task import Task
 from wsss.train.signals import graceful_stop, stop_requested
@@ -50,6 +51,7 @@ def run_images(
     """
     mark, wanted = task.fingerprint(), set(ids)
     drop_claims(task.folder, task.output, wanted)
+    drop_gone(task, wanted, suffixes)
     journal = Journal(task.folder, mark, suffixes, wanted, task.note("journal.jsonl"))
     todo = wanted - set(journal.done)
     log.info("%s: %d images, %d already done", task.stage, len(ids), len(ids) - len(todo))
@@ -63,6 +65,20 @@ def run_images(
         drop_leftovers(task.folder, 1)
         drop_temporaries(task.folder)
     task.write_record(images=len(todo), **(diagnose() if diagnose else {}))
+
+
+def drop_gone(task: Task, wanted: set[str], suffixes: list[str]) -> None:
+    """Remove the files of images that are in the dataset no longer; those that no run of the stage made are the user's."""
+    known = set(wanted)
+    if task.shard:  # the other images are other jobs' to make
+        if "manifest" not in task.inputs:
+            return
+        known |= {record.id for record in load_manifest(task.inputs["manifest"]).records}
+    gone = sorted(item_id for item_id in recorded_ids(task.folder) - known if not bad_id(item_id))
+    for path in (task.folder / f"{item_id}{suffix}" for item_id in gone for suffix in suffixes):
+        path.unlink(missing_ok=True)
+    if gone:
+        log.info("%s: removed the files of %d images that are there no longer (%s)", task.stage, len(gone), ", ".join(gone[:5]))
 
 
 def _note_finished(task: Task, journal: Journal, finished: Iterable[str], total: int) -> None:

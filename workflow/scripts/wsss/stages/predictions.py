@@ -50,8 +50,8 @@ def run(task: Task) -> None:
 
 def prediction_records(dataset: Dataset) -> tuple[Record, ...]:
     """val where it exists and has ground truth, else every image of the dataset."""
-    val = tuple(r for r in dataset.split("val") if r.mask is not None)
-    return val or dataset.split("all")
+    val = dataset.split("val")
+    return val if any(r.mask is not None for r in val) else dataset.split("all")
 
 
 def crf_pool(task: Task) -> ProcessPoolExecutor | None:
