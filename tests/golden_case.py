@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from cam_reference import form_of, masked, read_back, view_pair
 from golden import golden
+from golden_record import as_first_form, flat_step
 from parity import agree, differ
+from timm.layers import DropPath
 from torch import Tensor, nn
 from wsss import methods
 from wsss.imports.layouts import LAYOUTS, amn_rules, target_of
@@ -50,7 +52,8 @@ def released_network(layout: str) -> nn.Module:
         return IrnNet("resnet50", displacement=True, pad_to=512)
     if layout == "affinitynet":
         return AffinityNet("resnet38d")
-    backbone = "resnet50" if layout in ("cam", "amn") else "resnet38d"
+    backbones = {"cam": "resnet50", "amn": "resnet50", "mctformer_v1": "deit_small", "mctformer_v2": "deit_small"}
+    backbone = backbones.get(layout, "resnet38d")
     options = {"prcm_key": "reference"} if layout == "cpn" else {}
     return methods.get(layout)(CLASSES, backbone, options)
 
@@ -60,13 +63,15 @@ class Case:
 
     def __init__(self, name: str, layout: str, **tolerances: float):
         self.name = name
-        self.facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        facts = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        self.facts = as_first_form(facts) if "state_dict" in facts else facts
         with np.load(FOLDER / f"{name}.npz") as arrays:
             self.arrays = {key: arrays[key] for key in arrays.files}
         self.scalars, self.tolerances = self.facts["scalars"], {**TOLERANCES, **tolerances}
         self.network = released_network(layout)
         self.names = filled(self.network, layout, self.state())
-        remember(self.network.backbone)
+        if not layout.startswith("mctformer"):  # their trunk is asked in more than one way
+            remember(self.network.backbone)
 
     def state(self) -> dict[str, Tensor]:
         """Their name -> tensor, by the formula."""
@@ -109,6 +114,8 @@ def filled(network: nn.Module, layout: str, state: dict[str, Tensor]) -> dict[st
     for module in network.modules():
         if isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = 0.0
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
     rules = amn_rules(state, network.state_dict()) if layout == "amn" else LAYOUTS[layout]
     return {key: target_of(key, rules)[1] for key in state}
 
@@ -131,6 +138,8 @@ def remember(backbone: nn.Module) -> None:
 
 def thinned(text: str, full: Tensor) -> Tensor:
     """`full` as a file keeps it, which `text` says: whole, every nth entry of each dimension, or of rows and columns."""
+    if step := flat_step(text):
+        return full.reshape(-1)[::step]
     if found := re.search(r"every \[([\d, ]+)\] of \[([\d, ]+)\]", text):
         steps, shape = ([int(n) for n in part.split(",")] for part in found.groups())
         assert list(full.shape) == shape, f"{text}: {list(full.shape)}"

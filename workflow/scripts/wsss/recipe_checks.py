@@ -109,6 +109,22 @@ def _check_training(settings: dict, where: str) -> None:
         raise UserError(f"{where}: poly_steps goes with schedule poly; set it to null, or schedule: poly")
     if not settings.get("steps") and not settings.get("epochs"):
         raise UserError(f"{where}: give steps or epochs")
+    _check_rate(settings, where)
     for kind, (low, high) in settings["augmentation"]["resize"].items():
         if low > high:
             raise UserError(f"{where}: augmentation.resize.{kind}: [{low}, {high}] must be [low, high]")
+
+
+def _check_rate(settings: dict, where: str) -> None:
+    """Warm-up, and what the cosine ends at."""
+    by_epochs = settings.get("warmup_epochs") and not settings.get("warmup_steps")
+    if (by_epochs or settings.get("warmup_steps")) and "warmup_lr" not in settings:
+        raise UserError(f"{where}: a warm-up needs warmup_lr, the rate it begins at (1.0e-6 as published)")
+    if (by_epochs or settings.get("rate_per") == "epoch") and not settings.get("epochs"):
+        raise UserError(f"{where}: warmup_epochs and rate_per: epoch count in epochs; give epochs, or warmup_steps and rate_per: step")
+    if by_epochs and settings["warmup_epochs"] >= settings["epochs"]:
+        raise UserError(f"{where}: warmup_epochs ({settings['warmup_epochs']}) must be below epochs ({settings['epochs']})")
+    if settings.get("steps") and (settings.get("warmup_steps") or 0) >= settings["steps"]:
+        raise UserError(f"{where}: warmup_steps ({settings['warmup_steps']}) must be below steps ({settings['steps']})")
+    if settings.get("min_lr", 0) > settings["lr"]:
+        raise UserError(f"{where}: min_lr ({settings['min_lr']:g}) is above lr ({settings['lr']:g})")

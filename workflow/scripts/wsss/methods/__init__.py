@@ -12,6 +12,8 @@ METHODS = {
     "eps_base": "wsss.methods.eps:EPSBase",
     "seam": "wsss.methods.seam:SEAM",
     "cpn": "wsss.methods.cpn:CPN",
+    "mctformer_v1": "wsss.methods.mctformer:MCTformerV1",
+    "mctformer_v2": "wsss.methods.mctformer:MCTformerV2",
 }
 
 

@@ -48,19 +48,21 @@ def read_metadata(path: Path) -> dict[str, str]:
 def origin(path: Path) -> tuple[str, str]:
     """Where the weights of a file that ``fetch`` wrote come from, in words, and the sha256 of their source.
 
-    Only a source whose digest has the registry's prefix is called torchvision's.
+    Only a source whose digest has the registry's prefix is called by the registry's name for it.
     """
     facts = read_metadata(path)
     source, sha256 = Path(facts["source"]).name, facts["sha256"]
     known = WEIGHTS[facts["architecture"]]
     if "url" in known and sha256.startswith(known["sha256_prefix"]):
-        return f"torchvision {Path(known['url']).name}", sha256
+        return f"{known.get('by', 'torchvision')} {Path(known['url']).name}", sha256
     return f"local file {source}, sha256 {sha256}", sha256
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .safetensors or .pth file. UserError: missing, damaged, or something else."""
+    """The state dict in a .safetensors or .pth file, DeiT's out of its "model". UserError: missing, damaged, or something else."""
     state = load_any(path)
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        state = state["model"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(
             f"{path}: not a plain state dict (name -> tensor); save model.state_dict() in the trunk's names"
@@ -97,11 +99,18 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def expected_shapes(name: str) -> dict[str, torch.Size]:
-    """Key -> shape of torchvision's model, or of our ResNet38d, without allocating it."""
+    """Key -> shape of torchvision's model, of timm's DeiT, or of our ResNet38d, without allocating it."""
     entry(name)
+    make = {"resnet38d": ResNet38d, "deit_small": _deit_small}.get(name, lambda: _torchvision_model(name))
     with torch.device("meta"):
-        model = ResNet38d() if name == "resnet38d" else _torchvision_model(name)
+        model = make()
     return {key: value.shape for key, value in model.state_dict().items()}
+
+
+def _deit_small() -> torch.nn.Module:
+    import timm  # slow to import, and no other trunk needs it
+
+    return timm.create_model("deit_small_patch16_224", pretrained=False)
 
 
 def _torchvision_model(name: str) -> torch.nn.Module:
@@ -113,11 +122,11 @@ def _torchvision_model(name: str) -> torch.nn.Module:
 def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
     """UserError naming missing, surplus and misshapen tensors, and those that `tensor_fault` tells of.
 
-    Old files lack num_batches_tracked, self-supervised ones the classifier ``fc``; neither is used here.
+    Old files lack num_batches_tracked, self-supervised ones the classifier (``fc``, DeiT's ``head``); neither is used here.
     """
     expected = expected_shapes(name)
     needed = {
-        key for key in expected if not key.endswith("num_batches_tracked") and not key.startswith("fc.")
+        key for key in expected if not key.endswith("num_batches_tracked") and not key.startswith(("fc.", "head."))
     }
     groups = {
         "missing": sorted(needed - set(state)),
@@ -135,7 +144,7 @@ def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
     }
     faults = [f"{len(keys)} tensors {what}: {_some(keys)}" for what, keys in groups.items() if keys]
     if faults:
-        layout = "this project's" if name == "resnet38d" else "torchvision's"
+        layout = {"resnet38d": "this project's", "deit_small": "timm's"}.get(name, "torchvision's")
         raise UserError(f"{path}: not ImageNet weights of {name} in {layout} layout: {'; '.join(faults)}")
 
 
