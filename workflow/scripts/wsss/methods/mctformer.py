@@ -154,4 +154,5 @@ def spread(maps: Tensor, attention: Tensor) -> Tensor:
     """
     classes = attention.shape[-1] - maps.shape[-2] * maps.shape[-1]
     affinity = attention[:, :, classes:, classes:].sum(0)
-    return (maps.flatten(2) @ affinity.transpose(1, 2)).unflatten(2, maps.shape[-2:])
+    with torch.autocast(maps.device.type, enabled=False):
+        return (maps.flatten(2) @ affinity.transpose(1, 2)).unflatten(2, maps.shape[-2:])
