@@ -3,7 +3,17 @@
 import pytest
 import torch
 from golden import golden
-from golden_case import Case, check_gradients, check_steps, full_size_cam, images, multi_hot, photo, scale_maps, training
+from golden_case import (
+    Case,
+    check_gradients,
+    check_steps,
+    full_size_cam,
+    images,
+    multi_hot,
+    photo,
+    scale_maps,
+    training,
+)
 from wsss.methods.base import resize
 from wsss.methods.mctformer import class_attention, spread
 from wsss.train.optim import learning_rate

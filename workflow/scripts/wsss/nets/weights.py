@@ -16,7 +16,7 @@ from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
 from wsss.io.digest import sha256_file
 from wsss.io.tensors import tensor_fault
-from wsss.nets.catalog import WEIGHTS, entry
+from wsss.nets.catalog import TRANSFORMERS, WEIGHTS, entry
 from wsss.nets.resnet38d import ResNet38d
 
 
@@ -101,16 +101,23 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 def expected_shapes(name: str) -> dict[str, torch.Size]:
     """Key -> shape of torchvision's model, of timm's DeiT, or of our ResNet38d, without allocating it."""
     entry(name)
-    make = {"resnet38d": ResNet38d, "deit_small": _deit_small}.get(name, lambda: _torchvision_model(name))
+    if name == "deit_small":
+        return _deit_shapes(**TRANSFORMERS[name])
     with torch.device("meta"):
-        model = make()
+        model = ResNet38d() if name == "resnet38d" else _torchvision_model(name)
     return {key: value.shape for key, value in model.state_dict().items()}
 
 
-def _deit_small() -> torch.nn.Module:
-    import timm  # slow to import, and no other trunk needs it
-
-    return timm.create_model("deit_small_patch16_224", pretrained=False)
+def _deit_shapes(patch: int, dim: int, depth: int, heads: int, grid: int) -> dict[str, torch.Size]:
+    """timm's and DeiT's layout in words: timm itself takes seconds to import, and stages would need it that build none."""
+    block = {"norm1": (dim,), "attn.qkv": (3 * dim, dim), "attn.proj": (dim, dim), "norm2": (dim,)}
+    block |= {"mlp.fc1": (4 * dim, dim), "mlp.fc2": (dim, 4 * dim)}
+    layers = {f"blocks.{n}.{name}": shape for n in range(depth) for name, shape in block.items()}
+    layers |= {"patch_embed.proj": (dim, 3, patch, patch), "norm": (dim,), "head": (1000, dim)}
+    shapes = {"cls_token": (1, 1, dim), "pos_embed": (1, 1 + grid * grid, dim)}
+    shapes |= {f"{name}.weight": shape for name, shape in layers.items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in layers.items()}
+    return {name: torch.Size(shape) for name, shape in shapes.items()}
 
 
 def _torchvision_model(name: str) -> torch.nn.Module:
