@@ -31,6 +31,8 @@ PAGES = {  # network of the golden files -> page of the method
     "seam": "seam",
     "affinitynet": "affinitynet",
     "cpn": "cpn",
+    "mctformer_v1": "mctformer",
+    "mctformer_v2": "mctformer",
 }
 MEASURES = {
     "largest": "of the largest value",

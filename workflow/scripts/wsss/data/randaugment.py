@@ -34,7 +34,7 @@ def _enhanced(enhancer: Callable) -> Callable[[Image.Image, float], Image.Image]
 
 
 def _posterize(picture: Image.Image, fewer: float) -> Image.Image:
-    return ImageOps.posterize(picture, 4 - int(fewer))
+    return ImageOps.posterize(picture, max(1, 4 - int(fewer)))  # of 0 bits nothing stays, and Pillow refuses
 
 
 def _solarize(picture: Image.Image, lower: float) -> Image.Image:
