@@ -89,12 +89,13 @@ def page(rows: list[dict[str, Any]]) -> str:
 def section(network: str, method: str, rows: list[dict[str, Any]]) -> str:
     """One network's table, a line a stage."""
     facts = json.loads((ROOT / "tests" / "golden" / f"{network}.json").read_text("utf-8"))
-    what = facts["what"]
-    origin = f"{what['repository']}, branch {what['branch']}, commit {what['commit'][:10]}; method: [{method}](methods/{method}.md)."
+    code, title = (facts["code"], facts["what"]) if "code" in facts else (facts["what"], facts["network"])
+    branch = f", branch {code['branch']}" if "branch" in code else ""
+    origin = f"{code['repository']}{branch}, commit {code['commit'][:10]}; method: [{method}](methods/{method}.md)."
     head = "| equal in | numbers | measured | tolerance | largest difference |\n|---|---|---|---|---|"
     stages = dict.fromkeys(row["stage"] for row in sorted(rows, key=lambda row: row["stage"]))
     lines = [stage_line(stage, [row for row in rows if row["stage"] == stage]) for stage in stages]
-    return "\n".join([f"## {network}: {facts['network']}\n", origin + "\n", head, *lines, ""])
+    return "\n".join([f"## {network}: {title}\n", origin + "\n", head, *lines, ""])
 
 
 def stage_line(stage: str, rows: list[dict[str, Any]]) -> str:

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 
 def as_first_form(record: Mapping) -> dict:
     """The facts that `golden_case` reads, out of a record of the second form; its other entries stay."""
-    learns = {name: entry for name, entry in record["parameters"].items() if entry["grad_l2"] is not None}
+    gradients = {name: entry.get("grad_l2", entry.get("grad_l2_before_clip")) for name, entry in record["parameters"].items()}
+    learns = {name: entry for name, entry in record["parameters"].items() if gradients[name] is not None}
     steps = {
         "momentum": [record["options"].get("sgd_momentum_in_effect")],
-        "loss": [losses["loss"] for losses in record["losses_step_by_step"]],
+        "loss": [losses.get("loss", losses.get("losses")) for losses in record["losses_step_by_step"]],
         **{f"after_{n}": {k: (e[f"step{n}_l2"], e[f"step{n}_change_l2"]) for k, e in learns.items()} for n in (1, 3)},
     }
     scalars = {
         "losses": record["losses_step_by_step"][0],
-        "gradient_norms": {name: entry["grad_l2"] for name, entry in learns.items()},
+        "gradient_norms": {name: gradients[name] for name in learns},
         "steps": {"released": steps},
         "taps": {name: _whole(entry) for name, entry in record["tensors"].items()},
     }
