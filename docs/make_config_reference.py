@@ -16,7 +16,7 @@ from wsss import wrappers  # noqa: E402
 from wsss.config import Config, read_yaml  # noqa: E402
 
 TARGET = ROOT / "docs" / "config.md"
-RECIPES = ("cam", "irn", "amn", "eps_base", "eps", "seam", "cpn", "cam_affinitynet")
+RECIPES = ("cam", "irn", "amn", "eps_base", "eps", "seam", "cpn", "cam_affinitynet", "mctformer")
 WRAPPED = {"fsae": "fsae_cam"}  # wrapper -> a recipe that has it
 DATASET = "voc12"  # has no preset, so its recipes are the files as they stand
 HEAD = """# Config reference
@@ -42,7 +42,7 @@ used; nor is one that says `import: NAME` ([import.md](import.md)): what a comma
 named, and a recipe that is not named has no such stage of its own or leaves the key out. `full` is `cam` with
 `segmentation: {{labels: ground_truth}}`. The sources of the values are in the comments of the files and on the
 pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](methods/amn.md), [eps](methods/eps.md),
-[seam](methods/seam.md), [cpn](methods/cpn.md), [affinitynet](methods/affinitynet.md), [fsae](methods/fsae.md)).
+[seam](methods/seam.md), [cpn](methods/cpn.md), [mctformer](methods/mctformer.md), [affinitynet](methods/affinitynet.md), [fsae](methods/fsae.md)).
 
 A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the threshold t in (0, 1], or
 `{{kind: power, value: a}}`, the score (1 - max over classes)^a; or, of CAMs that have a background map (sipe), `{{kind: map}}`,

@@ -35,6 +35,8 @@ PAGES = {  # network of the golden files -> page of the method
     "sipe": "sipe",
     "ppc_seam": "ppc",
     "ppc_eps": "ppc",
+    "mctformer_v1": "mctformer",
+    "mctformer_v2": "mctformer",
 }
 MEASURES = {
     "largest": "of the largest value",
@@ -92,7 +94,8 @@ def section(network: str, method: str, rows: list[dict[str, Any]]) -> str:
     """One network's table, a line a stage."""
     facts = json.loads((ROOT / "tests" / "golden" / f"{network}.json").read_text("utf-8"))
     code, title = (facts["code"], facts["what"]) if "code" in facts else (facts["what"], facts["network"])
-    origin = f"{code['repository']}, branch {code['branch']}, commit {code['commit'][:10]}; method: [{method}](methods/{method}.md)."
+    branch = f", branch {code['branch']}" if "branch" in code else ""
+    origin = f"{code['repository']}{branch}, commit {code['commit'][:10]}; method: [{method}](methods/{method}.md)."
     head = "| equal in | numbers | measured | tolerance | largest difference |\n|---|---|---|---|---|"
     stages = dict.fromkeys(row["stage"] for row in sorted(rows, key=lambda row: row["stage"]))
     lines = [stage_line(stage, [row for row in rows if row["stage"] == stage]) for stage in stages]

@@ -9,7 +9,7 @@ def as_first_form(record: Mapping) -> dict:
     gradients = {name: entry.get("grad_l2", entry.get("grad_l2_before_clip")) for name, entry in record["parameters"].items()}
     learns = {name: entry for name, entry in record["parameters"].items() if gradients[name] is not None}
     steps = {
-        "momentum": [record["options"]["sgd_momentum_in_effect"]],
+        "momentum": [record["options"].get("sgd_momentum_in_effect")],
         "loss": [losses.get("loss", losses.get("losses")) for losses in record["losses_step_by_step"]],
         **{f"after_{n}": {k: (e[f"step{n}_l2"], e[f"step{n}_change_l2"]) for k, e in learns.items()} for n in (1, 3)},
     }

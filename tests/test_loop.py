@@ -126,6 +126,32 @@ def test_constant_schedule():
     assert {learning_rate(s, 10, {"lr": 0.3, "schedule": "constant"}) for s in range(10)} == {0.3}
 
 
+COSINE = {"lr": 1.0, "schedule": "cosine", "min_lr": 0.2, "epochs": 10}
+
+
+def test_cosine_and_warm_up():
+    rates = [learning_rate(step, 100, COSINE) for step in (0, 25, 50, 100)]
+    assert rates == pytest.approx([1.0, 0.6 + 0.4 * 0.5**0.5, 0.6, 0.2])
+    assert learning_rate(99, 100, {"lr": 1.0, "schedule": "cosine"}) == pytest.approx((1 + np.cos(0.99 * np.pi)) / 2)
+    for warmup in ({"warmup_epochs": 2}, {"warmup_steps": 20}, {"warmup_epochs": 9, "warmup_steps": 20}):
+        warm = {**COSINE, **warmup, "warmup_lr": 0.1}
+        assert [learning_rate(step, 100, warm) for step in (0, 10, 19)] == pytest.approx([0.1, 0.55, 0.955])
+        # Afterwards the schedule stands where it would without a warm-up.
+        assert [learning_rate(step, 100, warm) for step in (20, 70)] == [learning_rate(step, 100, COSINE) for step in (20, 70)]
+    poly = {"lr": 1.0, "schedule": "poly", "power": 1.0, "warmup_steps": 4, "warmup_lr": 0.0}
+    assert [learning_rate(step, 10, poly) for step in range(6)] == pytest.approx([0, 0.25, 0.5, 0.75, 0.6, 0.5])
+
+
+@pytest.mark.parametrize("steps", [100, 97])
+def test_a_rate_an_epoch_lags_one_behind(steps):
+    late = [learning_rate(step, steps, {**COSINE, "rate_per": "epoch"}) for step in range(steps)]
+    every = [learning_rate(step, steps, {**COSINE, "rate_per": "step"}) for step in range(steps)]
+    assert len(set(late)) == 9 and late[0] == late[steps // 10] == every[0]
+    first_of = [next(s for s in range(steps) if s * 10 // steps == epoch) for epoch in range(10)]
+    wanted = [0.2 + 0.8 * (1 + np.cos(np.pi * max(epoch - 1, 0) / 10)) / 2 for epoch in range(10)]
+    assert [late[step] for step in first_of] == pytest.approx(wanted)
+
+
 @pytest.mark.parametrize(
     "settings, steps",
     [

@@ -165,6 +165,34 @@ def test_a_seed_is_a_sample():
     assert draws[0] == draws[1] != draws[2]
 
 
+AREA = {"resize": {"area": [0.08, 1.0]}, "flip": 0.5, "crop": 24}
+
+
+def test_a_random_window_is_cut_then_stretched():
+    """As torchvision's random-resized crop; image, label and maps see the same pixels."""
+    label, image = numbered((60, 80))
+    shares, ratios = [], []
+    for seed in range(200):
+        geometry = draw_geometry((60, 80), AREA, np.random.default_rng(seed))
+        top, left, height, width = geometry.window
+        assert 0 <= top <= 60 - height and 0 <= left <= 80 - width
+        shares.append(height * width / 4800)
+        ratios.append(width / height)
+        part = np.s_[top : top + height, left : left + width]
+        side = slice(None, None, -1) if geometry.flip else slice(None)
+        assert np.array_equal(denormalised(geometry.image(image)), resize_image(image[part], (24, 24))[:, side].transpose(2, 0, 1))
+        assert np.array_equal(geometry.label(label), resize_label(label[part], (24, 24))[:, side])
+        assert geometry.valid().min() == 1 and geometry.soft_map(label).shape == (1, 24, 24)
+    assert 0.07 < min(shares) < 0.15 and 0.85 < max(shares) <= 1 and 0.7 < min(ratios) < 0.8 and 1.25 < max(ratios) < 1.4
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (33, 2000), (2000, 1), (1, 7)])
+def test_windows_of_odd_images(size_hw):
+    for seed in range(5):
+        geometry = draw_geometry(size_hw, AREA, np.random.default_rng(seed))
+        assert np.isfinite(geometry.image(pixels(size_hw))).all() and geometry.label(np.zeros(size_hw, np.uint8)).shape == (24, 24)
+
+
 def test_black_padding_is_black_before_normalisation():
     image = pixels((20, 30))
     settings = {"resize": {}, "flip": 0.5, "crop": 48}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import timm
 import torch
 import torchvision
 from wsss.errors import UserError
@@ -33,6 +34,31 @@ def test_registry_agrees_with_torchvision():
         enum = torchvision.models.get_model_weights(name)
         assert entry["url"] == enum.IMAGENET1K_V1.url
         assert entry["url"].endswith(f"-{entry['sha256_prefix']}.pth")
+
+
+def test_deit_is_as_timm_has_it():
+    layout = {key: value.shape for key, value in timm.create_model("deit_small_patch16_224").state_dict().items()}
+    assert weights.expected_shapes("deit_small") == layout
+    entry = weights.WEIGHTS["deit_small"]
+    assert entry["url"].endswith(f"deit_small_patch16_224-{entry['sha256_prefix']}.pth")
+
+
+@pytest.mark.parametrize("wrap", [lambda state: {"model": state}, lambda state: state], ids=["as DeiT gives it", "plain"])
+def test_a_file_of_deit(tmp_path, wrap):
+    state = {key: torch.rand(shape) for key, shape in weights.expected_shapes("deit_small").items()}
+    target = fetch("deit_small", tmp_path / "out/deit_small.safetensors", local=saved(tmp_path / "deit.pth", wrap(state)))
+    assert torch.equal(weights.load(target, "deit_small")["pos_embed"], state["pos_embed"])
+    assert weights.origin(target)[0].startswith("local file deit.pth")
+    state.pop("blocks.11.norm2.bias")
+    with pytest.raises(UserError, match="not ImageNet weights of deit_small in timm's layout: 1 tensors missing: blocks.11.norm2.bias"):
+        fetch("deit_small", tmp_path / "again.safetensors", local=saved(tmp_path / "cut.pth", wrap(state)))
+
+
+def test_without_a_network_it_says_where_weights_are_and_which_key_takes_them(tmp_path):
+    where = str(tmp_path / "deit_small_patch16_224-cd65a155.pth")
+    with pytest.raises(UserError) as caught:
+        fetch("deit_small", tmp_path / "deit_small.safetensors", urls=[where], retries=0)
+    assert where in str(caught.value) and "set `weights: {deit_small: PATH}` in config/config.yaml" in str(caught.value)
 
 
 def test_local_float16_file_becomes_float32(tmp_path, state):

@@ -90,7 +90,7 @@ def affinity_inputs(w):
     if settings["trunk"] == "classifier":
         inputs["classifier"] = artefact(w, "classifier", "model.safetensors")
         return inputs
-    return {**inputs, **weights_input(w, settings["backbone"])}
+    return inputs if settings["trunk"] == "none" else {**inputs, **weights_input(w, settings["backbone"])}
 
 
 @asked

@@ -4,7 +4,7 @@ from wsss.errors import UserError
 from wsss.found import MAP, RULES, is_found, kind_fault, refuse_reversed
 from wsss.net_options import option_names
 from wsss.nets import segmenters
-from wsss.nets.catalog import require_stride
+from wsss.nets.catalog import TRANSFORMERS, require_stride
 from wsss.refinement import ELSEWHERE, check_imports, check_refinement
 
 BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option
@@ -28,6 +28,7 @@ def check_recipe(recipe: dict, path: str) -> None:
     if own(recipe, "seeds"):
         _check_seeds(recipe["seeds"], f"{path}: seeds")
     _check_strides(recipe, path)
+    _check_trunks(recipe, path)
     check_refinement(recipe, path)
     check_imports(recipe, path)
     _check_random_start(recipe, path)
@@ -78,6 +79,26 @@ def _check_strides(recipe: dict, path: str) -> None:
         network = recipe["segmentation"]
         segmenters.require_options(network.get("net", segmenters.DEFAULT), network["options"], f"{path}: segmentation")
         require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
+
+
+def _check_trunks(recipe: dict, path: str) -> None:
+    """A trunk of tokens and a net of a token for each class go together, and with nothing else."""
+    for stage in ("affinity", "segmentation"):
+        if own(recipe, stage) and recipe[stage]["backbone"] in TRANSFORMERS:
+            raise UserError(f"{path}: {stage}: backbone {recipe[stage]['backbone']} is for classifiers of class tokens (mctformer); take a resnet")
+    if not own(recipe, "classifier"):
+        return
+    net, backbone, takes_tokens = recipe["net"], recipe["backbone"], "patch" in option_names(recipe["net"])
+    if takes_tokens != (backbone in TRANSFORMERS):
+        wanted = " or ".join(TRANSFORMERS) if takes_tokens else "a resnet"
+        raise UserError(f"{path}: net {net} cannot be built on backbone {backbone}; set backbone: {wanted}")
+    options = recipe.get("net_options", {})
+    other = {k: v for k, v in TRANSFORMERS.get(backbone, {}).items() if options.get(k, v) != v}
+    if other:
+        sizes = ", ".join(f"{key} {value}" for key, value in other.items())
+        raise UserError(f"{path}: net_options: backbone {backbone} has {sizes}; leave that out, or set backbone: vit and weights: none")
+    if takes_tokens and options.get("map_layers", 1) > options.get("depth", 12):
+        raise UserError(f"{path}: net_options: map_layers ({options['map_layers']}) is more than depth ({options.get('depth', 12)})")
 
 
 def _check_random_start(recipe: dict, path: str) -> None:
@@ -149,6 +170,33 @@ def _check_training(settings: dict, where: str) -> None:
         raise UserError(f"{where}: poly_steps goes with schedule poly; set it to null, or schedule: poly")
     if not settings.get("steps") and not settings.get("epochs"):
         raise UserError(f"{where}: give steps or epochs")
+    _check_rate(settings, where)
     for kind, (low, high) in settings["augmentation"]["resize"].items():
         if low > high:
             raise UserError(f"{where}: augmentation.resize.{kind}: [{low}, {high}] must be [low, high]")
+    _check_whole_image_changes(settings, where)
+
+
+def _check_rate(settings: dict, where: str) -> None:
+    """Warm-up, and what the cosine ends at."""
+    by_epochs = settings.get("warmup_epochs") and not settings.get("warmup_steps")
+    if (by_epochs or settings.get("warmup_steps")) and "warmup_lr" not in settings:
+        raise UserError(f"{where}: a warm-up needs warmup_lr, the rate it begins at (1.0e-6 as published)")
+    if (by_epochs or settings.get("rate_per") == "epoch") and not settings.get("epochs"):
+        raise UserError(f"{where}: warmup_epochs and rate_per: epoch count in epochs; give epochs, or warmup_steps and rate_per: step")
+    if by_epochs and settings["warmup_epochs"] >= settings["epochs"]:
+        raise UserError(f"{where}: warmup_epochs ({settings['warmup_epochs']}) must be below epochs ({settings['epochs']})")
+    if settings.get("steps") and (settings.get("warmup_steps") or 0) >= settings["steps"]:
+        raise UserError(f"{where}: warmup_steps ({settings['warmup_steps']}) must be below steps ({settings['steps']})")
+    if settings.get("min_lr", 0) > settings["lr"]:
+        raise UserError(f"{where}: min_lr ({settings['min_lr']:g}) is above lr ({settings['lr']:g})")
+
+
+def _check_whole_image_changes(settings: dict, where: str) -> None:
+    """RandAugment and erasing change the image and no map beside it."""
+    used = [key for key in ("randaugment", "erasing") if settings["augmentation"].get(key)]
+    if used and (not where.endswith("classifier") or settings.get("labels_from") or settings.get("saliency")):
+        raise UserError(
+            f"{where}: augmentation.{used[0]} moves or hides pixels of the image alone, not of the maps that are learned from here; "
+            "leave it out; it is for classifiers that learn from image labels"
+        )

@@ -1,6 +1,7 @@
 """What each refinement asks of a recipe, checked before anything runs. Plain data: no torch here."""
 
 from wsss.errors import UserError
+from wsss.nets.catalog import TRANSFORMERS
 
 ELSEWHERE = {"from", "import"}  # a stage with one of these is not run
 WALKS = ("irn", "affinitynet")  # refinements that train a network (stage affinity) and walk
@@ -68,6 +69,11 @@ def _check_affinity(recipe: dict, affinity: dict, where: str) -> None:
     if recipe["weights"] == "none" and affinity["trunk"] == "imagenet":
         frozen = "frozen " if recipe["refine"] == "irn" else ""
         raise UserError(f"{where}: trunk imagenet with weights none would be a random {frozen}trunk; set trunk: classifier")
+    if affinity["trunk"] == "classifier" and recipe["backbone"] in TRANSFORMERS:
+        raise UserError(f"{where}: trunk classifier is a transformer's ({recipe['backbone']}), which {recipe['refine']} cannot use; set trunk: imagenet or none")
+    learns = (affinity.get("freeze"), affinity.get("bn")) == ("none", "train")
+    if affinity["trunk"] == "none" and not learns:
+        raise UserError(f"{where}: trunk none is a random start, of which all must learn: refine affinitynet with freeze: none and bn: train; else set trunk: classifier")
     if recipe["refine"] in WALKS:
         refine = recipe["refine"]
         _exact(affinity, NETWORK[refine], _strange(NETWORK, refine), f"{where}: refine {refine}")

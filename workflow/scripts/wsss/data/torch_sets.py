@@ -10,6 +10,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from wsss.data.further import FurtherArrays, View, tensors
 from wsss.data.manifest import Dataset, Record
+from wsss.data.randaugment import erase
 from wsss.data.transforms import draw_colours, draw_geometry, normalise, resize_image
 from wsss.errors import UserError
 from wsss.io.images import read_image, scaled
@@ -24,7 +25,7 @@ class TrainingSet(TorchDataset):
 
     Gives dict(image (3, S, S) float32, y (C,) float32, id); with `label_path` label (S, S) uint8
     (255 = ignore); with `saliency_path` saliency (1, S, S) float32 in [0, 1], 0 in padding; and what `further` makes of
-    the sample's View, by its own names. Geometry is drawn first, then colours, then what `further` draws.
+    the sample's View, by its own names. Geometry is drawn first, then colours, then the erased box, then what `further` draws.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class TrainingSet(TorchDataset):
         rng = np.random.default_rng(seed)
         geometry = draw_geometry(image.shape[:2], self.augmentation, rng)
         crop = geometry.image(image, draw_colours(self.augmentation, rng))
+        if self.augmentation.get("erasing"):
+            crop = erase(crop, self.augmentation["erasing"], rng)
         sample: dict[str, Any] = {
             "id": record.id,
             "image": torch.from_numpy(crop),

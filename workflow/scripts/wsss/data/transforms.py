@@ -13,9 +13,11 @@ import numpy as np
 from PIL import Image
 
 from wsss.data.jitter import Jitter, draw_jitter
+from wsss.data.randaugment import RandAugment, draw_randaugment
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+WINDOW_RATIO, WINDOW_TRIES = (3 / 4, 4 / 3), 10  # width over height of a random-resized crop, and draws until one fits
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
@@ -52,12 +54,14 @@ class Colours:
 
     shift_hsv: tuple[int, int, int] | None = None  # hue in steps of 2 degrees, saturation, value
     jitter: Jitter | None = None
+    randaugment: RandAugment | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 RGB -> the same, shifted, then jittered."""
+        """(H, W, 3) uint8 RGB -> the same, shifted, then jittered, then through RandAugment."""
         if self.shift_hsv is not None:
             image = shifted_hsv(image, self.shift_hsv)
-        return image if self.jitter is None else self.jitter(image)
+        image = image if self.jitter is None else self.jitter(image)
+        return image if self.randaugment is None else self.randaugment(image)
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,14 @@ class Geometry:
     crop: int
     offset_yx: tuple[int, int]  # window's origin in the resized image; negative: the image lies inside the canvas
     padding: str = "mean"  # colour around an image that is smaller than the crop: "mean" | "black"
+    window: tuple[int, int, int, int] | None = None  # top, left, height, width of all of the photo that is looked at
 
     def image(self, image: np.ndarray, colours: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
         """(H, W, 3) uint8 -> (3, crop, crop) float32 normalised, padded with the mean colour or with black.
 
         colours: what is done to the resized and flipped image, (h, w, 3) uint8 to the same; `Colours` or any other.
         """
-        resized = self._flipped(resize_image(image, self.size_hw))
+        resized = self._flipped(resize_image(self._seen(image), self.size_hw))
         if colours is not None:
             resized = colours(resized)
         if self.padding == "black":
@@ -84,16 +89,22 @@ class Geometry:
 
     def label(self, label: np.ndarray, fill: int = 255) -> np.ndarray:
         """(H, W) uint8 -> (crop, crop) uint8, nearest, padding `fill`."""
-        return self._crop(self._flipped(resize_label(label, self.size_hw))[None], fill)[0]
+        return self._crop(self._flipped(resize_label(self._seen(label), self.size_hw))[None], fill)[0]
 
     def soft_map(self, values: np.ndarray) -> np.ndarray:
         """(H, W) uint8 map (saliency) -> (1, crop, crop) float32 in [0, 1], bicubic, padding 0."""
-        resized = self._flipped(resize_image(values, self.size_hw))
+        resized = self._flipped(resize_image(self._seen(values), self.size_hw))
         return self._crop(resized[None].astype(np.float32) / 255.0, 0.0)
 
     def valid(self) -> np.ndarray:
         """(1, crop, crop) float32: 1 where the image is, 0 in padding."""
         return self._crop(np.ones((1, *self.size_hw), np.float32), 0.0)
+
+    def _seen(self, array: np.ndarray) -> np.ndarray:
+        if self.window is None:
+            return array
+        top, left, height, width = self.window
+        return array[top : top + height, left : left + width]
 
     def _flipped(self, array: np.ndarray) -> np.ndarray:
         return array[:, ::-1] if self.flip else array
@@ -111,24 +122,46 @@ def draw_geometry(size_hw: tuple[int, int], settings: dict, rng: np.random.Gener
     """Draw size, flip and window.
 
     Args:
-        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]} or {}), `flip` (probability), `crop`, and where
+        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]}, {area: [lo, hi]} or {}), `flip` (probability), `crop`, and where
             wanted `padding`.
     """
-    target = _draw_size(size_hw, settings.get("resize", {}), rng)
+    resize = settings.get("resize", {})
+    if "area" in resize:
+        return _draw_window(size_hw, settings, rng)
+    target = _draw_size(size_hw, resize, rng)
     flip = bool(rng.random() < settings["flip"])
     crop = settings["crop"]
     offset = tuple(_draw_offset(side, crop, rng) for side in target)
     return Geometry(target, flip, crop, offset, settings.get("padding", "mean"))
 
 
+def _draw_window(size_hw: tuple[int, int], settings: dict, rng: np.random.Generator) -> Geometry:
+    """A random-resized crop: a window of a share of the photo's area, 3:4 to 4:3 in shape, stretched over the crop."""
+    flip, crop = bool(rng.random() < settings["flip"]), settings["crop"]
+    for _ in range(WINDOW_TRIES):
+        area = rng.uniform(*settings["resize"]["area"]) * size_hw[0] * size_hw[1]
+        ratio = np.exp(rng.uniform(*np.log(WINDOW_RATIO)))
+        height, width = round(float(np.sqrt(area / ratio))), round(float(np.sqrt(area * ratio)))
+        if 0 < height <= size_hw[0] and 0 < width <= size_hw[1]:
+            top, left = (int(rng.integers(side - part + 1)) for side, part in zip(size_hw, (height, width), strict=True))
+            break
+    else:  # of very long photos the middle, of the shape nearest to theirs that is allowed
+        low, high = WINDOW_RATIO
+        height = min(size_hw[0], max(1, round(size_hw[1] / low)))
+        width = min(size_hw[1], max(1, round(size_hw[0] * high)))
+        top, left = (size_hw[0] - height) // 2, (size_hw[1] - width) // 2
+    return Geometry((crop, crop), flip, crop, (0, 0), window=(top, left, height, width))
+
+
 def draw_colours(settings: dict, rng: np.random.Generator) -> Colours:
-    """Draw colour changes: where wanted `hsv` (largest shift), then `jitter` (reach by name).
+    """Draw colour changes: where wanted `hsv` (largest shift), `jitter` (reach by name), `randaugment` (its settings).
 
     Those of a sample are drawn after its geometry, which so does not depend on them.
     """
     reach = settings.get("hsv", 0)
     shift = tuple(int(s) for s in rng.integers(-reach, reach + 1, 3)) if reach else None
-    return Colours(shift, draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None)
+    jitter = draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None
+    return Colours(shift, jitter, draw_randaugment(settings["randaugment"], rng) if settings.get("randaugment") else None)
 
 
 def _draw_size(size_hw: tuple[int, int], resize: dict, rng: np.random.Generator) -> tuple[int, int]:

@@ -42,6 +42,8 @@ _IRN_HEADS = [
 ]
 # ResNet38d: the names of its layers are ours (b2 ... b7, bn7), without a prefix.
 _RESNET38D = [(r"((?:conv1a|b[2-7](?:_\d)?|bn7)\..*)", r"backbone.\1")]
+# MCTformer: timm's names, which are ours. The last norm, and V1's linear head, are there and nothing passes them.
+_VIT = [(r"norm\.(?:weight|bias)", None), (r"((?:cls_token|pos_embed)|(?:patch_embed|blocks)\..*)", r"backbone.\1")]
 _PCM = [(r"(f8_3|f8_4|f9)\.(.*)", r"pcm.\1.\2"), (r"(fc8)\.(.*)", r"\1.\2")]
 
 LAYOUTS: dict[str, list[Rule]] = {
@@ -58,6 +60,8 @@ LAYOUTS: dict[str, list[Rule]] = {
     ],
     "ppc": [*_RESNET38D, *_PCM, (r"fc_proj\.(.*)", r"projector.\1")],
     "ppc_eps": [*_RESNET38D, *_PCM, (r"proj_fc\.(.*)", r"projector.\1")],
+    "mctformer_v1": [*_VIT, (r"head\.(?:weight|bias)", None)],
+    "mctformer_v2": [*_VIT, (r"head\.(.*)", r"classifier.\1")],
     "irn": [*_TRUNK, *_FIVE_STAGES, *_IRN_HEADS],
     "affinitynet": [*_RESNET38D, *[(rf"f8_{n}\.(.*)", rf"side.{n - 3}.\1") for n in (3, 4, 5)], (r"f9\.(.*)", r"all.\1")],
 }

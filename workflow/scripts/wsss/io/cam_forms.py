@@ -62,8 +62,14 @@ def min_max(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low + EPSILON)
 
 
+def full_range(maps: Tensor) -> Tensor:
+    """The same with 1e-8 in place of 1e-5, for maps that differ little from place to place (MCTformer)."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    return (maps - low) / (high - low + 1e-8)
+
+
 def cut_min_max(maps: Tensor) -> Tensor:
-    """The same, cut at 0 before and after, and 1e-5 above the minimum is 0 still (SEAM, CPN, PPC)."""
+    """As min_max, cut at 0 before and after, and 1e-5 above the minimum is 0 still (SEAM, CPN, PPC)."""
     maps = maps.relu()
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     return F.relu(maps - low - EPSILON) / (high - low + EPSILON)
@@ -77,6 +83,7 @@ def as_they_are(maps: Tensor) -> Tensor:
 NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": over_maximum,
     "min_max": min_max,
+    "full_range": full_range,
     "cut_min_max": cut_min_max,
     "none": as_they_are,
 }

@@ -15,6 +15,8 @@ METHODS = {
     "sipe": "wsss.methods.sipe:SIPE",
     "ppc": "wsss.methods.ppc:PPC",
     "ppc_eps": "wsss.methods.ppc:PPCEPS",
+    "mctformer_v1": "wsss.methods.mctformer:MCTformerV1",
+    "mctformer_v2": "wsss.methods.mctformer:MCTformerV2",
 }
 
 

@@ -2,7 +2,7 @@
 
 from wsss.errors import UserError
 
-# torchvision's IMAGENET1K_V1 weights, whose file names carry the first 8 hex digits of the sha256. ResNet38d's
+# torchvision's IMAGENET1K_V1 weights, and DeiT's, whose file names carry the first 8 hex digits of the sha256. ResNet38d's
 # only public file is an old MXNet one without a lasting address or a published checksum.
 WEIGHTS = {
     "resnet18": {
@@ -17,9 +17,16 @@ WEIGHTS = {
         "url": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
         "sha256_prefix": "63fe2227",
     },
+    "deit_small": {
+        "by": "DeiT",
+        "url": "https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth",
+        "sha256_prefix": "cd65a155",
+    },
     "resnet38d": {"file": "ilsvrc-cls_rna-a1_cls1000_ep-0001.params"},
 }
 
+# Trunks of tokens, which nets of a token for each class take and no other; a size that is fixed, in net_options' words.
+TRANSFORMERS = {"deit_small": {"patch": 16, "dim": 384, "depth": 12, "heads": 6, "grid": 14}, "vit": {}}
 FIXED_STRIDES = {"resnet38d": 8}  # trunks that exist at one output stride only
 
 

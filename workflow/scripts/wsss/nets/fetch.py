@@ -36,7 +36,10 @@ def fetch(
     require_source(name, local)
     urls = [known["url"]] if urls is None else list(urls)
     raw = target.with_name(Path(known["url"]).name)
-    download(urls, raw, sha256_prefix=sha256_prefix or known["sha256_prefix"], **options)
+    try:
+        download(urls, raw, sha256_prefix=sha256_prefix or known["sha256_prefix"], **options)
+    except UserError as error:
+        raise UserError(f"{error}\nA copy of your own: set `weights: {{{name}: PATH}}` in config/config.yaml") from error
     convert(read_state(raw), raw, target, name, source=urls[0])
     raw.unlink()
     return target

@@ -16,7 +16,7 @@ from wsss.errors import UserError
 from wsss.io.atomic import atomic_path
 from wsss.io.digest import sha256_file
 from wsss.io.tensors import tensor_fault
-from wsss.nets.catalog import WEIGHTS, entry
+from wsss.nets.catalog import TRANSFORMERS, WEIGHTS, entry
 from wsss.nets.resnet38d import ResNet38d
 
 
@@ -48,19 +48,21 @@ def read_metadata(path: Path) -> dict[str, str]:
 def origin(path: Path) -> tuple[str, str]:
     """Where the weights of a file that ``fetch`` wrote come from, in words, and the sha256 of their source.
 
-    Only a source whose digest has the registry's prefix is called torchvision's.
+    Only a source whose digest has the registry's prefix is called by the registry's name for it.
     """
     facts = read_metadata(path)
     source, sha256 = Path(facts["source"]).name, facts["sha256"]
     known = WEIGHTS[facts["architecture"]]
     if "url" in known and sha256.startswith(known["sha256_prefix"]):
-        return f"torchvision {Path(known['url']).name}", sha256
+        return f"{known.get('by', 'torchvision')} {Path(known['url']).name}", sha256
     return f"local file {source}, sha256 {sha256}", sha256
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .safetensors or .pth file. UserError: missing, damaged, or something else."""
+    """The state dict in a .safetensors or .pth file, DeiT's out of its "model". UserError: missing, damaged, or something else."""
     state = load_any(path)
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        state = state["model"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(
             f"{path}: not a plain state dict (name -> tensor); save model.state_dict() in the trunk's names"
@@ -97,11 +99,25 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def expected_shapes(name: str) -> dict[str, torch.Size]:
-    """Key -> shape of torchvision's model, or of our ResNet38d, without allocating it."""
+    """Key -> shape of torchvision's model, of timm's DeiT, or of our ResNet38d, without allocating it."""
     entry(name)
+    if name == "deit_small":
+        return _deit_shapes(**TRANSFORMERS[name])
     with torch.device("meta"):
         model = ResNet38d() if name == "resnet38d" else _torchvision_model(name)
     return {key: value.shape for key, value in model.state_dict().items()}
+
+
+def _deit_shapes(patch: int, dim: int, depth: int, heads: int, grid: int) -> dict[str, torch.Size]:
+    """timm's and DeiT's layout in words: timm itself takes seconds to import, and stages would need it that build none."""
+    block = {"norm1": (dim,), "attn.qkv": (3 * dim, dim), "attn.proj": (dim, dim), "norm2": (dim,)}
+    block |= {"mlp.fc1": (4 * dim, dim), "mlp.fc2": (dim, 4 * dim)}
+    layers = {f"blocks.{n}.{name}": shape for n in range(depth) for name, shape in block.items()}
+    layers |= {"patch_embed.proj": (dim, 3, patch, patch), "norm": (dim,), "head": (1000, dim)}
+    shapes = {"cls_token": (1, 1, dim), "pos_embed": (1, 1 + grid * grid, dim)}
+    shapes |= {f"{name}.weight": shape for name, shape in layers.items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in layers.items()}
+    return {name: torch.Size(shape) for name, shape in shapes.items()}
 
 
 def _torchvision_model(name: str) -> torch.nn.Module:
@@ -113,11 +129,11 @@ def _torchvision_model(name: str) -> torch.nn.Module:
 def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
     """UserError naming missing, surplus and misshapen tensors, and those that `tensor_fault` tells of.
 
-    Old files lack num_batches_tracked, self-supervised ones the classifier ``fc``; neither is used here.
+    Old files lack num_batches_tracked, self-supervised ones the classifier (``fc``, DeiT's ``head``); neither is used here.
     """
     expected = expected_shapes(name)
     needed = {
-        key for key in expected if not key.endswith("num_batches_tracked") and not key.startswith("fc.")
+        key for key in expected if not key.endswith("num_batches_tracked") and not key.startswith(("fc.", "head."))
     }
     groups = {
         "missing": sorted(needed - set(state)),
@@ -135,7 +151,7 @@ def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
     }
     faults = [f"{len(keys)} tensors {what}: {_some(keys)}" for what, keys in groups.items() if keys]
     if faults:
-        layout = "this project's" if name == "resnet38d" else "torchvision's"
+        layout = {"resnet38d": "this project's", "deit_small": "timm's"}.get(name, "torchvision's")
         raise UserError(f"{path}: not ImageNet weights of {name} in {layout} layout: {'; '.join(faults)}")
 
 

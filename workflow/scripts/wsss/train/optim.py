@@ -1,9 +1,10 @@
 """Optimisers and learning-rate schedules, built from a stage's plain settings."""
 
+import math
+
 import torch
 
 OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-SCHEDULES = ("poly", "constant")
 
 
 def build_optimiser(groups: list[dict], settings: dict) -> torch.optim.Optimizer:
@@ -29,11 +30,47 @@ def build_optimiser(groups: list[dict], settings: dict) -> torch.optim.Optimizer
 
 
 def learning_rate(step: int, steps: int, settings: dict) -> float:
-    """Rate before `step` (0-based); poly: lr (1 - step/end)^power, held from its end, `poly_steps` or `steps`, on."""
-    if settings["schedule"] == "constant":
-        return settings["lr"]
+    """Rate before `step` (0-based) of `steps`.
+
+    poly: lr (1 - step/end)^power, held from its end, `poly_steps` or `steps`, on. cosine: from lr to `min_lr`, half a
+    wave over all steps. Before `warmup_steps`, or `warmup_epochs`, the rate rises in a line from `warmup_lr` to lr; the
+    schedule counts from step 0 all the same. `rate_per: epoch`: a whole epoch has one rate, that at which the epoch
+    before it began (as timm's loop, which hands the schedule the number of the epoch that has ended).
+    An epoch here is the training's steps over `epochs`.
+    """
+    place = float(step)
+    if settings.get("rate_per") == "epoch":
+        epochs = settings["epochs"]
+        place = max(step * epochs // steps - 1, 0) * steps / epochs
+    warmup = warmup_length(steps, settings)
+    if place < warmup:
+        return settings["warmup_lr"] + (settings["lr"] - settings["warmup_lr"]) * place / warmup
+    return SCHEDULES[settings["schedule"]](place, steps, settings)
+
+
+def warmup_length(steps: int, settings: dict) -> float:
+    """Steps of the warm-up: `warmup_steps`, else the part of all steps that `warmup_epochs` are of `epochs`, else 0."""
+    if settings.get("warmup_steps"):
+        return settings["warmup_steps"]
+    epochs = settings.get("warmup_epochs") or 0
+    return steps * epochs / settings["epochs"] if epochs else 0
+
+
+def _poly(place: float, steps: int, settings: dict) -> float:
     end = settings.get("poly_steps") or steps
-    return settings["lr"] * (1.0 - min(step, end - 1) / end) ** settings["power"]
+    return settings["lr"] * (1.0 - min(place, end - 1) / end) ** settings["power"]
+
+
+def _cosine(place: float, steps: int, settings: dict) -> float:
+    low = settings.get("min_lr", 0.0)
+    return low + (settings["lr"] - low) * (1.0 + math.cos(math.pi * place / steps)) / 2
+
+
+def _constant(place: float, steps: int, settings: dict) -> float:
+    return settings["lr"]
+
+
+SCHEDULES = {"poly": _poly, "cosine": _cosine, "constant": _constant}
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, base: float) -> None:
