@@ -108,12 +108,12 @@ def set_problems(
     """Problems of all files, and where there is none what only the whole set shows; what may be right is logged as a warning.
 
     Args:
-        is_sound: whether ids, splits and labels are legal; else masks are not held against them.
+        is_sound: whether ids, splits and labels are legal; else nothing is said of the set.
     """
     problems, seen = look_at_files(rows, len(classes), root)
-    found, said = same_files(rows, root)
-    problems += found
+    said: list[str] = []
     if is_sound and not problems:
+        problems, said = same_files(rows, root)
         index = {name: number for number, name in enumerate(classes, 1)}
         for what, kind in MASKS.items():
             pairs = [(row, values) for row, one in zip(rows, seen, strict=True) if (of := kind(row)) and (values := getattr(one, of)) is not None]
