@@ -151,6 +151,19 @@ def test_the_background_of_eps_moves_to_the_front():
     assert found["classifier.weight"].flatten().tolist() == [0, 1, 2, 3]
 
 
+def test_sipe_names_its_tensors_again_in_lists():
+    theirs, ours = (methods.get("sipe")(3, "resnet_small") for _ in range(2))
+    state = {key.replace("backbone.", "resnet18."): value for key, value in theirs.state_dict().items() if "side." not in key}
+    state |= {f"side{n}.weight": layer.weight.detach() for n, layer in enumerate(theirs.side, 1)}
+    again = {"stage1.0.0.conv1.weight": "layer1.0.conv1", "backbone.4.0.0.conv1.weight": "layer4.0.conv1"}
+    state |= {name: theirs.backbone.get_submodule(layer).weight.detach() for name, layer in again.items()}
+    state["newly_added.0.weight"] = state["classifier.weight"]
+    assert fill(ours, "sipe", state, "x.pth") == "sipe's released layout"
+    assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
+    with pytest.raises(UserError, match=r"side5.weight .1,.: unknown"):
+        fill(ours, "sipe", {**state, "side5.weight": torch.zeros(1)}, "x.pth")
+
+
 def refused(change):
     state = of_cam(network_of("cam", 1))
     change(state)
