@@ -120,6 +120,13 @@ DIFFERENCES = {
         "the normalised values lie outside what SLIC converts",
         "pixels that are at a superpixel's edge for one of the two only",
     ),
+    "layers that nothing passes": Difference(
+        ("mctformer_v1", "mctformer_v2"),
+        "-",
+        "theirs: the last norm, and V1's linear head, are built and never used; ours: they are not there",
+        "768 and 7,700 parameters without a gradient",
+        figure="none",
+    ),
     "pairs at the border": Difference(
         ("affinitynet",),
         "`pseudo_masks.pairs`",
