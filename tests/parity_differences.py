@@ -79,14 +79,14 @@ DIFFERENCES = {
         "pixels after the CRF",
     ),
     "background channel": Difference(
-        ("eps",),
+        ("eps", "ppc_eps"),
         "-",
         "theirs: the last channel; ours: the first, as everywhere here",
         "one order for all methods; imports turn it",
         figure="none",
     ),
     "ties of a maximum": Difference(
-        ("seam", "cpn"),
+        ("seam", "cpn", "ppc_seam", "ppc_eps"),
         "-",
         "theirs: one of several equal values takes the gradient; ours: they share it",
         "no value is preferred for its place",
