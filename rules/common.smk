@@ -8,7 +8,7 @@ from snakemake.logging import logger
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
 
 from wsss import methods, wrappers
-from wsss.chain import behind, imports_behind
+from wsss.chain import behind, imports_behind, refuse_circle
 from wsss.cluster import end_jobs, refuse_shell_words
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config

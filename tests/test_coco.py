@@ -104,10 +104,10 @@ def test_saliency_folder_is_of_training_images_only(root, tmp_path):
     maps = tmp_path / "maps"
     maps.mkdir()
     for image_id in TRAIN17[:2]:
-        Image.new("L", (30, 20)).save(maps / f"{image_id}.png")
+        Image.new("L", (30, 20), 200).save(maps / f"{image_id}.png")
     with pytest.raises(UserError, match=f"{TRAIN17[2]}.png"):
         coco.build(params(root, saliency=str(maps)), tmp_path / "out")
-    Image.new("L", (30, 20)).save(maps / f"{TRAIN17[2]}.png")
+    Image.new("L", (30, 20), 200).save(maps / f"{TRAIN17[2]}.png")
     dataset = coco.build(params(root, saliency=str(maps)), tmp_path / "out")
     assert [bool(record.saliency) for record in dataset.records] == [True] * 3 + [False] * 2
 

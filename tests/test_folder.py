@@ -70,7 +70,7 @@ def test_masks_and_saliency(own):
     (own.root / "saliency/sub").mkdir(parents=True)
     for stem in ("a", "sub/ü"):
         write_mask(own.root / "masks" / f"{stem}.png", np.ones(SIZE))
-        Image.fromarray(np.zeros(SIZE, np.uint8)).save(own.root / "saliency" / f"{stem}.png")
+        Image.fromarray(np.full(SIZE, 200, np.uint8)).save(own.root / "saliency" / f"{stem}.png")
     folders = {kind: str(own.root / kind) for kind in ("masks", "saliency")}
     dataset = own("image,labels,split\na.png,dog,\nsub/ü.PNG,dog,val\n", **folders)
     assert dataset.records[1].mask == own.root / "masks/sub/ü.png"
@@ -135,7 +135,7 @@ def test_all_bad_rows_and_files_in_one_message(own):
     [
         ("image,cat,dog\na.png,0,1\n", "class names joined by ';'"),
         ("image,id,labels\na.png,a,dog\n", "instead id"),
-        ("file;labels\na.png;dog\n", "no known layout"),
+        ("file;labels\na.png;dog\n", "parted by semicolons"),
         ("image,labels\n", "has no rows"),
         ("", "has no rows"),
         ("image,labels\na.png,dog,cat\n", "line 2"),

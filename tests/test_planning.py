@@ -101,6 +101,7 @@ def test_another_snakemake_is_left_alone(planning, monkeypatch):
 def project(tmp_path_factory):
     made = copy_project(tmp_path_factory.mktemp("words") / "project")
     own_photos(made)
+    (made / "config/methods/round.yaml").write_text("{extends: amn, classifier: {labels_from: round}}")
     return made
 
 
@@ -110,6 +111,9 @@ def project(tmp_path_factory):
         (["results/own/cam/miou.txt"], "own has no ground-truth masks, so there is no mIoU; ask for results/own/cam/predictions/index.json"),
         (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, cam"),
         (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, cam"),
+        (["results/own/report/miou.txt"], "report is a folder of the workflow's own"),
+        (["results/own/full/predictions/index.json"], "own has no ground-truth masks, from which full learns; leave full out of `methods`"),
+        (["results/own/round/cam/index.json"], "round.yaml: classifier.labels_from: the labels of round are made with this classifier itself"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_around_it(project, arguments, words):

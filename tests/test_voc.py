@@ -49,7 +49,7 @@ def tree(tmp_path):
         write_mask(root / f"SegmentationClass/{image_id}.png", np.full((4, 6), 2, np.uint8))
     for image_id in "abc":
         write_mask(root / f"SegmentationClassAug/{image_id}.png", np.ones((4, 6), np.uint8))
-        Image.new("L", (6, 4)).save(root / f"SALImages/{image_id}.png")
+        Image.new("L", (6, 4), 200).save(root / f"SALImages/{image_id}.png")
     return root
 
 
@@ -168,7 +168,7 @@ def test_missing_files_reach_validation(tree, tmp_path):
 
 def test_folders_given_must_be_complete(tree, tmp_path):
     (tmp_path / "sal").mkdir()
-    Image.new("L", (6, 4)).save(tmp_path / "sal/a.png")
+    Image.new("L", (6, 4), 200).save(tmp_path / "sal/a.png")
     rows = {row.id: row for row in voc.read_voc_tree(tree, CLASSES, saliency=tmp_path / "sal")}
     assert rows["b"].saliency == tmp_path / "sal/b.png"  # absent: validation will name it
     assert rows["v"].saliency is None

@@ -44,6 +44,7 @@ def makers(w):
 
 @asked
 def evaluation_inputs(w):
+    recipe_of(w)  # a name that is no method's ends here
     if not has_ground_truth(w.dataset):
         raise WorkflowError(
             f"{w.dataset} has no ground-truth masks, so there is no mIoU; "

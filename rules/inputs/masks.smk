@@ -9,6 +9,7 @@ def classifier_inputs(w):
     inputs = {**manifest(w), **weights_input(w, recipe_of(w)["backbone"])}
     labels_from = recipe_of(w)["classifier"].get("labels_from")
     if labels_from:
+        refuse_circle(CONFIG, base_name(w.method), w.dataset, "classifier", "labels_from")
         inputs["labels"] = artefact_of(w, labels_from, "ir_labels", "index.json")
     if recipe_of(w)["classifier"].get("saliency"):
         made = {"saliency": f"results/{w.dataset}/saliency/index.json"}
@@ -24,6 +25,7 @@ def cam_inputs(w):
     inputs = {**manifest(w), "model": artefact(w, "classifier", "model.safetensors")}
     aux_from = recipe_of(w)["cam"].get("aux_from")
     if aux_from:
+        refuse_circle(CONFIG, base_name(w.method), w.dataset, "cam", "aux_from")
         inputs["ir_labels"] = artefact_of(w, aux_from, "ir_labels", "index.json")
     return inputs
 

@@ -10,6 +10,10 @@ def segmentation_inputs(w):
     if section(w, "segmentation")["labels"] == "pseudo_masks":
         inputs["pseudo_masks"] = artefact(w, "pseudo_masks", "index.json")
         return inputs
+    if not has_ground_truth(w.dataset):
+        raise WorkflowError(
+            f"{w.dataset} has no ground-truth masks, from which {w.method} learns; leave {w.method} out of `methods`, or give masks"
+        )
     return {**inputs, **ground_truth(w, "masks_train")}
 
 

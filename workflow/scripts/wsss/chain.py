@@ -1,6 +1,7 @@
 """What the stages of a recipe rest on, through `from`, `labels_from` and `aux_from`, up to what is imported."""
 
 from wsss.config import Config
+from wsss.errors import UserError
 from wsss.refinement import WALKS
 
 Link = tuple[str, str]  # recipe, stage
@@ -17,6 +18,13 @@ def behind(config: Config, name: str, dataset: str, stage: str) -> set[Link]:
             found.add(link)
             waiting += reads(config.recipe(link[0], dataset), link)
     return found
+
+
+def refuse_circle(config: Config, name: str, dataset: str, stage: str, key: str) -> None:
+    """UserError where the recipe that `key` of a stage names learns from that very stage itself."""
+    other = config.recipe(name, dataset)[stage].get(key)
+    if other and (name, stage) in behind(config, other, dataset, "ir_labels"):
+        raise UserError(f"config/methods/{name}.yaml: {stage}.{key}: the labels of {other} are made with this {stage} itself, a circle; name another recipe")
 
 
 def imports_behind(config: Config, name: str, dataset: str, stage: str) -> dict[str, str]:

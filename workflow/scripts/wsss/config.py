@@ -160,6 +160,8 @@ class Config:
         for source, target, layer in self._layers(chain, recipe, dataset):
             if target == name:
                 self._refuse_borrowed(recipe, layer, f"{source} (laid on method {name})")
+            if "extends" in layer:
+                raise UserError(f"{source} (laid on method {name}): extends is for files in config/methods; write a recipe that extends, and ask for it")
             layer = without_cuts(layer) if maps and not target else layer
             recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or own(recipe, k)})
             check(recipe, without_required(self.schemas["method"]), f"{source} (laid on method {name})")
@@ -289,7 +291,7 @@ def expand_env(value: Any, path: str | Path) -> Any:
     if not isinstance(value, str):
         return value
     for name in re.findall(r"\$\{(\w+)\}", value):
-        if name not in os.environ:
-            raise UserError(f"{path}: environment variable {name} is not set; export it, or write the path into the file")
+        if not os.environ.get(name):
+            raise UserError(f"{path}: environment variable {name} is not set, or empty; export it, or write the path into the file")
         value = value.replace("${" + name + "}", os.environ[name])
     return os.path.expanduser(value)

@@ -31,6 +31,17 @@ def has_bg_map(net: str) -> bool:
     return _Class(module, name).bg_map()
 
 
+@functools.cache
+def needs(net: str) -> frozenset[str]:
+    """What the net learns from beside image labels (saliency, offline_labels): `needs` of its `spec_for`, as it is written there.
+
+    Raises:
+        UserError: no such net.
+    """
+    module, _, name = methods.entry(net).partition(":")
+    return frozenset(_Class(module, name).needs())
+
+
 class _Class:
     """A class in the text of a module."""
 
@@ -51,18 +62,36 @@ class _Class:
 
     def bg_map(self) -> bool:
         """As written in `spec_for` of the class, or of the class before it; False where none says so."""
-        specs = [node for node in self.node.body if isinstance(node, ast.FunctionDef) and node.name == "spec_for"]
-        calls = [node for spec in specs for node in ast.walk(spec) if isinstance(node, ast.Call)]
-        said = [word.value for call in calls for word in call.keywords if word.arg == "bg_map"]
+        said = self._said("bg_map")
         if not all(isinstance(value, ast.Constant) and isinstance(value.value, bool) for value in said):
             raise UserError(f"{self.module}: bg_map of {self.name} cannot be read without running it; write bg_map=True in spec_for")
         if said:
             return any(value.value for value in said)
-        is_whole = any(ast.unparse(call.func).rpartition(".")[2] == "Spec" for call in calls)
+        base = self._before()
+        return base is not None and base.bg_map()
+
+    def needs(self) -> set[str]:
+        """The texts that stand in `needs` of `spec_for`, in the class or the one before it."""
+        said, base = self._said("needs"), self._before()
+        if said or base is None:
+            return {node.value for value in said for node in ast.walk(value) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        return base.needs()
+
+    def _calls(self) -> list[ast.Call]:
+        """The calls in `spec_for`."""
+        specs = [node for node in self.node.body if isinstance(node, ast.FunctionDef) and node.name == "spec_for"]
+        return [node for spec in specs for node in ast.walk(spec) if isinstance(node, ast.Call)]
+
+    def _said(self, key: str) -> list[ast.expr]:
+        return [word.value for call in self._calls() for word in call.keywords if word.arg == key]
+
+    def _before(self) -> "_Class | None":
+        """The class whose Spec this one changes or takes over; None where it writes a whole one."""
+        is_whole = any(ast.unparse(call.func).rpartition(".")[2] == "Spec" for call in self._calls())
         if is_whole or len(self.node.bases) != 1:
-            return False
+            return None
         base = self._named(self.node.bases[0])
-        return base.name != "Method" and base.bg_map()
+        return None if base.name == "Method" else base
 
     def _entry(self, key: ast.expr | None, value: ast.expr) -> list[str]:
         """The names of one entry: a text, or all those of `**Other.defaults`."""

@@ -2,7 +2,7 @@
 
 from wsss.errors import UserError
 from wsss.found import MAP, RULES, is_found, kind_fault, refuse_reversed
-from wsss.net_options import option_names
+from wsss.net_options import needs, option_names
 from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
 from wsss.refinement import ELSEWHERE, check_imports, check_refinement
@@ -23,6 +23,7 @@ def check_recipe(recipe: dict, path: str) -> None:
         if own(recipe, stage):
             _check_training(recipe[stage], f"{path}: {stage}")
     if own(recipe, "classifier"):
+        check_sources(recipe["net"], needs(recipe["net"]), recipe["classifier"], f"{path}: classifier")
         _check_unlabelled(recipe["classifier"], f"{path}: classifier")
     _check_backgrounds(recipe, path)
     if own(recipe, "seeds"):
@@ -54,6 +55,23 @@ def check_kinds(recipe: dict, has_map: bool | None, path: str) -> None:
     if (evaluation["bg"]["kind"] == MAP) != (evaluation["policy"] == MAP):
         wanted = "map" if evaluation["bg"]["kind"] == MAP else "fixed, best_on_train_gt or found"
         raise UserError(f"{path}: evaluation.policy: with bg of kind {evaluation['bg']['kind']} it must be {wanted}")
+
+
+def check_sources(net: str, needed: frozenset[str], settings: dict, where: str) -> None:
+    """Whether the section classifier names what the net learns from beside image labels, and nothing else: rules plan by the section alone.
+
+    Raises:
+        UserError: it does not, or names what the net does not look at.
+    """
+    labels, saliency = bool(settings.get("labels_from")), bool(settings.get("saliency"))
+    if "offline_labels" in needed and not labels:
+        raise UserError(f"{where}: net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
+    if labels and "offline_labels" not in needed:
+        raise UserError(f"{where}: net {net} learns nothing from another recipe's labels; take labels_from out of the recipe")
+    if "saliency" in needed and not saliency:
+        raise UserError(f"{where}: net {net} learns from saliency maps; set `classifier: {{saliency: true}}` in the recipe")
+    if saliency and "saliency" not in needed:
+        raise UserError(f"{where}: net {net} learns nothing from saliency maps; take `classifier: {{saliency: true}}` out of the recipe")
 
 
 def own(recipe: dict, stage: str) -> bool:
@@ -168,6 +186,11 @@ def _check_training(settings: dict, where: str) -> None:
         raise UserError(f"{where}: schedule poly needs power (0.9 as published)")
     if settings["schedule"] != "poly" and settings.get("poly_steps"):
         raise UserError(f"{where}: poly_steps goes with schedule poly; set it to null, or schedule: poly")
+    if settings.get("steps") and (settings.get("poly_steps") or 0) > settings["steps"]:
+        raise UserError(
+            f"{where}: poly_steps ({settings['poly_steps']}) is more than steps ({settings['steps']}), so the rate would not fall to its end; "
+            "set poly_steps: null (all steps), or at most steps"
+        )
     if not settings.get("steps") and not settings.get("epochs"):
         raise UserError(f"{where}: give steps or epochs")
     _check_rate(settings, where)

@@ -66,14 +66,18 @@ def check_imports(recipe: dict, path: str) -> None:
 
 
 def _check_affinity(recipe: dict, affinity: dict, where: str) -> None:
+    is_transformer = recipe["backbone"] in TRANSFORMERS
     if recipe["weights"] == "none" and affinity["trunk"] == "imagenet":
         frozen = "frozen " if recipe["refine"] == "irn" else ""
-        raise UserError(f"{where}: trunk imagenet with weights none would be a random {frozen}trunk; set trunk: classifier")
-    if affinity["trunk"] == "classifier" and recipe["backbone"] in TRANSFORMERS:
-        raise UserError(f"{where}: trunk classifier is a transformer's ({recipe['backbone']}), which {recipe['refine']} cannot use; set trunk: imagenet or none")
+        learning = "trunk: none, and refine affinitynet with freeze: none and bn: train" if is_transformer else "trunk: classifier"
+        raise UserError(f"{where}: trunk imagenet with weights none would be a random {frozen}trunk; set {learning}")
+    if affinity["trunk"] == "classifier" and is_transformer:
+        other = "none (with freeze: none and bn: train)" if recipe["weights"] == "none" else "imagenet or none"
+        raise UserError(f"{where}: trunk classifier is a transformer's ({recipe['backbone']}), which {recipe['refine']} cannot use; set trunk: {other}")
     learns = (affinity.get("freeze"), affinity.get("bn")) == ("none", "train")
     if affinity["trunk"] == "none" and not learns:
-        raise UserError(f"{where}: trunk none is a random start, of which all must learn: refine affinitynet with freeze: none and bn: train; else set trunk: classifier")
+        other = "; else set trunk: classifier" if not is_transformer else "" if recipe["weights"] == "none" else "; else set trunk: imagenet"
+        raise UserError(f"{where}: trunk none is a random start, of which all must learn: refine affinitynet with freeze: none and bn: train{other}")
     if recipe["refine"] in WALKS:
         refine = recipe["refine"]
         _exact(affinity, NETWORK[refine], _strange(NETWORK, refine), f"{where}: refine {refine}")

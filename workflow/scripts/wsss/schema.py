@@ -17,6 +17,13 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """SafeLoader, the fast one where there is one, that refuses duplicate keys and reads 1e-4 as a number."""
 
 
+def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """YAML 1.1 reads 010 as 8, and 1:30 as 90, which nobody means."""
+    if re.match(r"[-+]?0[0-9_]|.*:", node.value):
+        raise yaml.constructor.ConstructorError(None, None, f"{node.value} would not be read as it looks; write a plain number", node.start_mark)
+    return loader.construct_yaml_int(node)
+
+
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
     keys = [loader.construct_object(key) for key, _ in node.value]
     twice = {key for key in keys if keys.count(key) > 1}
@@ -26,6 +33,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)\Z"), list("-+0123456789")
 )
@@ -121,13 +129,21 @@ def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationErro
 def _explain(error: jsonschema.ValidationError) -> str:
     key = ".".join(map(str, error.absolute_path)) or "top level"
     if error.validator == "additionalProperties":
-        allowed = ", ".join(sorted(error.schema.get("properties", {})))
+        allowed = ", ".join(sorted(error.schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, error.schema.get("patternProperties", {})))
         unknown = ", ".join(sorted(set(error.instance) - set(error.schema.get("properties", {}))))
         return f"unknown key {unknown} in {key}; allowed: {allowed}" + _renamed(error.schema, error.instance)
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{key}: {error.instance!r} is not allowed; allowed: {allowed}" + _renamed(error.schema, [error.instance])
+    if error.validator == "pattern":
+        is_number = isinstance(error.schema.get("type"), list) and "number" in error.schema["type"]
+        return f"{key}: {error.instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(error.validator_value)}"
     return f"{key}: {error.message}{_range(error)}" + _renamed(error.schema, [error.instance])
+
+
+def _plain_pattern(pattern: str) -> str:
+    """A pattern without the marks of start and end."""
+    return pattern.removeprefix("^").removesuffix(r"\Z")
 
 
 def _range(error: jsonschema.ValidationError) -> str:

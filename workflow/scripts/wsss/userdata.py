@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wsss.data.table import refuse_pickle
+from wsss.data.table import refuse_pickle, refuse_special
 from wsss.errors import UserError
 from wsss.io.folders import files_below
 from wsss.saliency.command import words
@@ -180,6 +180,7 @@ def label_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
     Raises:
         UserError: not readable.
     """
+    refuse_special(path)
     try:
         with open(path, "rb") as handle:
             refuse_pickle(path, handle.read(8))

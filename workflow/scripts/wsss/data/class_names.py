@@ -9,7 +9,13 @@ from difflib import SequenceMatcher
 from wsss.data.text import hidden, shown
 
 SEPARATORS = ",|，；、"  # between names where a ';' is meant
-MISSING = {"nan", "none", "null", "n/a", "<na>"}  # what programs write where there is nothing
+# What programs write where there is nothing, and what people call pixels of no class.
+MISSING = {"nan", "none", "null", "n/a", "<na>", "nil", "unknown", "bg", "void", "ignore", "ignored", "unlabelled", "unlabeled", "undefined"}
+YES_NO = {"true", "false", "yes", "no"}
+JOINED = {"and", "or", "with"}  # words between two names
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+SCRIPTS = {"LATIN", "CYRILLIC", "GREEK"}  # whose letters look alike
+MOST_CHARACTERS = 100
 TAKEN = {"background", "threshold", "miou", "precision", "recall"}  # columns of our own beside those of the classes
 ALIKE = 0.8  # difflib's ratio from which two names look alike: horse and house, dinner table and dining table
 RARE = 0.1  # a name of at most this share of the images of one that it looks like is taken for a slip
@@ -32,6 +38,17 @@ def bad_classes(classes: Sequence[str]) -> list[str]:
     if not 1 <= len(classes) <= 254:
         problems.append(f"{len(classes)} classes; 1 to 254 fit into an 8-bit mask")
     return problems
+
+
+def bad_numbers(classes: Sequence[str]) -> list[str]:
+    """Why names that are all numbers cannot be numbered by their order, where they are not 1, 2, 3 ... in masks too."""
+    if not classes or not all(map(NUMBER.fullmatch, classes)):
+        return []
+    wrong = [f"{name!r} would be {number}" for number, name in enumerate(classes, 1) if name != str(number)]
+    if not wrong:
+        return []
+    mend = 'list them in `classes` of the dataset in the order of their numbers in masks, in quotes (["3", "7"]), or write names'
+    return [f"labels are numbers, and would have others in masks: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}; {mend}"]
 
 
 def unknown_class(name: str, classes: Collection[str]) -> str:
@@ -70,6 +87,8 @@ def _faults(name: str) -> list[str]:
         return [f"class name {shown(name)!r} holds the character {found}, which nobody sees; take it out"]
     if not name or name != name.strip() or ";" in name:
         return [f"class name {name!r} is empty, has a space at an end, or holds ';'"]
+    if len(name) > MOST_CHARACTERS:
+        return [f"class name {name[:20]!r}... has {len(name)} characters; at most {MOST_CHARACTERS}: shorten it"]
     taken = _key(name).strip("_- ")
     if taken == "background" or name in TAKEN:
         why = "which every dataset has; it is 0 in masks and no class of its own" if taken == "background" else "a column of ours"
@@ -81,11 +100,17 @@ def _table_fault(label: str, counts: Mapping[str, int]) -> str | None:
     meant = "; if that is its name, list it in `classes` of the dataset"
     if any(character in label for character in SEPARATORS):
         return f"names of classes are joined by ';'{meant}"
-    parts = [part for part in re.split(r"[\W_]+", label) if part]
+    parts = [part for part in re.split(r"[\W_]+", label) if part and part.casefold() not in JOINED]
     if len(parts) > 1 and all(part in counts for part in parts):
         return f"{', '.join(parts)} are classes of their own; join them by ';'{meant}"
     if label.casefold() in MISSING:
         return f"says that there is none; leave the cell empty{meant}"
+    if label.casefold() in YES_NO:
+        return f"is yes or no, and no name of what is in the image; write its name{meant}"
+    if all(unicodedata.category(character).startswith("P") for character in label):
+        return f"has no letter and no digit; leave the cell empty where there is no label{meant}"
+    if len(scripts := _scripts(label)) > 1:
+        return f"has letters of {' and '.join(scripts)} that look alike in one word; type it again{meant}"
     if re.fullmatch(r"""\[.*\]|\{.*\}|\(.*\)|".*"|'.*'""", label):
         return f"take the brackets or quotes away{meant}"
     return None
@@ -95,6 +120,15 @@ def _key(name: str) -> str:
     """Equal for names that differ in case, width, accents' Unicode form, or what joins their words."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return re.sub(r"[\u200c\u200d]|(?<=[^\W_])[\s_-]+(?=[^\W_])", "", folded)
+
+
+def _scripts(label: str) -> list[str]:
+    """Of a word in letters of several alphabets those; [] where there is no such word."""
+    for word in re.findall(r"[^\W\d_]+", label):
+        found = {unicodedata.name(letter, "").split(" ")[0] for letter in word} & SCRIPTS
+        if len(found) > 1:
+            return sorted(found)
+    return []
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:

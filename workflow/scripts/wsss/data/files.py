@@ -20,10 +20,14 @@ MIRRORED = (2, 3, 4)  # EXIF orientations that keep height and width
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of one row's files: the values in its masks, None where there is none; whether size could not tell if they are turned."""
+    """Of one row's files: the values in its masks, the brightest of its saliency map, None where there is none.
+
+    untold: size could not tell whether the masks are turned.
+    """
 
     mask: bytes | None = None
     mask_train: bytes | None = None
+    brightest: int | None = None
     untold: bool = False
 
 
@@ -61,8 +65,9 @@ def _look_at_row(row: Row, num_classes: int, root: Path) -> tuple[list[str], See
     saliency = _attempt(read_saliency, root / row.saliency, problems) if row.saliency else None
     if saliency is not None:
         problems += _size_problems(root / row.saliency, saliency, size, turned)
+    brightest = None if saliency is None else int(saliency.max())
     untold = bool(values) and turned != 1 and (turned in MIRRORED or size[0] == size[1])
-    return problems, Seen(values.get("mask"), values.get("mask_train"), untold)
+    return problems, Seen(values.get("mask"), values.get("mask_train"), brightest, untold)
 
 
 def _attempt(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | None:

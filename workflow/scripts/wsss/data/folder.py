@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsss.data.class_names import bad_classes, plain, table_faults, table_slips, unknown_class
+from wsss.data.class_names import bad_classes, bad_numbers, plain, table_faults, table_slips, unknown_class
 from wsss.data.columns import check_columns
 from wsss.data.given_masks import missing_masks
+from wsss.data.learnable import unlearnable
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
 from wsss.data.table import bad_id, listing, read_rows, split_list
@@ -57,11 +58,15 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     cells = _cells(table)
     rows, problems = _read(cells, source)
     classes = source.classes or tuple(sorted({label for row in rows for label in row.labels}))
-    problems += bad_classes(classes) if source.classes else _label_faults(table, rows, classes)
-    found, said = missing_masks(rows, source.masks, "mask" in cells[0][1])
-    for line in said:
-        log.warning("%s: %s", table, line)
+    if rows:  # else there is nothing to say but that no row has an image
+        problems += bad_classes(classes) if source.classes else _label_faults(table, rows, classes)
+    named = any(row.get("mask") for _, row in cells)
+    found, said = missing_masks(rows, source.masks, "mask" in cells[0][1], named)
     problems += found
+    found, more = unlearnable(rows, classes) if not problems else ([], [])
+    problems += found
+    for line in said + more:
+        log.warning("%s: %s", table, line)
     problems += set_problems(rows, classes, str(table), is_sound=not problems)
     if problems:
         raise UserError(
@@ -112,9 +117,9 @@ def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list
         row, faults = _row(cells, source)
         if row and row.id in rows:
             other_line, other = rows[row.id]
-            faults.append(
-                f"{row.image} and {other.image} (line {other_line}) both get id {row.id!r}; rename one"
-            )
+            both = f"{row.image} and {other.image} (line {other_line}) both get id {row.id!r}; rename one"
+            once = f"{row.image} stands in line {other_line} too; keep one row, with all its labels"
+            faults.append(once if row.image == other.image else both)
         elif row:
             rows[row.id] = line, row
         problems += [f"line {line}: {fault}" for fault in faults]
@@ -137,7 +142,7 @@ def _label_faults(table: Path, rows: Sequence[Row], classes: Sequence[str]) -> l
     counts = Counter(label for row in rows for label in set(row.labels))
     if slips := table_slips(counts):
         log.warning("%s: labels that may be slips: %s; `classes` of the dataset settles it", table, "; ".join(slips))
-    return table_faults(counts) or bad_classes(classes)
+    return table_faults(counts) or bad_classes(classes) or bad_numbers(classes)
 
 
 def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
@@ -148,8 +153,9 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
     faults = [f"{named}: {fault}" for fault in _cell_faults(labels, split, source)]
     image, mask, saliency = _located(cells, source)
     if image is None:
-        where = f"{source.images} or {source.beside}"
-        return None, [*faults, f"image {named!r}: no such file below {where}; mend the path"]
+        return None, [*faults, _missing_image(named, cells, source)]
+    if other := _second_image(image, cells):
+        faults.append(f"{named}: {image} and {other} both have this id; use the column image, which names the file")
     stem = _stem(image, source)
     image_id = stem.replace("/", "__")
     if reason := bad_id(image_id):
@@ -158,6 +164,20 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
     faults += _companion_faults(named, splits, mask, saliency, source)
     present = Path(mask) if mask and _is_file(mask) else None
     return Row(image_id, splits, Path(image), labels, present, None, Path(saliency) if saliency else None), faults
+
+
+def _missing_image(named: str, cells: dict[str, str], source: Source) -> str:
+    where = f"{source.images} or {source.beside}"
+    if not cells.get("image") and named and _find_image({"image": named}, source):
+        return f"id {named!r}: is a file's name, ids have no suffix; call the column image"
+    return f"image {named!r}: no such file below {where}; mend the path"
+
+
+def _second_image(image: str, cells: dict[str, str]) -> str | None:
+    """Another file that an id may mean: beside `image`, with another suffix."""
+    bare = image.rpartition(".")[0]
+    names = [] if cells.get("image") else [bare + suffix for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))]
+    return next((name for name in names if name != image and _is_file(name) and not os.path.samefile(name, image)), None)
 
 
 def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]:
@@ -185,6 +205,8 @@ def _companion_faults(
         faults.append(f"{named}: mask {mask} is missing; mend the path or leave the cell empty")
     if saliency is None and source.saliency and "trainaug" in splits:
         faults.append(f"{named}: no saliency map in {source.saliency}; make it or drop `saliency`")
+    if mask and saliency and _is_file(mask) and os.path.samefile(mask, saliency):
+        faults.append(f"{named}: {mask} is its ground-truth mask and its saliency map; a method would learn from what scores it: give maps of their own")
     return faults
 
 

@@ -12,18 +12,18 @@ SHOWN = 3
 LOOKED_AT = 10_000  # names of a folder, for an example of what is there
 
 
-def missing_masks(rows: Sequence[Row], folder: Path | None, is_column: bool) -> tuple[list[str], list[str]]:
+def missing_masks(rows: Sequence[Row], folder: Path | None, is_column: bool, named: bool = False) -> tuple[list[str], list[str]]:
     """(problems, what is to be said) where masks are given, as a folder or a column.
 
     Args:
         rows: as the builder found them.
         folder: `masks` of the dataset.
-        is_column: whether the table has the column `mask`.
+        is_column: whether the table has the column `mask`; named: whether one of its cells names a file, found or not.
     """
     if not rows or not (folder or is_column):
         return [], []
     where = str(folder) if folder else "column mask"
-    if not any(row.mask for row in rows):
+    if not any(row.mask for row in rows) and (folder or not named):
         there = _example(folder) if folder else "its cells are empty"
         mend = "name masks as their images are (sub/a.jpg: sub/a.png)" if folder else "fill it"
         return [f"{where}: no image has a mask there ({there}); {mend}, or take `mask{'s' if folder else ''}` out: nothing could be scored"], []

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +11,9 @@ from wsss.data.text import hidden
 from wsss.errors import UserError
 
 QUOTE = "close the double quote that was opened there, or take it away"
+BOM = "\ufeff"  # one that was put before another
+WIDE = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")  # how UTF-16 and UTF-32 begin
+SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}  # of cells, where commas are meant
 MAX_ID_BYTES = 200  # file systems end at 255, and temporary names and suffixes need room
 
 
@@ -28,8 +33,9 @@ def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, 
     ragged: list[str] = []
     line = 0  # the last one of the row before
     try:
-        header = [name.strip() for name in next(reader, [])]
-        if twice := sorted({name for name in header if header.count(name) > 1}):
+        header = [name.strip().lstrip(BOM) for name in next(reader, [])]
+        _refuse_other_separator(path, header)
+        if twice := sorted({name for name in header if name and header.count(name) > 1}):
             raise UserError(f"{path}: column {', '.join(map(repr, twice))} given twice; keep one")
         missing = [name for name in required if name not in header]
         if missing:
@@ -44,12 +50,32 @@ def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, 
             elif cells:
                 ragged.append(str(line))
     except csv.Error as error:
-        raise UserError(f"{path}: line {line + 1}: not a CSV ({error}); {QUOTE}") from error
+        mend = "no list of labels is that long; shorten the cell" if "field limit" in str(error) else QUOTE
+        raise UserError(f"{path}: line {line + 1}: not a CSV ({error}); {mend}") from error
     if ragged:
         raise UserError(
-            f"{path}: line {', '.join(ragged[:50])}: not as many cells as the header has ({len(header)}); "
+            f"{path}: line {', '.join(ragged[:50])}: not as many cells as the header in line 1 has ({len(header)}: {', '.join(header):.80}); "
             f"put cells that hold a comma in double quotes"
         )
+
+
+def _refuse_other_separator(path: str | Path, header: Sequence[str]) -> None:
+    """UserError where the first line is no header, but cells parted by something else, or Excel's `sep=`."""
+    if header and header[0].lower().startswith("sep="):
+        raise UserError(f"{path}: line 1 tells a spreadsheet how cells are parted; take it out, and part cells by commas")
+    found = [name for sign, name in SEPARATORS.items() if len(header) == 1 and sign in header[0]]
+    if found:
+        raise UserError(f"{path}: line 1: cells are parted by {found[0]}; save it with commas between cells (';' only parts the labels in one)")
+
+
+def refuse_special(path: str | Path) -> None:
+    """UserError for what is neither a file nor missing: a pipe would be waited for without end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # said where it is opened
+        return
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path}: is a {'folder' if stat.S_ISDIR(mode) else 'pipe or device'}, not a file; give the CSV")
 
 
 def refuse_pickle(path: str | Path, head: bytes) -> None:
@@ -64,8 +90,11 @@ def refuse_pickle(path: str | Path, head: bytes) -> None:
 def _utf8_text(path: Path) -> io.TextIOWrapper:
     """The file, read and found to be UTF-8, as text that is decoded line by line."""
     try:
+        refuse_special(path)
         content = path.read_bytes()
         refuse_pickle(path, content[:8])
+        if content.startswith(WIDE) or content.count(0) > len(content) / 4:
+            raise UserError(f"{path}: is UTF-16 or UTF-32, or no text at all; save it as UTF-8 CSV")
         content.decode("utf-8-sig")
         return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
     except OSError as error:

@@ -13,6 +13,7 @@ from wsss.data.table import bad_id, listing
 from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
+DARK = 8  # no map above it in a whole set: shares or class ids, not brightness
 MASKS = {  # what is counted together: the rows, and which of their masks
     "masks of training images": lambda row: "trainaug" in row.splits and "mask",
     "mask_train of training images": lambda row: "mask_train",
@@ -114,6 +115,7 @@ def set_problems(
     said: list[str] = []
     if is_sound and not problems:
         problems, said = same_files(rows, root)
+        problems += _dark_maps([one.brightest for one in seen if one.brightest is not None])
         index = {name: number for number, name in enumerate(classes, 1)}
         for what, kind in MASKS.items():
             pairs = [(row, values) for row, one in zip(rows, seen, strict=True) if (of := kind(row)) and (values := getattr(one, of)) is not None]
@@ -123,6 +125,16 @@ def set_problems(
     for line in said:
         log.warning("%s: %s", name, line)
     return problems
+
+
+def _dark_maps(brightest: Sequence[int]) -> list[str]:
+    """Maps of 0 and 1, or all black: they were meant as shares, and would say of every pixel that it is not salient."""
+    if not brightest or max(brightest) > DARK:
+        return []
+    return [
+        f"saliency maps: none of {len(brightest)} holds a value above {max(brightest)}, and 255 is salient; "
+        "multiply maps of 0 and 1 by 255, or take `saliency` out"
+    ]
 
 
 def _turned(ids: Sequence[str]) -> list[str]:

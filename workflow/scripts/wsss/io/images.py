@@ -24,7 +24,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises:
         UserError: the file is missing, empty, truncated, no image, several (pages, frames), or of a type of pixel
-            whose range nothing tells (floats, 12 bits in 16).
+            whose range nothing tells (floats, 12 bits in 16), or transparent all over.
     """
     return read_photo(path)[0]
 
@@ -39,6 +39,7 @@ def read_photo(path: str | Path) -> tuple[np.ndarray, int]:
             image.load()
             if is_deep:
                 refuse_dark(image, path)
+            refuse_unseen(image, path)
             return np.array(_to_rgb(ImageOps.exif_transpose(image))), orientation(image)
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing image; restore it or take it out of the list") from error
@@ -68,6 +69,12 @@ def refuse_frames(image: Image.Image, path: str | Path) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise UserError(f"{path}: holds {frames} pictures (pages or frames); save the one that is meant as a file of its own")
+
+
+def refuse_unseen(image: Image.Image, path: str | Path) -> None:
+    """UserError for a loaded image that shows nothing: every pixel is transparent, so it would be white."""
+    if image.mode in ("RGBA", "LA") and not image.getchannel("A").getextrema()[1]:
+        raise UserError(f"{path}: every pixel is transparent, so nothing would be seen; save it without its alpha channel, or replace it")
 
 
 def orientation(image: Image.Image) -> int:

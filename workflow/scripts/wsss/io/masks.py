@@ -11,7 +11,7 @@ from wsss.io.depth import scales_values
 from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
 from wsss.io.remake import mend
 
-LOSSLESS = ("PNG", "BMP", "TIFF", "GIF", "PPM")  # as Pillow finds them in the file, not in its name
+LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")  # as Pillow finds them in the file, not in its name
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
 DRAW_AGAIN = "export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)"
 EIGHT = "save it as PNG with 8 bits, whose values are the class ids"

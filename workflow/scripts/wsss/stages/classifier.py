@@ -11,6 +11,7 @@ from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
 from wsss.methods.base import Method
+from wsss.recipe_checks import check_sources
 from wsss.stages.classifier_check import check, plan
 from wsss.stages.diagnosing import about_classifier
 from wsss.stages.task import Task
@@ -34,7 +35,7 @@ def run(task: Task) -> None:
     planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits)
     records = planned.training
     needs = method.spec.needs
-    check_sources(task, needs)
+    check_sources(task.params["recipe"]["net"], needs, task.settings, "classifier")
     label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
     learner = wrapped(task, method)
@@ -85,24 +86,6 @@ def wrapped(task: Task, method: Method) -> torch.nn.Module:
         known = ", ".join(sorted(family.defaults))
         raise UserError(f"wrap_options: {wrapper['name']} has no option {', '.join(unknown)}; it knows {known}")
     return family(method, wrapper["options"])
-
-
-def check_sources(task: Task, needs: frozenset[str]) -> None:
-    """Whether the recipe names what the net learns from beside image labels: the rules plan by the recipe alone.
-
-    Raises:
-        UserError: it does not, or names saliency for a net that does not look at it.
-    """
-    net = task.params["recipe"]["net"]
-    if "offline_labels" in needs and "labels" not in task.inputs:
-        raise UserError(
-            f"net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe"
-        )
-    says = task.settings.get("saliency", False)
-    if "saliency" in needs and not says:
-        raise UserError(f"net {net} learns from saliency maps; set `classifier: {{saliency: true}}` in the recipe")
-    if says and "saliency" not in needs:
-        raise UserError(f"net {net} learns nothing from saliency maps; take `classifier: {{saliency: true}}` out of the recipe")
 
 
 def build_method(task: Task, num_classes: int) -> Method:

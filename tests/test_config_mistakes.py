@@ -1,0 +1,130 @@
+"""Config files with what looks right and is not: refused with file, key and mend, and no mend leads to the next refusal."""
+
+import shutil
+
+import pytest
+import yaml
+from helpers import REPOSITORY
+from wsss.config import Config
+from wsss.errors import UserError
+from wsss.net_options import needs
+from wsss.schema import read_yaml
+
+
+@pytest.fixture
+def resolve(tmp_path):
+    """Resolve recipe `mine`, with what is laid on it; `main` changes config.yaml."""
+    folder = tmp_path / "config"
+    shutil.copytree(REPOSITORY / "config", folder)
+
+    def resolved(recipe="{extends: cam}", dataset="{kind: voc, params: {}}", **main):
+        (folder / "methods/mine.yaml").write_text(recipe)
+        (folder / "datasets/own.yaml").write_text(dataset)
+        return Config(folder, {**read_yaml(folder / "config.yaml"), **main}).recipe("mine", "own")
+
+    return resolved
+
+
+def refused(resolve, *parts, without=(), **given):
+    with pytest.raises(UserError) as error:
+        resolve(**given)
+    for part in parts:
+        assert part in str(error.value), error.value
+    for part in without:
+        assert part not in str(error.value), error.value
+
+
+@pytest.mark.parametrize("number", ["010", "-017", "1:30", "0_7"])
+def test_numbers_that_are_not_read_as_they_look(resolve, number):
+    refused(resolve, "mine.yaml", f"{number} would not be read as it looks", recipe=f"{{extends: cam, classifier: {{batch_size: {number}}}}}")
+
+
+@pytest.mark.parametrize("number, value", [("16", 16), ("0x10", 16), ("1_000", 1000), ("+8", 8)])
+def test_whole_numbers(resolve, number, value):
+    assert resolve(f"{{extends: cam, classifier: {{batch_size: {number}}}}}")["classifier"]["batch_size"] == value
+
+
+@pytest.mark.parametrize("key, value", [("seeds", [0, 0]), ("methods", ["cam", "cam"]), ("datasets", ["demo", "demo"])])
+def test_the_same_row_twice(resolve, key, value):
+    refused(resolve, "config.yaml", key, "non-unique", **{key: value})
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        "{kind: folder, params: {images: '', labels: x.csv}}",
+        "{kind: folder, params: {images: x, labels: ''}}",
+        "{kind: folder, params: {images: x, labels: x.csv, masks: ''}}",
+        "{kind: voc, params: {path: ''}}",
+    ],
+)
+def test_an_empty_path_is_none(resolve, dataset):
+    refused(resolve, "own.yaml", "params.", "non-empty", dataset=dataset)
+
+
+def test_an_empty_variable_is_not_set(resolve, monkeypatch):
+    monkeypatch.setenv("WSSS_HOLE", "")
+    refused(resolve, "WSSS_HOLE is not set, or empty", dataset="{kind: voc, params: {path: '${WSSS_HOLE}/voc'}}")
+
+
+def test_counts_of_a_split_that_is_none(resolve):
+    refused(resolve, "own.yaml", "unknown key training", "train, trainaug, val", dataset="{kind: voc, params: {expected_counts: {training: 5}}}")
+
+
+def test_extends_belongs_to_recipes(resolve, tmp_path):
+    refused(resolve, "own.yaml", "extends is for files in config/methods", dataset="{kind: voc, params: {}, overrides: {mine: {extends: irn}}}")
+
+
+@pytest.mark.parametrize(
+    "key, words",
+    [
+        ("evaluation: {bg: {kind: const, value: 1}}", "below 1"),
+        ("evaluation: {bg: {kind: const, value: '0.3'}}", "a number without quotes, or found"),
+        ("classifier: {power: 1.0e+9}", "at most 100"),
+    ],
+)
+def test_values(resolve, key, words):
+    refused(resolve, "mine.yaml", words, recipe=f"{{extends: cam, {key}}}")
+
+
+def test_names_of_photo_folders(resolve):
+    refused(resolve, "unknown key Trip in predict; allowed: names of [a-z0-9_]+", predict={"Trip": "x"})
+
+
+def test_a_rate_that_would_not_fall_to_its_end(resolve):
+    refused(resolve, "poly_steps (19830) is more than steps (100)", "poly_steps: null", recipe="{extends: ppc_eps, classifier: {steps: 100}}")
+    assert resolve("{extends: ppc_eps, classifier: {steps: 100, poly_steps: null}}")
+    assert resolve("{extends: ppc_eps, classifier: {steps: 100, poly_steps: 30}}")  # as eps_released has on COCO
+
+
+@pytest.mark.parametrize(
+    "recipe, words",
+    [
+        ("{extends: cam, classifier: {labels_from: irn}}", "learns nothing from another recipe's labels"),
+        ("{extends: cam, net: amn, net_options: {}}", "labels_from: RECIPE"),
+        ("{extends: cam, net: eps}", "learns from saliency maps"),
+        ("{extends: eps, classifier: {saliency: false}}", "learns from saliency maps"),
+        ("{extends: cam, classifier: {saliency: true}}", "learns nothing from saliency maps"),
+    ],
+)
+def test_what_a_net_learns_from_is_known_before_anything_runs(resolve, recipe, words):
+    refused(resolve, "mine.yaml: classifier", words, recipe=recipe)
+
+
+def test_what_each_net_needs():
+    from wsss import methods
+
+    for net in methods.METHODS:
+        family = methods.get(net)
+        assert needs(net) == family.spec_for(family.defaults).needs, net
+
+
+def test_advice_for_transformers_leads_to_a_recipe(resolve):
+    """`trunk: imagenet`, `classifier` and `none` once sent each to the next."""
+    mend = ["freeze: none and bn: train"]
+    for trunk in ("imagenet", "classifier", "none"):
+        recipe = f"{{extends: mctformer, weights: none, affinity: {{trunk: {trunk}}}}}"
+        refused(resolve, *mend, without=["set trunk: classifier", "set trunk: imagenet"], recipe=recipe)
+    assert resolve("{extends: mctformer, weights: none, affinity: {trunk: none, freeze: none, bn: train}}")
+    recipe = yaml.safe_dump({"extends": "mctformer", "affinity": {"trunk": "classifier"}})
+    refused(resolve, "set trunk: imagenet or none", recipe=recipe)

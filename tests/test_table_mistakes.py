@@ -1,0 +1,175 @@
+"""Tables and files as programs and hurried people leave them: read as they are meant, or refused in words that say the mend."""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from wsss.data import folder
+from wsss.errors import UserError
+from wsss.ground_truth import has_masks
+from wsss.io.images import read_image
+from wsss.io.masks import read_mask
+
+NAMES = ("a", "b", "c", "d")
+HEAD = "image,labels\n"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build a dataset of four photos from the bytes or text of a table."""
+    (tmp_path / "images").mkdir()
+    for number, name in enumerate(NAMES):
+        Image.fromarray(np.full((6, 8, 3), 40 * number, np.uint8)).save(tmp_path / "images" / f"{name}.png")
+
+    def built(text, **params):
+        if text is not None:
+            (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+        given = {"images": str(tmp_path / "images"), "labels": str(tmp_path / "labels.csv"), **params}
+        return folder.build(given, tmp_path / "out")
+
+    return built
+
+
+def refused(build, text, *parts, without=(), **params):
+    with pytest.raises(UserError) as error:
+        build(text, **params)
+    for part in ("labels.csv", *parts):
+        assert part in str(error.value), error.value
+    for part in without:
+        assert part not in str(error.value), error.value
+
+
+@pytest.mark.parametrize(
+    "text, part",
+    [
+        ((HEAD + "a.png,cat\n").encode("utf-16"), "UTF-16"),
+        ((HEAD + "a.png,cat\n").encode("utf-16-le"), "UTF-16"),
+        ((HEAD + "a.png,cat\n").encode("utf-32"), "UTF-16 or UTF-32"),
+        ("image\tlabels\na.png\tcat\n", "line 1: cells are parted by tabs"),
+        ("image;labels\na.png;cat\n", "parted by semicolons"),
+        ("image|labels\na.png|cat\n", "parted by bars"),
+        ("sep=;\nimage;labels\na.png;cat\n", "line 1 tells a spreadsheet"),
+        ("sep=,\nimage,labels\na.png,cat\n", "line 1 tells a spreadsheet"),
+        ("# mine\nimage,labels\na.png,cat\n", "the header in line 1 has (1: # mine)"),
+        (HEAD + "a.png," + "x" * 200_000, "shorten the cell"),
+    ],
+    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "huge"],
+)
+def test_tables_in_another_form(build, text, part):
+    refused(build, text, part, without=["double quote that was opened"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbf\xef\xbb\xbf" + HEAD.encode() + b"a.png,cat\n",
+        "image,labels,,\na.png,cat,,\n",
+        "image,labels\ra.png,cat\r",
+        '"image","labels"\r\n\r\n"a.png"," cat "\r\n',
+        HEAD + "a.png,cat\u00a0\n",
+    ],
+    ids=["two_boms", "trailing_commas", "old_mac", "quotes_and_crlf", "no_break_space"],
+)
+def test_tables_that_can_be_meant(build, text):
+    dataset = build(text)
+    assert dataset.classes == ("cat",) and [record.id for record in dataset.records] == ["a"]
+
+
+def test_a_pipe_is_not_waited_for(build, tmp_path):
+    os.mkfifo(tmp_path / "labels.csv")
+    refused(build, None, "is a pipe or device")
+    with pytest.raises(UserError, match="is a pipe"):
+        has_masks({"kind": "folder", "params": {"labels": str(tmp_path / "labels.csv")}})
+
+
+@pytest.mark.parametrize(
+    "labels, part",
+    [
+        (["1", "2", "10"], "'10' would be 2, '2' would be 3; list them in `classes`"),
+        (["0", "1"], "'0' would be 1"),
+        (["1.0", "1"], "'1.0' would be 2"),
+        (["-1", "1"], "'-1' would be 1"),
+        (["True", "False"], "is yes or no"),
+        (["-", "cat"], "no letter and no digit"),
+        (["?!", "cat"], "no letter and no digit"),
+        (["unknown", "cat"], "says that there is none"),
+        (["Unlabeled", "cat"], "says that there is none"),
+        (["bg", "cat"], "says that there is none"),
+        (["cat and dog", "cat", "dog"], "cat, dog are classes of their own"),
+        (["c\u0430t", "cat"], "CYRILLIC and LATIN"),
+        (["x" * 101, "cat"], "101 characters"),
+    ],
+)
+def test_labels_that_cannot_be_meant(build, labels, part):
+    refused(build, HEAD + "".join(f"{name}.png,{label}\n" for name, label in zip(NAMES, labels, strict=False)), part)
+
+
+@pytest.mark.parametrize("labels", [["1", "2", "3"], ["🐱", "cat"], ["bread and butter", "cat"], ["кот", "cat"], ["α-cell", "b2", "3"]])
+def test_labels_that_can_be_meant(build, labels):
+    dataset = build(HEAD + "".join(f"{name}.png,{label}\n" for name, label in zip(NAMES, labels, strict=False)))
+    assert set(dataset.classes) == set(labels)
+
+
+def test_a_list_of_classes_settles_numbers(build):
+    dataset = build(HEAD + "a.png,0\nb.png,10\n", classes=["10", "0"])
+    assert dataset.classes == ("10", "0") and [record.labels for record in dataset.records] == [(1,), (0,)]
+
+
+def test_rows_that_are_found_by_nobody(build, tmp_path):
+    refused(build, "id,labels\na.png,cat\n", "ids have no suffix; call the column image", without=["0 classes"])
+    refused(build, HEAD + "x.png,cat\n", "no such file below", without=["0 classes", "in training"])
+    refused(build, HEAD + "a.png,cat\n./a.png,dog\n", "stands in line 2 too; keep one row", without=["rename"])
+    Image.new("RGB", (8, 6)).save(tmp_path / "images" / "a.jpg")
+    refused(build, "id,labels\na,cat\n", "a.jpg", "a.png", "both have this id; use the column image")
+
+
+def test_nothing_to_learn_from(build, caplog):
+    refused(build, "image,labels,split\na.png,cat,val\n", "no row is in training")
+    refused(build, "image,labels\na.png,\n", "no training image has a label", classes=["cat"], allow_unlabelled=True)
+    with caplog.at_level(logging.WARNING):
+        build("image,labels,split\na.png,cat,train\nb.png,dog,val\n", classes=["cat", "dog", "emu"])
+    assert "no training image has the label dog, emu: nothing can be learned of it" in caplog.text
+
+
+def test_a_mask_that_is_missing_is_named_once(build):
+    refused(build, "image,labels,mask\na.png,cat,m.png\n", "m.png is missing", without=["its cells are empty"])
+
+
+def maps(tmp_path, value, folder="maps"):
+    (tmp_path / folder).mkdir()
+    for name in NAMES:
+        array = np.zeros((6, 8), np.uint8)
+        array[1:3, 1:3] = value
+        Image.fromarray(array).save(tmp_path / folder / f"{name}.png")
+    return str(tmp_path / folder)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_dark_saliency_maps(build, tmp_path, value):
+    refused(build, HEAD + "a.png,cat\n", f"a value above {value}, and 255 is salient", saliency=maps(tmp_path, value))
+
+
+def test_ground_truth_is_no_saliency(build, tmp_path):
+    given = maps(tmp_path, 1)
+    refused(build, HEAD + "a.png,cat\n", "its ground-truth mask and its saliency map", saliency=given, masks=given)
+
+
+def test_a_photo_that_shows_nothing(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 255, (6, 8, 4), dtype=np.uint8)
+    colours[..., 3] = 0
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="every pixel is transparent"):
+        read_image(tmp_path / "a.png")
+    colours[0, 0, 3] = 1
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (6, 8, 3)
+
+
+def test_gif_numbers_classes_anew(tmp_path):
+    mask = np.zeros((6, 8), np.uint8)
+    mask[0], mask[3] = 255, 1
+    Image.fromarray(mask).save(tmp_path / "m.gif")
+    with pytest.raises(UserError, match="mask is a GIF file"):
+        read_mask(tmp_path / "m.gif")

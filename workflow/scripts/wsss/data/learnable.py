@@ -1,0 +1,22 @@
+"""Whether there is anything to learn from: training images, labels among them, and images of each class."""
+
+from collections.abc import Sequence
+
+from wsss.data.manifest import Row
+
+SHOWN = 5
+
+
+def unlearnable(rows: Sequence[Row], classes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(problems, what is to be said): no training image, none with a label; classes that no training image has."""
+    training = [row for row in rows if "trainaug" in row.splits]
+    if not rows:
+        return [], []
+    if not training:
+        return ["no row is in training; give rows the split train, or leave the cell empty"], []
+    taught = {label for row in training for label in row.labels}
+    if not taught:
+        return ["no training image has a label, so there is nothing to learn from; label some"], []
+    lost = [name for name in classes if name not in taught]
+    some = ", ".join(lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
+    return [], [f"no training image has the label {some}: nothing can be learned of it, and it will be found nowhere"] if lost else []
