@@ -4,11 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from helpers import folder_dataset
 from PIL import Image
 from wsss.errors import UserError
 from wsss.imports.cams import import_cams
 from wsss.imports.masks import import_masks
+from wsss.imports.weights import fill
+from wsss.nets.weights import load_any
 
 SIZES = ((33, 47), (40, 64), (21, 22))
 IDS = tuple(f"p {n} ü" for n in range(3))
@@ -82,3 +85,19 @@ def test_a_file_in_the_way_is_not_replaced(site):
     with pytest.raises(UserError, match="a file stands where the import's folder would be"):
         import_cams(cams(site, lambda maps: maps), "own", "mine")
     assert (site / "imports/own/mine/cam").read_text() == "mine"
+
+
+def test_one_tensor_more_or_less_is_the_one_that_is_named(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    state = network.state_dict()
+    for changed, words in (({k: v for k, v in state.items() if k != "0.bias"}, r"0.bias \(4,\): missing"), ({**state, "x": torch.ones(1)}, "x: the network has no such tensor")):
+        with pytest.raises(UserError, match=words) as error:
+            fill(network, "cam", changed, tmp_path / "w.pth")
+        assert "(1 problem)" in str(error.value) and "unknown" not in str(error.value)
+
+
+def test_a_pickled_network_is_told_from_a_damaged_file(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"w.pth: holds objects of Python beside tensors.*state_dict\(\) alone") as error:
+        load_any(tmp_path / "w.pth")
+    assert "\x1b" not in str(error.value) and len(str(error.value).splitlines()) == 1
