@@ -10,13 +10,16 @@ from snakemake.utils import min_version
 min_version("9.9")
 
 
+include: "rules/planning.smk"
+include: "rules/settings.smk"
+
+
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
 
 
-include: "rules/planning.smk"
 include: "rules/common.smk"
 include: "rules/inputs/data.smk"
 include: "rules/inputs/masks.smk"

@@ -131,3 +131,23 @@ def test_an_error_that_is_nobodys_mistake_keeps_its_traceback(project, tmp_path)
     done = run(project, "-n", "results/demo_tiny/cam/miou.txt")
     rules.write_text(text)
     assert done.returncode != 0 and "InputFunctionException in rule evaluation" in done.stdout and "Traceback" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("seeds: [1]\n", "key given twice: ['seeds']"),
+        ("extra: 010\n", "010 would not be read as it looks"),
+        ("extra: &x {a: *x}\n", "not valid YAML"),
+        (None, "not valid YAML: 'utf-8' codec can't decode"),
+    ],
+    ids=["twice", "octal", "itself", "utf16"],
+)
+def test_the_config_file_is_read_as_any_other(tmp_path, content, words):
+    project = copy_project(tmp_path / "project")
+    path = project / "config/config.yaml"
+    path.write_bytes(path.read_text().encode("utf-16") if content is None else path.read_bytes() + content.encode())
+    done = run(project, "-n", "results/demo_tiny/manifest.csv")
+    lines = done.stdout.strip().splitlines()
+    assert done.returncode != 0 and lines[-2] == "WorkflowError:" and "config.yaml: " in lines[-1] and words in lines[-1], done.stdout
+    assert "Traceback" not in done.stdout

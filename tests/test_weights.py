@@ -177,7 +177,7 @@ def test_damaged_hostile_missing_and_unknown(tmp_path):
     with pytest.raises(UserError, match="damaged"):
         fetch("resnet18", tmp_path / "o", local=tmp_path / "cut.pth")
     torch.save(os.system, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match="damaged, or not weights"):
+    with pytest.raises(UserError, match="evil.pth: holds objects of Python beside tensors"):
         fetch("resnet18", tmp_path / "o", local=tmp_path / "evil.pth")
     with pytest.raises(UserError, match="missing weights"):
         fetch("resnet18", tmp_path / "o", local=tmp_path / "none.pth")

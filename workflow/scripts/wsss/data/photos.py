@@ -5,10 +5,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wsss.data.table import bad_id, listing
+from wsss.data.text import shown
 from wsss.errors import UserError
 from wsss.io.folders import files_below
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+OTHERS = (".heic", ".heif", ".gif", ".avif", ".jp2", ".jfif", ".dng", ".cr2", ".nef", ".ppm", ".svg")  # pictures that are not looked for
 LONG_SIDE = 1024  # a photo of a phone through 21 classes would need gigabytes; networks have learnt from smaller ones
 
 
@@ -44,7 +46,7 @@ def find_photos(folder: str | Path) -> dict[str, str]:
     for path in _images_below(folder):
         item_id = PurePosixPath(path).with_suffix("").as_posix().replace("/", "__")
         if reason := bad_id(item_id):
-            problems.append(f"{path}: its id {item_id!r} {reason}")
+            problems.append(f"{shown(path)}: its id {item_id!r} {reason}")
         elif item_id in found:
             problems.append(f"{path} and {found[item_id]} would have the same id {item_id!r}")
         found.setdefault(item_id, path)
@@ -53,6 +55,11 @@ def find_photos(folder: str | Path) -> dict[str, str]:
     if not found:
         raise UserError(f"{folder}: holds no image ({', '.join(SUFFIXES)}); mend `predict` in config/config.yaml")
     return dict(sorted(found.items()))
+
+
+def left_out(folder: str | Path) -> list[str]:
+    """Pictures of kinds that `find_photos` leaves out, below `folder`, sorted."""
+    return sorted(os.path.relpath(path, folder) for path in files_below(folder, hidden=False) if path.lower().endswith(OTHERS))
 
 
 def require_apart(folder: str | Path, out: str | Path) -> None:

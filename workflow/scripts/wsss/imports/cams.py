@@ -59,6 +59,8 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
         write_cam(target.making / f"{record.id}{SUFFIX}", found.classes, found.maps, found.extras)
 
     target.fill(records, convert)
+    if labelled and isinstance(reader, PickledFolder) and not reader.any_value:
+        raise target.refused(f"{source}: all maps of all images are zero, so all would be background; give the CAMs as the network made them")
     facts = reader.facts(norm)
     target.options = reader.options(facts)
     ids = [r.id for r in records]
@@ -105,6 +107,7 @@ class PickledFolder:
     scale: float
     seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> layout, lowest maximum of a map that is not 0
     suffix = ".npy"
+    any_value: bool = False  # whether any map is not zero all over
 
     @property
     def layout(self) -> str:
@@ -123,7 +126,8 @@ class PickledFolder:
             raise UserError(
                 f"{path}: has classes {shown(sorted(keys))}, its image the labels {list(record.labels)} (both from 0, background not counted)"
             )
-        maps = np.minimum(_bounded(maps[np.argsort(keys)], path) / self.scale, 1)
+        maps = _bounded(maps[np.argsort(keys)] / self.scale, path, self.scale)
+        self.any_value = self.any_value or bool(maps.any())
         self.seen[record.id] = layout, min((float(peak) for peak in maps.max(axis=(1, 2)) if peak > 0), default=1.0)
         return StoredCam(record.labels, (maps,))
 
@@ -187,7 +191,8 @@ def _is_class(key: Any) -> bool:
 
 def _array(value: Any, path: Path) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
-        raise UserError(f"{path}: holds {type(value).__name__} where an array of numbers is expected")
+        found = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise UserError(f"{path}: holds {found} where an array of numbers is expected")
     with np.errstate(over="ignore"):  # what is beyond float32 is found out with the other values
         return value.astype(np.float32)
 
@@ -197,9 +202,10 @@ def shown(values: Sequence) -> str:
     return f"{list(values[:8])}"[:-1] + (", ...]" if len(values) > 8 else "]")
 
 
-def _bounded(maps: np.ndarray, path: Path) -> np.ndarray:
+def _bounded(maps: np.ndarray, path: Path, scale: float) -> np.ndarray:
     """`maps`, with what rounding put outside [0, 1] cut. UserError where more lies outside, or is not finite."""
     low, high = (maps.min(initial=0), maps.max(initial=0)) if np.isfinite(maps).all() else (math.nan, math.nan)
+    by = f" when divided by --scale {scale:g}" if scale != 1 else ""
     if not (low >= -SLACK and high <= 1 + SLACK):
-        raise UserError(f"{path}: values from {low:g} to {high:g}; CAMs are normalised to [0, 1]")
+        raise UserError(f"{path}: values from {low:g} to {high:g}{by}; CAMs are normalised to [0, 1]")
     return maps.clip(0, 1)

@@ -141,15 +141,26 @@ class Target:
         return sha256
 
     def former(self) -> dict[str, Any]:
-        """The index of an import that is in place; {} where there is none."""
-        path = self.folder / INDEX
-        index = read_json(path) if path.is_file() else {}
-        return index if isinstance(index, dict) else {}
+        """The index of an import that is in place; {} where there is none.
+
+        Raises:
+            UserError: it is damaged, or a file stands in the folder's place: whose they are nothing tells.
+        """
+        path, mend = self.folder / INDEX, f"move {self.folder} away, or give another --name"
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder}: a file stands where the import's folder would be; {mend}")
+        try:
+            index = read_json(path) if path.is_file() else {"ids": [], "suffixes": []}
+        except UserError:
+            index = None
+        if not isinstance(index, dict) or not all(isinstance(index.get(key), list) for key in ("ids", "suffixes")):
+            raise UserError(f"{path}: damaged, so it does not say which files an import put there; {mend}")
+        return index
 
     def _refuse_strangers(self) -> None:
         """UserError where the folder, which is replaced as a whole, holds what no import put there."""
         index = self.former()
-        ours = {f"{i}{suffix}" for i in index.get("ids", ()) for suffix in index.get("suffixes", ())} | {INDEX}
+        ours = {f"{i}{suffix}" for i in index["ids"] for suffix in index["suffixes"]} | {INDEX}
         there = sorted(set(os.listdir(self.folder)) - ours) if self.folder.is_dir() else []
         if there:
             some = ", ".join(there[:5]) + (" ..." if len(there) > 5 else "")

@@ -38,12 +38,15 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
     refuse_other_list(target, held)
     strangers: list[str] = []
     objects: list[bool] = []  # of each mask with any: whether one of its image's labels is among them
+    bare: list[str] = []  # no class, though the image has labels
 
     def convert(record: Record) -> None:
         mask = checked(sources[record.id], image_size(record.image), held.num_classes)
         there, labels = set(np.unique(mask).tolist()) - {0, IGNORE}, {k + 1 for k in record.labels}
         if there - labels:
             strangers.append(record.id)
+        if labels and not there:
+            bare.append(record.id)
         if there and labels:
             objects.append(bool(there & labels))
         write_mask(target.making / f"{record.id}.png", mask)
@@ -52,8 +55,13 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
     if objects.count(False) > len(objects) / 2:
         what = f"{objects.count(False)} of {len(objects)} masks hold none of their image's labels"
         raise target.refused(f"{source}: {what}, so they are numbered by another list than {shown(held)}; number them by it")
+    if bare and not objects:
+        what = "none of the masks holds a class, only background (0) and unsure (255)"
+        raise target.refused(f"{source}: {what}, so nothing could be learned; give masks in which k is the k-th class of {shown(held)}")
     sha256 = target.seal([r.id for r in records], sources, ".png", "label PNGs", **label_facts(held))
     lines = [f"{source}: {len(records)} masks"]
+    if bare:
+        lines.append(f"note: {len(bare)} masks hold no class, though their images have labels ({', '.join(sorted(bare)[:5])})")
     if strangers:
         some = ", ".join(sorted(strangers)[:5])
         lines.append(f"note: {len(strangers)} masks hold classes that are not among their image's labels ({some})")

@@ -95,6 +95,9 @@ def _unreadable(path: Path, error: Exception) -> UserError:
             f"{path}: missing weights; let the workflow fetch them, or set the local path in the config"
         )
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if reason.startswith("Weights only load failed"):
+        mend = "only tensors are loaded, since a pickle can run anything; save the network's state_dict() alone (torch.save(network.state_dict(), FILE))"
+        return UserError(f"{path}: holds objects of Python beside tensors, or is damaged; {mend}")
     return UserError(f"{path}: damaged, or not weights ({reason}); delete it and fetch it again")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from wsss.data.files import file_problems
 from wsss.data.manifest import Row
-from wsss.data.photos import find_photos
+from wsss.data.photos import find_photos, left_out
 from wsss.data.table import listing
-from wsss.data.text import as_cell
+from wsss.data.text import as_cell, shown
 from wsss.data.transforms import normalise, resize_image, resize_label
 from wsss.errors import UserError
 from wsss.io.atomic import atomic_path, read_json, write_text
@@ -32,6 +33,7 @@ from wsss.stages.task import Task
 from wsss.stages.training import start_device
 from wsss.train.workers import quiet_worker
 
+log = logging.getLogger(__name__)
 MASK, OVERLAY = ".png", ".overlay.jpg"
 COLUMNS = ("image", "id", "index", "class", "colour", "pixels", "share")
 
@@ -74,6 +76,9 @@ def photos_of(task: Task) -> list[Photo]:
     """All photos of the folder that the task is about."""
     source = task.params["photos"]
     folder = Path(source["folder"])
+    if others := left_out(folder):
+        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        log.warning("%s: %d pictures of other kinds are left out (%s); save them as JPEG or PNG", folder, len(others), shown(some))
     return [Photo(i, name, folder / name, source["long_side"]) for i, name in find_photos(folder).items()]
 
 
