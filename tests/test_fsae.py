@@ -207,36 +207,6 @@ def test_frozen_parts_are_not_averaged_and_buffers_are_copied():
     assert all(torch.equal(t, s) for t, s in zip(fsae.teacher.buffers(), fsae.base.buffers(), strict=True))
 
 
-@pytest.mark.parametrize(
-    "net, backbone",
-    [
-        ({"freeze": "stage2", "bn": "statistics"}, "resnet50"),
-        ({"freeze": "stage1", "bn": "frozen"}, "resnet_small"),
-        ({"freeze": "stage1", "bn": "frozen"}, "resnet38d"),
-    ],
-    ids=["resnet50", "resnet_small", "resnet38d"],
-)
-def test_frozen_layers_are_computed_once(net, backbone):
-    """The teacher takes them from the student's pass: bit for bit what it would compute, and once only."""
-    fsae = FSAE(build("cam", 4, {**net, "output_stride": 8}, backbone), EASY).train()
-    for module in fsae.modules():
-        if isinstance(module, torch.nn.Dropout2d):
-            module.p = 0.0
-    batch, calls = make_batch(fsae, size=32), []
-    first = next(iter(fsae.teacher.backbone.children()))
-    computed = fsae.teacher_maps(batch).maps
-    hook = first.register_forward_hook(lambda *call: calls.append(call[-1]))
-    student = fsae(batch, fsae.loss_want | {"maps"}).maps
-    kept = {name: value.clone() for name, value in fsae.prefix.outputs.items()}
-    recalled = fsae.teacher_maps(batch).maps
-    hook.remove()
-    assert len(kept) >= 2 and torch.equal(recalled, computed) and torch.equal(recalled, student)
-    assert torch.equal(calls[0], kept[next(iter(kept))]) and not fsae.prefix.outputs
-    other = {**batch, "image": batch["image"] + 1}
-    fsae(batch, fsae.loss_want)
-    assert not torch.equal(fsae.teacher_maps(other).maps, computed), "another image is looked at anew"
-
-
 def test_without_an_average_the_student_teaches_itself():
     fsae, batch = around("cam", ema="none")
     assert fsae.teacher is None and not [key for key in fsae.state_dict() if key.startswith("teacher")]

@@ -31,7 +31,6 @@ from wsss.wrappers.expansion import (
     mask_absent,
     within,
 )
-from wsss.wrappers.frozen_prefix import FrozenPrefix
 from wsss.wrappers.perturb import Mix, feature_dropout, hide_patches
 from wsss.wrappers.pixel_adapters import ADAPTERS, MAPS, cells_inside, probe
 
@@ -50,7 +49,6 @@ class FSAE(Wrapper):
         seen = probe(base, "fsae")
         self.adapter, self.masking = self._adapter(seen)
         self.teacher = None if self.options["ema"] == "none" else _frozen_copy(base)
-        self.prefix = FrozenPrefix(base.backbone)
         # Mean confidence of the cells of each class; only classwise_tau reads it.
         self.register_buffer("confidence", torch.ones(base.num_classes + 1, device=next(base.parameters()).device))
         if self.options["feature_dropout"] and not seen["cells"]:
@@ -77,10 +75,6 @@ class FSAE(Wrapper):
         if self.teacher is not None and self.options["teacher_mode"] == "eval":
             self.teacher.eval()
         return self
-
-    def forward(self, batch, want=frozenset({"logits"})):
-        with self.prefix.remember(self.base.backbone):
-            return self.base(batch, want)
 
     def loss(self, batch, out, step):
         """The base's loss on the weak view, which is the batch's image, plus lambda times the consistency loss.
@@ -125,7 +119,7 @@ class FSAE(Wrapper):
         """The teacher's output on the weak view; without an average the student's own."""
         network = self.base if self.teacher is None else self.teacher
         was = network.training
-        with statistics_kept(network), self.prefix.recall(network.backbone, batch):
+        with statistics_kept(network):
             network.train(self.training and self.options["teacher_mode"] == "train")
             try:
                 return network(batch, MAPS)
