@@ -46,7 +46,7 @@ def test_an_imported_stage_has_no_settings(config):
         config("extends: cam\ncam: {import: mine, scales: [1.0]}\n").recipe("new", "demo")
     with pytest.raises(UserError, match="segmentation"):
         config("extends: cam\nsegmentation: {import: mine}\n").recipe("new", "demo")
-    with pytest.raises(UserError, match="does not match"):
+    with pytest.raises(UserError, match="not allowed; allowed: \\[a-z0-9_\\]"):
         config("extends: cam\ncam: {import: ../up}\n").recipe("new", "demo")
 
 

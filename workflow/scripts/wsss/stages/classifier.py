@@ -35,7 +35,8 @@ def run(task: Task) -> None:
     planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits)
     records = planned.training
     needs = method.spec.needs
-    check_sources(task.params["recipe"]["net"], needs, task.settings, "classifier")
+    given = {**task.settings, "labels_from": task.inputs.get("labels")}
+    check_sources(task.params["recipe"]["net"], needs, given, "classifier")
     label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
     learner = wrapped(task, method)
