@@ -21,7 +21,7 @@ from wsss.chain import behind  # noqa: E402
 from wsss.config import Config, read_yaml  # noqa: E402
 from wsss.io.atomic import read_json, write_text  # noqa: E402
 
-ROWS = ["cam", "eps_base", "eps", "irn", "amn", "seam", "cpn"]
+ROWS = ["cam", "eps_base", "eps", "irn", "amn", "sipe", "seam", "ppc_eps", "ppc", "cpn", "fsae_sipe", "fsae_ppc_eps", "fsae_ppc"]
 SEGMENT = ["full", "cam", "amn"]
 BEGIN, END = "<!-- table: made by benchmarks/real_photos.py -->", "<!-- end of the table -->"
 PAGE = REPOSITORY / "docs" / "real_photos.md"

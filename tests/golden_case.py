@@ -168,12 +168,13 @@ class Training:
     after: dict[int, dict[str, tuple[float, float]]]  # after 1 and 3 steps: norm, norm of the change
 
 
-def training(case: Case, step_loss, settings: Mapping, steps: int = 3) -> Training:
+def training(case: Case, step_loss, settings: Mapping, steps: int = 3, after_step=lambda step: None) -> Training:
     """Train as the loop does, every step on the same batch, and put the weights back.
 
     Args:
         step_loss: () -> losses with "total".
         settings: a recipe's optimiser section, `steps` being the length of the schedule.
+        after_step: called with the number of each step when it is done.
     """
     parameters, done = case.parameters(), Training([], [], {}, {})
     before = {name: p.detach().clone() for name, p in parameters.items()}
@@ -193,6 +194,7 @@ def training(case: Case, step_loss, settings: Mapping, steps: int = 3) -> Traini
             nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], settings["clip_norm"])
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        after_step(step)
         if step + 1 in (1, steps):
             done.after[step + 1] = {name: (_norm(p), _norm(p - before[name])) for name, p in parameters.items()}
     with torch.no_grad():

@@ -11,7 +11,7 @@ def as_first_form(record: Mapping) -> dict:
     steps = {
         "momentum": [record["options"].get("sgd_momentum_in_effect")],
         "loss": [losses.get("loss", losses.get("losses")) for losses in record["losses_step_by_step"]],
-        **{f"after_{n}": {k: (e[f"step{n}_l2"], e[f"step{n}_change_l2"]) for k, e in learns.items()} for n in (1, 3)},
+        **{f"after_{n}": {k: (e[f"step{n}_l2"], e[f"step{n}_change_l2"]) for k, e in learns.items()} for n in _steps_kept(learns)},
     }
     scalars = {
         "losses": record["losses_step_by_step"][0],
@@ -27,6 +27,12 @@ def _whole(entry: Mapping) -> dict:
     """What a file says of a whole tensor."""
     largest = max(abs(entry["min"]), abs(entry["max"]))
     return {"shape": entry["shape"], "absmax": largest, "l2": entry["l2"], "std": entry["std"]}
+
+
+def _steps_kept(learns: Mapping) -> list[int]:
+    """After which steps the file has the parameters' norms."""
+    names = {key for entry in learns.values() for key in entry}
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"step(\d+)_l2", name)))
 
 
 def flat_step(text: str) -> int | None:

@@ -79,14 +79,14 @@ DIFFERENCES = {
         "pixels after the CRF",
     ),
     "background channel": Difference(
-        ("eps", "ppc_eps"),
+        ("eps", "ppc_eps", "pixmatch"),
         "-",
         "theirs: the last channel; ours: the first, as everywhere here",
         "one order for all methods; imports turn it",
         figure="none",
     ),
     "ties of a maximum": Difference(
-        ("seam", "cpn", "ppc_seam", "ppc_eps"),
+        ("seam", "cpn", "ppc_seam", "ppc_eps", "pixmatch"),
         "-",
         "theirs: one of several equal values takes the gradient; ours: they share it",
         "no value is preferred for its place",
@@ -119,6 +119,20 @@ DIFFERENCES = {
         "theirs: SLIC on the normalised crop; ours: on its colours",
         "the normalised values lie outside what SLIC converts",
         "pixels that are at a superpixel's edge for one of the two only",
+    ),
+    "padding": Difference(
+        ("pixmatch",),
+        "-",
+        "theirs: cells in the padding of a crop are learned from like all others; ours: they are in no mask",
+        "there is no image in them, and the strong view changes their colour",
+        figure="none in a crop without padding",
+    ),
+    "blur": Difference(
+        ("pixmatch",),
+        "`wrap_options.blur_kernels`",
+        "theirs: the kernel of the strong view's blur is drawn once a run, without a seed; ours: for each sample, by its seed",
+        "a run must repeat, and not rest on one draw",
+        figure="the strong view only",
     ),
     "layers that nothing passes": Difference(
         ("mctformer_v1", "mctformer_v2"),

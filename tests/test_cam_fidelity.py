@@ -18,6 +18,7 @@ VOC = "voc_mini/VOCdevkit/VOC2012"
 PHOTOS = ("2007_000068", "2007_007048")
 THRESHOLDS = {"cam": 0.15, "amn": 0.25, "eps": 0.2, "eps_base": 0.2, "seam": 0.26, "cpn": 0.4}  # the recipes'
 SHARE = {"cam": 0.0002, "eps": 0.0002, "eps_base": 0.0002, "seam": 0.0002, "cpn": 0.0002, "amn": 0.001}  # of the pixels
+TWINS = ("eps_base", "seam")  # eps and cpn store maps of the same form
 
 
 def network(name, backbone="resnet_small"):
@@ -49,7 +50,7 @@ def test_generated_images(name, size):
 
 
 @pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real photos and ImageNet weights)")
-@pytest.mark.parametrize("name", SHARE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in TWINS else []) for n in SHARE])
 def test_real_photos(name):
     """ImageNet weights and a random head: maps with structure. Where maps are of stride 8, one photo: they are slow.
 

@@ -76,7 +76,7 @@ def test_prose_changes_nothing(library):
             path.write_text(text)
         target = library / "train/optim.py"
         lines = target.read_text().splitlines()
-        at = next(i for i, line in enumerate(lines) if line.startswith("def learning_rate"))
+        at = next(i for i, line in enumerate(lines) if line.startswith("def set_learning_rate"))
         lines[at + 1] = '    """Said otherwise."""'
         lines.insert(at + 2, "    # why not\n")
         target.write_text("\n".join(lines) + "\n")

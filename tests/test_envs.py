@@ -15,7 +15,7 @@ import yaml
 from conda_standin import pip_lines
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from wsss import methods
+from wsss import methods, wrappers
 from wsss.codeversion import closure
 from wsss.nets import segmenters
 from wsss.stages import walks
@@ -96,6 +96,8 @@ def modules_of(script):
     modules = closure(*(name for name in imported(script) if name.startswith("wsss.")))
     if any("wsss.methods" in imported(file_of(module)) for module in modules):
         modules |= closure(*map(methods.module_path, methods.METHODS))  # loaded by name
+    if any("wsss.wrappers" in imported(file_of(module)) for module in modules):
+        modules |= closure(*map(wrappers.module_path, wrappers.WRAPPERS))
     if "segmenters.get" in "".join(file_of(module).read_text("utf-8") for module in modules):
         modules |= closure(*map(segmenters.module_path, segmenters.SEGMENTERS))
     for stage, parts in (("affinity", walks.LEARNERS), ("pseudo_masks", walks.WALKERS)):

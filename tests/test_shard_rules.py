@@ -77,7 +77,7 @@ def test_stages_of_a_dataset_are_split_too(tmp_path):
         "kind: folder\nparams: {images: a, labels: b.csv}\nsaliency: {make: robust_background}\n"
     )
     (fresh / "a").mkdir()
-    (fresh / "b.csv").write_text("image,labels\n")
+    (fresh / "b.csv").write_text("image,labels\n1.png,cat\n")
     jobs = plan(fresh, "results/mine/saliency/index.json", *SPLIT)
     assert (jobs["saliency"], jobs["merge_saliency"]) == (2, 1)
     jobs = plan(fresh, "resources/coco14_masks/index.json", *SPLIT)

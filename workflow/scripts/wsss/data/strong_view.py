@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -50,12 +49,24 @@ class StrongColours:
         if self.jitter is not None:
             image = self.jitter(image)
         if self.blur is not None:
-            kernel, sigma = self.blur
-            image = cv2.GaussianBlur(np.ascontiguousarray(image), (kernel, kernel), sigma)
+            image = blurred(image, *self.blur)
         picture = Image.fromarray(image)
         for name, value in self.operations:
             picture = OPERATIONS[name][1](picture, value)
         return np.asarray(picture)
+
+
+def blurred(image: np.ndarray, kernel: int, sigma: float) -> np.ndarray:
+    """(H, W, 3) uint8 -> the same under a Gaussian of `kernel` pixels a side (odd), borders mirrored."""
+    reach = kernel // 2
+    weights = np.exp(-(np.arange(-reach, reach + 1, dtype=np.float32) ** 2) / np.float32(2 * sigma**2))
+    weights /= weights.sum()
+    wide = image.astype(np.float32)
+    for axis in (0, 1):
+        length = wide.shape[axis]
+        padded = np.pad(wide, [(reach, reach) if a == axis else (0, 0) for a in range(3)], "symmetric")
+        wide = sum(w * padded.take(range(i, i + length), axis) for i, w in enumerate(weights))
+    return np.rint(wide).astype(np.uint8)
 
 
 def draw_strong(options: Mapping, rng: np.random.Generator) -> StrongColours:
