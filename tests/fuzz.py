@@ -68,7 +68,7 @@ def pickles():
 def read_pickle(path):
     for read in (
         lambda: read_cls_labels(path, VOC_CLASSES, voc_id),
-        lambda: _bounded(unpack(load_object(path, "a CAM file", NAMES), SIZE, path)[1], path),
+        lambda: _bounded(unpack(load_object(path, "a CAM file", NAMES), SIZE, path)[1], path, 1),
     ):
         try:
             read()

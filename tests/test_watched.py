@@ -71,8 +71,8 @@ def test_what_no_row_names_is_not_watched(site):
 def test_watched_is_what_the_builder_reads(site):
     Path("data/maps/linked").mkdir(parents=True)
     for name in ("a", "linked/l", "b"):
-        picture(Path(f"data/maps/{name}.png"), mode="L")
-    picture(Path("data/maps/near/b.png"), mode="L")
+        picture(Path(f"data/maps/{name}.png"), value=200, mode="L")
+    picture(Path("data/maps/near/b.png"), value=200, mode="L")
     site["params"]["saliency"] = "data/maps"
     built = folder.build(site["params"], "results/own")
     read = {str(path) for r in built.records for path in (r.image, r.mask, r.saliency) if path}
@@ -94,7 +94,7 @@ def test_a_moved_project_keeps_its_stamp(site, tmp_path, monkeypatch):
 
 def test_a_csv_that_cannot_be_planned_with_is_said(site):
     Path("data/labels.csv").write_text("a;b\nc;d\n")
-    with pytest.raises(UserError, match="no known layout"):
+    with pytest.raises(UserError, match="semicolons"):
         dataset_files(site)
 
 
