@@ -9,9 +9,6 @@ the goal is 2.2 at most.
 """
 
 import argparse
-import contextlib
-import multiprocessing
-import resource
 import sys
 import time
 from pathlib import Path
@@ -19,6 +16,7 @@ from pathlib import Path
 import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
+from _steps import in_turns  # noqa: E402
 from wsss import methods, wrappers  # noqa: E402
 from wsss.train.device import autocast, pick_device  # noqa: E402
 from wsss.train.optim import build_optimiser  # noqa: E402
@@ -49,8 +47,8 @@ class Stepper:
         batch = {"image": image, "y": y, **further}
         return {"id": ["x"] * n, **{key: value.to(self.device) for key, value in batch.items()}}
 
-    def step(self) -> float:
-        """Seconds of one step."""
+    def step(self) -> tuple[float, float]:
+        """(seconds, loss) of one step."""
         clock = time.perf_counter if self.device.type == "cuda" else time.process_time
         start = clock()
         with autocast(self.device, self.precision):
@@ -62,27 +60,7 @@ class Stepper:
         self.steps += 1
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return clock() - start
-
-    def peak_mb(self) -> float:
-        """Peak of the tensors on a GPU, of the whole process on a CPU."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def prepare(*settings) -> None:
-    """Build this process's Stepper."""
-    global stepper
-    stepper = Stepper(*settings)
-
-
-def step() -> float:
-    return stepper.step()
-
-
-def peak_mb() -> float:
-    return stepper.peak_mb()
+        return clock() - start, losses["total"].item()
 
 
 def main() -> None:
@@ -100,15 +78,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     print(f"{args.net} on {args.backbone}, crop {args.crop}, batch {args.batch}, {args.threads} threads")
-    context = multiprocessing.get_context("spawn")
-    with contextlib.ExitStack() as stack:
-        pools = {name: stack.enter_context(context.Pool(1, prepare, (name == "wrapped", args))) for name in ("alone", "wrapped")}
-        for pool in pools.values():
-            pool.apply(step)  # a GPU looks for its kernels
-        turns = [{name: pool.apply(step) for name, pool in pools.items()} for _ in range(args.steps)]
-        peaks = {name: pool.apply(peak_mb) for name, pool in pools.items()}
-    seconds = {name: min(turn[name] for turn in turns) for name in pools}
-    for name in pools:
+    _, seconds, peaks = in_turns(Stepper, {name: (name == "wrapped", args) for name in ("alone", "wrapped")}, args.steps)
+    for name in seconds:
         print(f"    {name}: {seconds[name]:.3g} s a step, peak {peaks[name]:.0f} MB")
     print(f"memory: {peaks['wrapped'] / peaks['alone']:.2f} times")
     ratio = seconds["wrapped"] / seconds["alone"]

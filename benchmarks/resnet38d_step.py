@@ -11,9 +11,6 @@ shows why.
 """
 
 import argparse
-import contextlib
-import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
+from _steps import in_turns  # noqa: E402
 from _timing import report_ratio  # noqa: E402
 from wsss.nets.backbones import build_backbone  # noqa: E402
 from wsss.nets.resnet38d import BottleneckUnit, ResNet38d  # noqa: E402
@@ -104,26 +102,6 @@ class Stepper:
             torch.cuda.synchronize()  # ... and this for SGD
         return time.perf_counter() - start, value
 
-    def peak_mb(self) -> float:
-        """Peak of the tensors on a GPU, of the whole process on a CPU."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def prepare(*settings) -> None:
-    """Build this process's Stepper."""
-    global stepper
-    stepper = Stepper(*settings)
-
-
-def step() -> tuple[float, float]:
-    return stepper.step()
-
-
-def peak_mb() -> float:
-    return stepper.peak_mb()
-
 
 def main() -> None:
     """Time both ways and print the ratio."""
@@ -139,17 +117,11 @@ def main() -> None:
     settings = (args.crop, args.batch, args.device, args.threads)
     print(f"ResNet38d + 21 channels, crop {args.crop}, batch {args.batch}, {args.threads} threads")
     ways = ["plain", "ours", *["channels_last"] * args.layouts]
-    context = multiprocessing.get_context("spawn")
-    with contextlib.ExitStack() as stack:
-        pools = {way: stack.enter_context(context.Pool(1, prepare, (way, *settings))) for way in ways}
-        first = {way: pool.apply(step) for way, pool in pools.items()}  # a GPU looks for its kernels
-        turns = [{way: pool.apply(step)[0] for way, pool in pools.items()} for _ in range(args.steps)]
-        peaks = {way: pool.apply(peak_mb) for way, pool in pools.items()}
-    seconds = {way: min(turn[way] for turn in turns) for way in ways}
+    first, seconds, peaks = in_turns(Stepper, {way: (way, *settings) for way in ways}, args.steps)
     for way in ways:
         speed = f"{seconds[way]:.3g} s a step, {args.batch / seconds[way]:.3g} images/s"
         print(f"    {way}: {speed}, peak {peaks[way]:.0f} MB")
-    plain, ours = first["plain"][1], first["ours"][1]
+    plain, ours = first["plain"], first["ours"]
     print(f"losses of the first step differ by {abs(plain - ours) / abs(plain):.1e} of their size")
     report_ratio(seconds["plain"], seconds["ours"])
 

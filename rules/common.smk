@@ -1,5 +1,6 @@
 # Paths, recipe look-up, code versions: everything the rules ask before anything runs.
 
+import functools
 import os
 import sys
 
@@ -25,7 +26,7 @@ from wsss.io.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.rownames import base_name, seed_number, with_seed
-from wsss.userdata import check_coco, coco_annotations, folder_stamp, label_table, saliency_maker
+from wsss.userdata import check_coco, coco_annotations, folder_stamp, saliency_maker
 from wsss.watched import dataset_files, require_manifest, stamp
 
 # For stages whose Snakemake dies before they have begun.
@@ -214,6 +215,7 @@ def code_of(stage, with_net=False):
 
 
 @plainly
+@functools.cache  # asked for every method, and answered from the dataset's CSV
 def has_ground_truth(dataset, split="train"):
     """Whether a split of a dataset has masks to score with, as far as can be known before it is built."""
     return has_masks(CONFIG.dataset(dataset), split)

@@ -12,11 +12,7 @@ from wsss.userdata import check_coco
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
-
-
-@pytest.fixture(autouse=True)
-def _test_data(monkeypatch):
-    monkeypatch.setenv("WSSS_TEST_DATA", "/data")
+pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 
 
 def recipe(method, dataset="coco14"):

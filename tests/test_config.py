@@ -17,11 +17,7 @@ from wsss.userdata import folder_stamp, label_table, own_data
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
-
-
-@pytest.fixture(autouse=True)
-def _test_data(monkeypatch):
-    monkeypatch.setenv("WSSS_TEST_DATA", "/data")
+pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 
 
 @pytest.fixture

@@ -26,11 +26,7 @@ CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
 JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
 README_CRF = {"iterations": 10, "sxy_gaussian": 1, "compat_gaussian": 3, "sxy_bilateral": 67, "srgb": 3, "compat_bilateral": 4}
-
-
-@pytest.fixture(autouse=True)
-def _test_data(monkeypatch):
-    monkeypatch.setenv("WSSS_TEST_DATA", "/data")
+pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 
 
 def recipe(name, dataset="voc12", folder=CONFIG):

@@ -26,7 +26,7 @@ from golden_case import (
 )
 from wsss.data import pair_masks
 from wsss.data.pair_masks import denormalised, draw_pair, superpixels
-from wsss.methods.base import CamOut, multilabel_soft_margin
+from wsss.methods.base import CamOut, multilabel_soft_margin, with_background
 from wsss.methods.cpn import shares
 from wsss.methods.pixel_correlation import (
     background_from,
@@ -35,7 +35,6 @@ from wsss.methods.pixel_correlation import (
     listed_maps,
     max_norm,
     only_largest,
-    with_background,
 )
 from wsss.nets.pcm import guidance, region_weights, stretch
 from wsss.refine.background import argmax_labels, background

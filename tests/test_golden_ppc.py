@@ -17,7 +17,7 @@ from golden_case import (
     training,
 )
 from wsss.methods import prototype_contrast
-from wsss.methods.base import multilabel_soft_margin, resize
+from wsss.methods.base import multilabel_soft_margin, resize, with_background
 from wsss.methods.eps import overlap, saliency_loss
 from wsss.methods.pixel_correlation import (
     background_minimum,
@@ -25,7 +25,6 @@ from wsss.methods.pixel_correlation import (
     listed_classes,
     listed_maps,
     max_norm,
-    with_background,
 )
 from wsss.methods.prototype_contrast import contrast, pixels_of, prototypes_of, scores_of
 from wsss.methods.seam import cross_regularisation, equivariance, strongest_class

@@ -19,7 +19,7 @@ from golden_case import (
     tensor,
     training,
 )
-from wsss.methods.base import multilabel_soft_margin
+from wsss.methods.base import multilabel_soft_margin, with_background
 from wsss.methods.pixel_correlation import (
     background_from,
     background_minimum,
@@ -27,7 +27,6 @@ from wsss.methods.pixel_correlation import (
     image_logits,
     listed_maps,
     max_norm,
-    with_background,
 )
 from wsss.methods.seam import strongest_class
 from wsss.nets.pcm import guidance, stretch

@@ -17,7 +17,7 @@ from golden_case import (
 )
 from wsss import methods
 from wsss.io.cam_forms import StoredCam
-from wsss.methods.base import flip_pair_sum
+from wsss.methods.base import flip_pair_sum, with_background
 from wsss.methods.sipe import (
     BACKGROUND_WEIGHT,
     consistency,
@@ -27,7 +27,6 @@ from wsss.methods.sipe import (
     prototypes,
     structure_overlap,
     structure_seeds,
-    with_background,
 )
 from wsss.refine.background import argmax_labels, background
 from wsss.train.optim import learning_rate

@@ -5,8 +5,7 @@ import logging
 
 import numpy as np
 import pytest
-from PIL import Image
-from wsss.data import folder
+from helpers import PHOTOS, table_builder
 from wsss.data.class_names import bad_classes
 from wsss.data.label_csv import read_labels
 from wsss.data.table import bad_id, read_rows
@@ -18,27 +17,16 @@ from wsss.score.sweep import Sweep
 from wsss.score.write import write_miou, write_sweep
 from wsss.stages.predict import Photo, write_areas
 
-NAMES = ("a", "b", "c", "d")
-
 
 @pytest.fixture
 def build(tmp_path):
     """Build a dataset of four photos from the text of a table."""
-    (tmp_path / "images").mkdir()
-    for number, name in enumerate(NAMES):
-        Image.fromarray(np.full((6, 8, 3), 40 * number, np.uint8)).save(tmp_path / "images" / f"{name}.png")
-
-    def built(text, **params):
-        (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
-        given = {"images": str(tmp_path / "images"), "labels": str(tmp_path / "labels.csv"), **params}
-        return folder.build(given, tmp_path / "out")
-
-    return built
+    return table_builder(tmp_path)
 
 
 def labelled(*labels):
     """A table in which the first images have these labels."""
-    return "image,labels\n" + "".join(f"{name}.png,{cell}\n" for name, cell in zip(NAMES, labels, strict=False))
+    return "image,labels\n" + "".join(f"{name}.png,{cell}\n" for name, cell in zip(PHOTOS, labels, strict=False))
 
 
 def refused(build, text, *parts, **params):

@@ -13,11 +13,7 @@ MAIN = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 FAMILIES = {"ppc": PPC, "ppc_eps": PPCEPS}
 BASES = {"ppc": "seam", "ppc_eps": "eps"}
 COLOURS = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
-
-
-@pytest.fixture(autouse=True)
-def _test_data(monkeypatch):
-    monkeypatch.setenv("WSSS_TEST_DATA", "/data")
+pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 
 
 def recipe(name, dataset="voc12"):

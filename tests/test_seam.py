@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from wsss.methods.base import CamOut
+from wsss.methods.base import CamOut, with_background
 from wsss.methods.pixel_correlation import (
     background_from,
     background_minimum,
@@ -18,7 +18,6 @@ from wsss.methods.pixel_correlation import (
     max_norm,
     only_largest,
     statistics_kept,
-    with_background,
 )
 from wsss.methods.seam import SEAM, cross_regularisation, equivariance, strongest_class
 from wsss.nets.backbones import BACKBONES

@@ -20,11 +20,7 @@ from wsss.train.loop import total_steps
 
 MAIN = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
-
-
-@pytest.fixture(autouse=True)
-def _test_data(monkeypatch):
-    monkeypatch.setenv("WSSS_TEST_DATA", "/data")
+pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 
 
 def recipe(name, dataset="voc12"):

@@ -5,31 +5,20 @@ import os
 
 import numpy as np
 import pytest
+from helpers import PHOTOS, table_builder
 from PIL import Image
-from wsss.data import folder
 from wsss.errors import UserError
 from wsss.ground_truth import has_masks
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
 
-NAMES = ("a", "b", "c", "d")
 HEAD = "image,labels\n"
 
 
 @pytest.fixture
 def build(tmp_path):
     """Build a dataset of four photos from the bytes or text of a table."""
-    (tmp_path / "images").mkdir()
-    for number, name in enumerate(NAMES):
-        Image.fromarray(np.full((6, 8, 3), 40 * number, np.uint8)).save(tmp_path / "images" / f"{name}.png")
-
-    def built(text, **params):
-        if text is not None:
-            (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-        given = {"images": str(tmp_path / "images"), "labels": str(tmp_path / "labels.csv"), **params}
-        return folder.build(given, tmp_path / "out")
-
-    return built
+    return table_builder(tmp_path)
 
 
 def refused(build, text, *parts, without=(), **params):
@@ -103,12 +92,12 @@ def test_a_pipe_is_not_waited_for(build, tmp_path):
     ],
 )
 def test_labels_that_cannot_be_meant(build, labels, part):
-    refused(build, HEAD + "".join(f"{name}.png,{label}\n" for name, label in zip(NAMES, labels, strict=False)), part)
+    refused(build, HEAD + "".join(f"{name}.png,{label}\n" for name, label in zip(PHOTOS, labels, strict=False)), part)
 
 
 @pytest.mark.parametrize("labels", [["1", "2", "3"], ["🐱", "cat"], ["bread and butter", "cat"], ["кот", "cat"], ["α-cell", "b2", "3"]])
 def test_labels_that_can_be_meant(build, labels):
-    dataset = build(HEAD + "".join(f"{name}.png,{label}\n" for name, label in zip(NAMES, labels, strict=False)))
+    dataset = build(HEAD + "".join(f"{name}.png,{label}\n" for name, label in zip(PHOTOS, labels, strict=False)))
     assert set(dataset.classes) == set(labels)
 
 
@@ -139,7 +128,7 @@ def test_a_mask_that_is_missing_is_named_once(build):
 
 def maps(tmp_path, value, folder="maps"):
     (tmp_path / folder).mkdir()
-    for name in NAMES:
+    for name in PHOTOS:
         array = np.zeros((6, 8), np.uint8)
         array[1:3, 1:3] = value
         Image.fromarray(array).save(tmp_path / folder / f"{name}.png")

@@ -12,11 +12,7 @@ from wsss.wrappers.fsae_options import DEFAULTS
 
 PAIRS = {"fsae_cam": "cam", "fsae_eps": "eps", "fsae_seam": "seam", "fsae_ppc": "ppc", "fsae_sipe": "sipe"}
 UNWRAPPED = ("wrap", "wrap_options", "name")
-
-
-@pytest.fixture(autouse=True)
-def _test_data(monkeypatch):
-    monkeypatch.setenv("WSSS_TEST_DATA", "/data")
+pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 
 
 @pytest.fixture

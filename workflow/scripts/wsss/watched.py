@@ -49,14 +49,14 @@ def require_manifest(spec: dict[str, Any], name: str) -> None:
     Raises:
         UserError: it is of another folder, or not as it was written.
     """
-    folder, expected = Path("results", name), own_root(spec)
-    table = folder / "manifest.csv"
+    results, expected = Path("results", name), own_root(spec)
+    table = results / "manifest.csv"
     again = f"make it again (what follows reruns only where its content is another): snakemake --force {table}"
-    if not (folder / "dataset.json").is_file() or not table.is_file():
+    if not (results / "dataset.json").is_file() or not table.is_file():
         return
-    facts = read_json(folder / "dataset.json")
+    facts = read_json(results / "dataset.json")
     root, digest = (facts.get(key) if isinstance(facts, dict) else None for key in ("root", "table"))
-    found = os.path.realpath(os.path.join(os.path.abspath(folder), root)) if isinstance(root, str) else None
+    found = os.path.realpath(os.path.join(os.path.abspath(results), root)) if isinstance(root, str) else None
     if found and expected and found != expected:  # a damaged one is its reader's to name
         raise UserError(f"{table}: is of the photos in {found}, config/datasets/{name}.yaml names {expected}; {again}")
     if digest and digest != sha256_file(table):

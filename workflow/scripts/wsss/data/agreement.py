@@ -7,16 +7,17 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from wsss.data.manifest import Row
+from wsss.data.text import first_few
 
 IGNORE = 255
-# Up to this share of masks that disagree with their image's labels is said, more is refused: then numbers, files or labels
-# are mixed up, and every figure would be wrong. Outlines and labels drawn by different people differ in a few percent. Fewer
+# Where more than this share of the masks disagrees with the image labels, they are refused: numbers, files or labels are mixed
+# up, and every figure would be wrong. Fewer are a warning. Outlines and labels drawn by different people differ in a few percent. Fewer
 # than ENOUGH masks may be odd ones, and are no share of anything.
 MOST, ENOUGH = 0.5, 3
 # Another numbering is refused, whatever the share, where it explains at least EXPLAINED of the masks of the classes that
 # it moves, the given one at most MOST of them, and each of those classes has at least ENOUGH masks.
 EXPLAINED = 0.9
-SHOWN = 3  # files named of each kind
+SEPARATOR = "; "  # class names may hold a comma
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,14 @@ def disagreements(looks: Sequence[Look], classes: Sequence[str], what: str) -> t
 
 def _binary(binary: Sequence[Look], looks: Sequence[Look], what: str) -> str:
     return (
-        f"{what}: {len(binary)} of {len(looks)} hold 0 and 255 only ({_list([one.id for one in binary])}); 255 is ignored in scores, "
+        f"{what}: {len(binary)} of {len(looks)} hold 0 and 255 only ({first_few([one.id for one in binary], between=SEPARATOR)}); 255 is ignored in scores, "
         "so nothing would be left: write k for the k-th class (with one class 1 in place of 255)"
     )
 
 
 def _mend(classes: Sequence[str]) -> str:
-    first = ", ".join(f"{number} = {name}" for number, name in list(enumerate(classes, 1))[:3])
-    return f"0 is background, {first}{', ...' if len(classes) > 3 else ''} (`classes` of the dataset sets the order)"
+    first = first_few([f"{number} = {name}" for number, name in enumerate(classes, 1)])
+    return f"0 is background, {first} (`classes` of the dataset sets the order)"
 
 
 def _other_order(looks: Sequence[Look], classes: Sequence[str], enough: int) -> str:
@@ -112,8 +113,4 @@ def _names(numbers: Iterable[int], classes: Sequence[str]) -> str:
 
 
 def _some(found: Sequence[str], words: str) -> str:
-    return f"{len(found)} {words} ({_list(found)})" if found else ""
-
-
-def _list(names: Sequence[str]) -> str:
-    return "; ".join(names[:SHOWN]) + ("; ..." if len(names) > SHOWN else "")
+    return f"{len(found)} {words} ({first_few(found, between=SEPARATOR)})" if found else ""

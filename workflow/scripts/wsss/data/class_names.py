@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 
-from wsss.data.text import hidden, shown
+from wsss.data.text import first_few, hidden, shown
 
 SEPARATORS = ",|，；、"  # between names where a ';' is meant
 # What programs write where there is nothing, and what people call pixels of no class.
@@ -27,7 +27,7 @@ def plain(name: str) -> str:
 
 
 def bad_classes(classes: Sequence[str]) -> list[str]:
-    """What is wrong with a list of foreground class names: unusable ones, two that are told apart by nobody, too many."""
+    """What is wrong with a list of foreground class names: unusable ones, two that nobody would tell apart, too many."""
     problems = [fault for name in classes for fault in _faults(name)]
     first: dict[str, int] = {}
     for number, name in enumerate(classes):
@@ -48,7 +48,7 @@ def bad_numbers(classes: Sequence[str]) -> list[str]:
     if not wrong:
         return []
     mend = 'list them in `classes` of the dataset in the order of their numbers in masks, in quotes (["3", "7"]), or write names'
-    return [f"labels are numbers, and would have others in masks: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}; {mend}"]
+    return [f"labels are numbers, and would have others in masks: {first_few(wrong)}; {mend}"]
 
 
 def unknown_class(name: str, classes: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from wsss.data.manifest import Row
+from wsss.data.text import first_few
 from wsss.errors import UserError
 from wsss.io.images import read_photo
 from wsss.io.masks import read_mask
@@ -91,5 +92,4 @@ def _value_problems(path: Path, values: bytes, num_classes: int) -> list[str]:
     wrong = [value for value in values if num_classes < value < 255]
     if not wrong:
         return []
-    shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
-    return [f"{path}: values {shown} are neither 0..{num_classes} nor 255; 0 is background, k the k-th class"]
+    return [f"{path}: values {first_few(list(map(str, wrong)), 5)} are neither 0..{num_classes} nor 255; 0 is background, k the k-th class"]

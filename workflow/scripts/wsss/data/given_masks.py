@@ -2,11 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 from wsss.data.manifest import Row
+from wsss.data.text import first_few
+from wsss.io.folders import files_below
 
 SHOWN = 3
 LOOKED_AT = 10_000  # names of a folder, for an example of what is there
@@ -35,7 +37,7 @@ def missing_masks(rows: Sequence[Row], folder: Path | None, is_column: bool, nam
         if bare and len(bare) == len(some):
             said.append(f"{where}: no {split} image has a mask, so {lost[split]}")
         elif bare:
-            said.append(f"{where}: {len(bare)} of {len(some)} {split} images have no mask ({', '.join(bare[:SHOWN])}{', ...' if len(bare) > SHOWN else ''})")
+            said.append(f"{where}: {len(bare)} of {len(some)} {split} images have no mask ({first_few(bare)})")
     shared = [path for path, count in Counter(row.mask for row in rows if row.mask).items() if count > 1]
     if shared:
         said.append(f"{where}: {len(shared)} masks serve several images ({', '.join(path.name for path in shared[:SHOWN])})")
@@ -43,10 +45,5 @@ def missing_masks(rows: Sequence[Row], folder: Path | None, is_column: bool, nam
 
 
 def _example(folder: Path) -> str:
-    found = sorted(islice(_files(folder), LOOKED_AT))
-    return f"it holds {', '.join(found[:SHOWN])}{', ...' if len(found) > SHOWN else ''}" if found else "it is empty"
-
-
-def _files(folder: Path) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        yield from (os.path.relpath(os.path.join(parent, name), folder) for name in names)
+    found = sorted(os.path.relpath(path, folder) for path in islice(files_below(folder), LOOKED_AT))
+    return f"it holds {first_few(found)}" if found else "it is empty"

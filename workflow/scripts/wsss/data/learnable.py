@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from wsss.data.manifest import Row
-
-SHOWN = 5
+from wsss.data.text import first_few
 
 
 def unlearnable(rows: Sequence[Row], classes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -18,5 +17,4 @@ def unlearnable(rows: Sequence[Row], classes: Sequence[str]) -> tuple[list[str],
     if not taught:
         return ["no training image has a label, so there is nothing to learn from; label some"], []
     lost = [name for name in classes if name not in taught]
-    some = ", ".join(lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
-    return [], [f"no training image has the label {some}: nothing can be learned of it, and it will be found nowhere"] if lost else []
+    return [], [f"no training image has the label {first_few(lost, 5)}: nothing can be learned of it, and it will be found nowhere"] if lost else []

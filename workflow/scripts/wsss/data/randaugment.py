@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 HIGHEST = 10.0  # magnitude at which an operation is strongest
 CHANCE = 0.5  # that a chosen operation is done
 MEAN_COLOUR = (124, 116, 104)  # ImageNet's, around what is moved
-ERASED_SHARE, ERASED_RATIO = (0.02, 1 / 3), (0.3, 1 / 0.3)  # area and shape of an erased box
+ERASED_SHARE, ERASED_RATIO = (0.02, 1 / 3), (0.3, 1 / 0.3)  # area and shape of an erased box, timm's
 TRIES = 10  # for a box that fits
 
 

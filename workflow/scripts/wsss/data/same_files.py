@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsss.data.manifest import Row
+from wsss.data.text import first_few
 from wsss.io.digest import sha256_file
 from wsss.io.threads import threaded
 
@@ -54,5 +55,5 @@ def _copies(found: Sequence[tuple[Row, os.stat_result]], root: Path) -> list[lis
 
 
 def _said(groups: Sequence[Sequence[Row]], words: str) -> str:
-    some = "; ".join(" = ".join(row.id for row in rows[:SHOWN]) for rows in groups[:SHOWN])
-    return f"{len(groups)} {words} ({some}{'; ...' if len(groups) > SHOWN else ''})"
+    some = first_few([" = ".join(row.id for row in rows[:SHOWN]) for rows in groups], SHOWN, "; ")
+    return f"{len(groups)} {words} ({some})"

@@ -15,7 +15,7 @@ from wsss.data.further import View
 from wsss.data.jitter import Jitter, draw_jitter
 
 FACTORS = (0.05, 0.95)  # of an enhancer: below 1, so it takes away; a part of the original always stays
-ERASED_SHARE, ERASED_RATIO = (0.02, 0.33), (0.3, 3.3)  # area and shape of an erased box (Zhong et al., 2020)
+ERASED_SHARE, ERASED_RATIO = (0.02, 0.33), (0.3, 3.3)  # area and shape of an erased box, torchvision's
 
 
 def _enhance(enhancer: Callable) -> Callable[[Image.Image, float], Image.Image]:

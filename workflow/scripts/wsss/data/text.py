@@ -1,6 +1,7 @@
-"""Text of users as it may be shown: characters that nobody sees, and cells that a spreadsheet would run."""
+"""Text of users as it may be shown: characters that nobody sees, long lists, and cells that a spreadsheet would run."""
 
 import unicodedata
+from collections.abc import Sequence
 
 # Control characters, line ends, halves of pairs, and marks that turn the order of what follows or take no room.
 # Joiners (U+200C, U+200D) belong to words of some languages.
@@ -22,6 +23,11 @@ def shown(text: str) -> str:
     if hidden(text) is None:
         return text
     return "".join(f"<U+{ord(c):04X}>" if hidden(c) else c for c in text)
+
+
+def first_few(names: Sequence[str], count: int = 3, between: str = ", ") -> str:
+    """The first `count` of `names` in one line; three dots where there are more."""
+    return between.join(names[:count]) + (f"{between}..." if len(names) > count else "")
 
 
 def as_cell(text: str) -> str:

@@ -10,6 +10,7 @@ from wsss.data.files import look_at_files
 from wsss.data.manifest import SPLITS, Row
 from wsss.data.same_files import same_files
 from wsss.data.table import bad_id, listing
+from wsss.data.text import first_few
 from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def _label_problems(row: Row, classes: Sequence[str], allow_unlabelled: bool) ->
 def set_problems(
     rows: Sequence[Row], classes: Sequence[str], name: str, root: Path = Path(), is_sound: bool = True
 ) -> list[str]:
-    """Problems of all files, and where there is none what only the whole set shows; what may be right is logged as a warning.
+    """Problems of all files; where there is none, those that only the whole set shows. What is only suspicious is a logged warning.
 
     Args:
         is_sound: whether ids, splits and labels are legal; else nothing is said of the set.
@@ -138,6 +139,5 @@ def _dark_maps(brightest: Sequence[int]) -> list[str]:
 
 
 def _turned(ids: Sequence[str]) -> list[str]:
-    some = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-    words = f"{len(ids)} photos with masks are turned by EXIF and as large either way ({some}); their masks have to be drawn on the turned photo"
+    words = f"{len(ids)} photos with masks are turned by EXIF and as large either way ({first_few(ids)}); their masks have to be drawn on the turned photo"
     return [f"{words}: look at them in the panels"] if ids else []

@@ -173,6 +173,11 @@ def present(y: Tensor) -> Tensor:
     return torch.nonzero(y > 0).flatten()
 
 
+def with_background(y: Tensor) -> Tensor:
+    """y (B, C) multi-hot -> (B, C+1, 1, 1): 1 for the background, which comes first, and the present classes."""
+    return torch.cat([torch.ones_like(y[:, :1]), y], dim=1)[..., None, None]
+
+
 def flip_pair_sum(maps: Tensor) -> Tensor:
     """(2B, c, h, w), last B of mirrored images -> (B, c, h, w): each map plus its mirror's, un-mirrored."""
     plain, mirrored = maps.chunk(2)

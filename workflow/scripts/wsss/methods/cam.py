@@ -42,9 +42,13 @@ class CAM(Method):
     def spec_for(cls, options=None):
         return Spec(stride={**cls.defaults, **(options or {})}["output_stride"])
 
+    def new_layers(self) -> list[nn.Module]:
+        """What no pretrained weights exist for."""
+        return [self.classifier]
+
     def param_groups(self, options=None):
         scale = {**self.options, **(options or {})}["head_lr_scale"]
-        return [group(trainable(self.backbone)), group(trainable(self.classifier), scale)]
+        return [group(trainable(self.backbone)), group(trainable(*self.new_layers()), scale)]
 
     def forward(self, batch, want=frozenset({"logits"})):
         features = self.backbone(batch["image"])

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.data.pair_masks import draw_pair
+from wsss.methods.base import with_background
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
@@ -20,7 +21,6 @@ from wsss.methods.pixel_correlation import (
     listed_maps,
     max_norm,
     only_largest,
-    with_background,
 )
 from wsss.nets.pcm import RegionCorrelation, guidance
 from wsss.train.ranks import mean_over_ranks

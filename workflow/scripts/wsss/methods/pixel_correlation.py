@@ -139,11 +139,6 @@ def class_mean(distance: Tensor, classes: int) -> Tensor:
     return distance[:, 1:].mean() * ((distance.shape[1] - 1) / classes)
 
 
-def with_background(y: Tensor) -> Tensor:
-    """y (B, C) -> (B, C+1, 1, 1) with background present."""
-    return torch.cat([torch.ones_like(y[:, :1]), y], dim=1)[..., None, None]
-
-
 def max_norm(maps: Tensor) -> Tensor:
     """(..., H, W): cut at 0, then from minimum to maximum of each map; a flat map gives 0. With gradient."""
     maps = maps.relu()

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.methods.pixel_correlation import background_from, with_background
+from wsss.methods.base import with_background
+from wsss.methods.pixel_correlation import background_from
 from wsss.nets.pcm import EPSILON
 from wsss.train import ranks
 

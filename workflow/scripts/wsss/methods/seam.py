@@ -4,7 +4,7 @@ its smaller copy must agree, and maps averaged over like pixels teach both."""
 import torch
 from torch import Tensor
 
-from wsss.methods.base import CamOut, multilabel_soft_margin
+from wsss.methods.base import CamOut, multilabel_soft_margin, with_background
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
@@ -15,7 +15,6 @@ from wsss.methods.pixel_correlation import (
     listed_classes,
     listed_maps,
     max_norm,
-    with_background,
 )
 from wsss.nets.pcm import stretch
 

@@ -5,47 +5,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss.methods.base import (
-    CamOut,
-    Method,
-    Spec,
-    flip_pair_sum,
-    group,
-    multilabel_soft_margin,
-    resize,
-    trainable,
-)
-from wsss.nets.backbones import STRIDES, build_backbone
+from wsss.io.cam_forms import over_maximum
+from wsss.methods.base import Spec, flip_pair_sum, multilabel_soft_margin, resize, with_background
+from wsss.methods.cam import CAM
 
 EPSILON = 1e-5
 WIDTHS = (128, 128, 256, 256)  # of the side features, layer1 to layer4
 BACKGROUND_WEIGHT = 0.5  # of the background when seeds are chosen
 
 
-class SIPE(Method):
-    """ResNet, 1x1 classifier, and four 1x1 side layers, whose outputs side by side are the hierarchical feature.
+class SIPE(CAM):
+    """CAM's ResNet and 1x1 classifier, and four 1x1 side layers, whose outputs side by side are the hierarchical feature.
 
-    Options: freeze and bn of the backbone as in `build_backbone`, output_stride 8 | 16 | 32, head_lr_scale (of classifier
-    and side layers); infer_seeds_from: hierarchical | layer4, the features whose structure seeds follow at test (training
-    has layer4's); absent_compete: at test classes that the image does not have take part when seeds are chosen.
+    Options: those of CAM, head_lr_scale of the side layers too; infer_seeds_from: hierarchical | layer4, the features whose
+    structure seeds follow at test (training has layer4's); absent_compete: at test classes that the image does not have take
+    part when seeds are chosen.
     """
 
-    defaults = {
-        "freeze": "stage2",  # equals cutting the gradient behind layer2, as released: see wsss.methods.cam
-        "bn": "statistics",
-        "output_stride": 16,
-        "infer_seeds_from": "hierarchical",
-        "absent_compete": True,
-        "head_lr_scale": 10.0,
-    }
+    defaults = {**CAM.defaults, "infer_seeds_from": "hierarchical", "absent_compete": True}
     loss_want = frozenset({"logits", "maps", "features"})
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
-        strides = STRIDES[self.options["output_stride"]]
-        self.backbone = build_backbone(backbone, strides, bn=self.options["bn"], freeze=self.options["freeze"])
         inputs = self.backbone.out_channels[1:]
-        self.classifier = nn.Conv2d(inputs[-1], num_classes, 1, bias=False)
         self.side = nn.ModuleList(nn.Conv2d(n, width, 1, bias=False) for n, width in zip(inputs, WIDTHS, strict=True))
 
     @classmethod
@@ -53,24 +35,17 @@ class SIPE(Method):
         stride = {**cls.defaults, **(options or {})}["output_stride"]
         return Spec(stride=stride, bg_map=True, geometry="stretch")
 
-    def param_groups(self, options=None):
-        scale = {**self.options, **(options or {})}["head_lr_scale"]
-        return [group(trainable(self.backbone)), group(trainable(self.classifier, self.side), scale)]
+    def new_layers(self):
+        return [self.classifier, self.side]
 
     def further_arrays(self):
         return valid_mask
 
     def forward(self, batch, want=frozenset({"logits"})):
         """features: x1 .. x5 of the backbone, and `hierarchical` (B, 768, h, w), which no gradient leaves for the backbone."""
-        taps = self.backbone(batch["image"])
-        out = CamOut()
-        if "maps" in want:
-            out.maps = self.classifier(taps[-1])
-        if "logits" in want:
-            out.logits = self.classifier(taps[-1].mean((-2, -1), keepdim=True)).flatten(1)
+        out = super().forward(batch, want)
         if "features" in want:
-            out.features = {f"x{i}": tap for i, tap in enumerate(taps, start=1)}
-            out.features["hierarchical"] = self.hierarchical(taps[1:])
+            out.features["hierarchical"] = self.hierarchical(list(out.features.values())[1:])
         return out
 
     def hierarchical(self, taps: list[Tensor]) -> Tensor:
@@ -107,11 +82,6 @@ def valid_mask(view, rng):
     return {"valid": view.geometry.valid()}
 
 
-def with_background(y: Tensor) -> Tensor:
-    """y (B, C) -> (B, C+1, 1, 1): 1 for the background and the present classes."""
-    return torch.cat([torch.ones_like(y[:, :1]), y], dim=1)[:, :, None, None]
-
-
 def label_mask(valid: Tensor, y: Tensor, size: tuple[int, int]) -> Tensor:
     """valid (B, 1, S, S), y (B, C) -> (B, C+1, *size): 1 inside the image for the background and the present classes."""
     return F.interpolate(valid, size=tuple(size), mode="nearest") * with_background(y)
@@ -120,11 +90,6 @@ def label_mask(valid: Tensor, y: Tensor, size: tuple[int, int]) -> Tensor:
 def unit(features: Tensor) -> Tensor:
     """(B, d, h, w), each cell divided by its length + 1e-5."""
     return features / (features.norm(dim=1, keepdim=True) + EPSILON)
-
-
-def over_maximum(maps: Tensor) -> Tensor:
-    """(B, n, h, w), each map divided by its maximum + 1e-5."""
-    return maps / (maps.amax((-2, -1), keepdim=True) + EPSILON)
 
 
 def normalised(logits: Tensor, size: tuple[int, int]) -> Tensor:
