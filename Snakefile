@@ -10,23 +10,18 @@ from snakemake.utils import min_version
 min_version("9.9")
 
 
-include: "rules/planning.smk"
-include: "rules/settings.smk"
+include: "rules/common.smk"
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+configfile: f"{HOME}/config/config.yaml"
+
+
+plan = Rules(HOME, config)
 
 
 report: "workflow/report/workflow.rst"
 
 
-include: "rules/common.smk"
-include: "rules/inputs/data.smk"
-include: "rules/inputs/masks.smk"
-include: "rules/inputs/segmentation.smk"
-include: "rules/inputs/evaluation.smk"
-include: "rules/inputs/report.smk"
-include: "rules/inputs/diagnosis.smk"
 include: "rules/dataset.smk"
 include: "rules/coco_masks.smk"
 include: "rules/weights.smk"
@@ -46,9 +41,8 @@ include: "rules/diagnosis.smk"
 include: "rules/report.smk"
 
 
-if shard_count() > 1:
+if plan.shards > 1:
 
-    include: "rules/inputs/shards.smk"
     include: "rules/shards.smk"
 
 
@@ -59,12 +53,10 @@ wildcard_constraints:
 
 
 onstart:
-    check_executor()
-    check_manifests()
-    end_orphans()
+    plan.check_start(workflow)
 
 
 rule all:
     default_target: True
     input:
-        final_targets(),
+        plan.targets(),

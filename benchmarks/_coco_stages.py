@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from _coco_links import World
 from _timing import measured
-from wsss.config import Config, read_yaml
 from wsss.data.coco_instances import read_instances
 from wsss.data.manifest import load_manifest
 from wsss.io.atomic import read_json
@@ -23,6 +22,7 @@ from wsss.io.index import write_index
 from wsss.io.masks import read_mask
 from wsss.io.models import save_model
 from wsss.io.shards import stable_hash
+from wsss.recipes.config import Config, read_yaml
 from wsss.score.confusion import confusion
 from wsss.score.sweep import Sweep
 from wsss.stages import affinity, classifier, coco_masks, predictions, segmentation

@@ -21,8 +21,8 @@ from _timing import report_ratio
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
-from wsss.userdata import folder_stamp  # noqa: E402
-from wsss.watched import dataset_files, stamp  # noqa: E402
+from wsss.data.user_files import folder_stamp  # noqa: E402
+from wsss.plan.watched import dataset_files, stamp  # noqa: E402
 
 PARTS = ("Snakefile", "rules", "config", "workflow", "profiles", "envs")
 TARGET = "results/own/cam/segmentation/model.safetensors"

@@ -17,9 +17,9 @@ from _recipes import cut, recipe_name
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
-from wsss.chain import behind  # noqa: E402
-from wsss.config import Config, read_yaml  # noqa: E402
 from wsss.io.atomic import read_json, write_text  # noqa: E402
+from wsss.plan.chain import behind  # noqa: E402
+from wsss.recipes.config import Config, read_yaml  # noqa: E402
 
 ROWS = ["cam", "eps_base", "eps", "irn", "amn", "sipe", "seam", "ppc_eps", "ppc", "cpn", "fsae_sipe", "fsae_ppc_eps", "fsae_ppc"]
 SEGMENT = ["full", "cam", "amn"]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from wsss import wrappers  # noqa: E402
-from wsss.config import Config, read_yaml  # noqa: E402
+from wsss.recipes.config import Config, read_yaml  # noqa: E402
 
 TARGET = ROOT / "docs" / "config.md"
 RECIPES = ("cam", "irn", "amn", "eps_base", "eps", "seam", "cpn", "cam_affinitynet", "mctformer")

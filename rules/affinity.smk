@@ -3,7 +3,7 @@
 
 rule affinity:
     input:
-        unpack(affinity_inputs),
+        unpack(plan.inputs("affinity")),
     output:
         model="results/{dataset}/{method}/affinity/model.safetensors",
         history="results/{dataset}/{method}/affinity/history.csv",
@@ -12,19 +12,13 @@ rule affinity:
     benchmark:
         "logs/{dataset}/{method}/affinity.tsv"
     conda:
-        torch_env("affinity")
+        plan.torch_env("affinity")
     threads: 8
     resources:
-        gpu=training_gpus,
+        gpu=plan.gpus("affinity"),
         mem_mb=16000,
         runtime=480,
     params:
-        settings=settings_of("affinity"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=training_compute,
-        code=code_of("affinity"),
-        refine=refine_of,
-        network=walk_network,
+        **plan.params("affinity"),
     script:
         "../workflow/scripts/affinity.py"

@@ -3,26 +3,21 @@
 
 rule cam:
     input:
-        unpack(cam_inputs),
+        unpack(plan.inputs("cam")),
     output:
-        index=per_shard("results/{dataset}/{method}/cam/index.json"),
+        index=plan.per_shard("results/{dataset}/{method}/cam/index.json"),
     log:
-        per_shard("logs/{dataset}/{method}/cam.log"),
+        plan.per_shard("logs/{dataset}/{method}/cam.log"),
     benchmark:
-        per_shard("logs/{dataset}/{method}/cam.tsv")
+        plan.per_shard("logs/{dataset}/{method}/cam.tsv")
     conda:
-        torch_env("cam")
+        plan.torch_env("cam")
     threads: 8
     resources:
-        gpu=1,
+        gpu=plan.gpus("cam"),
         mem_mb=16000,
         runtime=240,
     params:
-        settings=settings_of("cam"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=compute,
-        code=code_of("cam", with_net=True),
-        net_options=net_options,
+        **plan.params("cam"),
     script:
         "../workflow/scripts/cam.py"

@@ -3,7 +3,7 @@
 
 rule classifier:
     input:
-        unpack(classifier_inputs),
+        unpack(plan.inputs("classifier")),
     output:
         model="results/{dataset}/{method}/classifier/model.safetensors",
         history="results/{dataset}/{method}/classifier/history.csv",
@@ -13,19 +13,13 @@ rule classifier:
     benchmark:
         "logs/{dataset}/{method}/classifier.tsv"
     conda:
-        torch_env("classifier")
+        plan.torch_env("classifier")
     threads: 8
     resources:
-        gpu=training_gpus,
+        gpu=plan.gpus("classifier"),
         mem_mb=16000,
         runtime=720,
     params:
-        settings=settings_of("classifier"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=training_compute,
-        code=code_of("classifier", with_net=True),
-        net_options=net_options,
-        wrapper=wrapper_of,
+        **plan.params("classifier"),
     script:
         "../workflow/scripts/classifier.py"

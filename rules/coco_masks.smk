@@ -3,13 +3,13 @@
 
 rule coco_masks:
     input:
-        unpack(coco_masks_inputs),
+        unpack(plan.inputs("coco_masks")),
     output:
-        index=per_shard("resources/{dataset}_masks/index.json"),
+        index=plan.per_shard("resources/{dataset}_masks/index.json"),
     log:
-        per_shard("logs/{dataset}/coco_masks.log"),
+        plan.per_shard("logs/{dataset}/coco_masks.log"),
     benchmark:
-        per_shard("logs/{dataset}/coco_masks.tsv")
+        plan.per_shard("logs/{dataset}/coco_masks.tsv")
     conda:
         "../envs/coco_masks.yaml"
     threads: 8
@@ -17,7 +17,6 @@ rule coco_masks:
         mem_mb=4000,
         runtime=120,
     params:
-        settings=coco_masks_settings,
-        code=code_version("wsss.stages.coco_masks"),
+        **plan.params("coco_masks"),
     script:
         "../workflow/scripts/coco_masks.py"

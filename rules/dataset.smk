@@ -3,7 +3,7 @@
 
 rule dataset:
     input:
-        unpack(dataset_inputs),
+        unpack(plan.inputs("dataset")),
     output:
         manifest="results/{dataset}/manifest.csv",
         dataset="results/{dataset}/dataset.json",
@@ -23,10 +23,8 @@ rule dataset:
         mem_mb=4000,
         runtime=60,
     params:
-        dataset=dataset_spec,
+        **plan.params("dataset"),
         name="{dataset}",
-        stamp=dataset_stamp,
-        code=code_version("wsss.stages.dataset"),
     script:
         "../workflow/scripts/dataset.py"
 
@@ -49,14 +47,14 @@ rule download:
         runtime=240,
     params:
         archive="{archive}",
-        lock_file=LOCK_FILE,
+        lock_file=plan.lock_file,
     script:
         "../workflow/scripts/download.py"
 
 
 rule aug_masks:
     input:
-        unpack(aug_inputs),
+        unpack(plan.inputs("aug_masks")),
     output:
         done="resources/{dataset}_aug/aug_masks.json",
     log:
@@ -70,9 +68,6 @@ rule aug_masks:
         mem_mb=2000,
         runtime=60,
     params:
-        folders=own_folders,
-        expected_counts=expected_counts,
-        stamp=dataset_stamp,
-        code=code_version("wsss.stages.aug_masks"),
+        **plan.params("aug_masks"),
     script:
         "../workflow/scripts/aug_masks.py"

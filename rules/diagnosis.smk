@@ -3,7 +3,7 @@
 
 rule diagnosis:
     input:
-        unpack(diagnosis_inputs),
+        unpack(plan.inputs("diagnosis")),
     output:
         diagnosis="results/{dataset}/{method}/diagnosis.json",
         text="results/{dataset}/{method}/diagnosis.txt",
@@ -18,9 +18,6 @@ rule diagnosis:
         mem_mb=2000,
         runtime=30,
     params:
-        recipe=recipe_facts,
-        bg=seed_bg,
-        cuts=cuts,
-        code=code_version("wsss.stages.diagnosis"),
+        **plan.params("diagnosis"),
     script:
         "../workflow/scripts/diagnosis.py"

@@ -3,7 +3,7 @@
 
 rule evaluation:
     input:
-        unpack(evaluation_inputs),
+        unpack(plan.inputs("evaluation")),
     output:
         miou="results/{dataset}/{method}/miou.txt",
         scores="results/{dataset}/{method}/scores.json",
@@ -19,18 +19,7 @@ rule evaluation:
         mem_mb=4000,
         runtime=120,
     params:
-        settings=settings_of("evaluation"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        supervision=supervision,
-        imported=imported_sources,
-        refine=made_refine,
-        thresholds=thresholds,
-        backbones=backbones,
-        segmenter=segmentation_net,
-        test_scales=test_scales,
-        chain_code=chain_code,
-        code=code_of("evaluation"),
+        **plan.params("evaluation"),
     script:
         "../workflow/scripts/evaluation.py"
 
@@ -38,7 +27,7 @@ rule evaluation:
 # The same without the segmentation network: `snakemake results/voc12/eps/mask_scores/miou.txt`.
 use rule evaluation as mask_scores with:
     input:
-        unpack(mask_scores_inputs),
+        unpack(plan.inputs("mask_scores")),
     output:
         miou="results/{dataset}/{method}/mask_scores/miou.txt",
         scores="results/{dataset}/{method}/mask_scores/scores.json",

@@ -3,13 +3,13 @@
 
 rule ir_labels:
     input:
-        unpack(ir_labels_inputs),
+        unpack(plan.inputs("ir_labels")),
     output:
-        index=per_shard("results/{dataset}/{method}/ir_labels/index.json"),
+        index=plan.per_shard("results/{dataset}/{method}/ir_labels/index.json"),
     log:
-        per_shard("logs/{dataset}/{method}/ir_labels.log"),
+        plan.per_shard("logs/{dataset}/{method}/ir_labels.log"),
     benchmark:
-        per_shard("logs/{dataset}/{method}/ir_labels.tsv")
+        plan.per_shard("logs/{dataset}/{method}/ir_labels.tsv")
     conda:
         "../envs/ir_labels.yaml"
     threads: 1
@@ -17,7 +17,6 @@ rule ir_labels:
         mem_mb=2000,
         runtime=60,
     params:
-        settings=settings_of("ir_labels"),
-        code=code_of("ir_labels"),
+        **plan.params("ir_labels"),
     script:
         "../workflow/scripts/ir_labels.py"

@@ -3,7 +3,7 @@
 
 rule predict:
     input:
-        unpack(predict_inputs),
+        unpack(plan.inputs("predict")),
     output:
         index="results/{dataset}/{method}/predict/{name}/index.json",
         areas="results/{dataset}/{method}/predict/{name}/areas.csv",
@@ -14,20 +14,13 @@ rule predict:
     wildcard_constraints:
         name="[a-z0-9_]+",
     conda:
-        torch_env("predict")
+        plan.torch_env("predict")
     threads: 16
     resources:
-        gpu=1,
+        gpu=plan.gpus("predict"),
         mem_mb=16000,
         runtime=480,
     params:
-        settings=predict_settings,
-        photos=photo_folder,
-        stamp=photo_stamp,
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=compute,
-        code=code_of("predict"),
-        network=segmentation_network,
+        **plan.params("predict"),
     script:
         "../workflow/scripts/predict.py"

@@ -3,7 +3,7 @@
 
 rule panels:
     input:
-        unpack(panels_inputs),
+        unpack(plan.inputs("panels")),
     output:
         index="results/{dataset}/{method}/panels/index.json",
     log:
@@ -17,16 +17,14 @@ rule panels:
         mem_mb=2000,
         runtime=30,
     params:
-        panel_count=panel_count,
-        bg=seed_bg,
-        code=code_of("panels"),
+        **plan.params("panels"),
     script:
         "../workflow/scripts/panels.py"
 
 
 rule report:
     input:
-        unpack(report_inputs),
+        unpack(plan.inputs("report")),
     output:
         index="results/{dataset}/report/index.html",
         summary=report(
@@ -59,7 +57,6 @@ rule report:
         mem_mb=2000,
         runtime=30,
     params:
-        methods=report_methods,
-        code=code_version("wsss.stages.report"),
+        **plan.params("report"),
     script:
         "../workflow/scripts/report.py"

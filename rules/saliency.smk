@@ -3,22 +3,21 @@
 
 rule saliency:
     input:
-        unpack(saliency_inputs),
+        unpack(plan.inputs("saliency")),
     output:
-        index=per_shard("results/{dataset}/saliency/index.json"),
+        index=plan.per_shard("results/{dataset}/saliency/index.json"),
     log:
-        per_shard("logs/{dataset}/saliency.log"),
+        plan.per_shard("logs/{dataset}/saliency.log"),
     benchmark:
-        per_shard("logs/{dataset}/saliency.tsv")
+        plan.per_shard("logs/{dataset}/saliency.tsv")
     conda:
         "../envs/saliency.yaml"
     threads: 16
     resources:
-        gpu=saliency_gpu,
+        gpu=plan.gpus("saliency"),
         mem_mb=8000,
         runtime=480,
     params:
-        settings=saliency_settings,
-        code=code_version("wsss.stages.saliency"),
+        **plan.params("saliency"),
     script:
         "../workflow/scripts/saliency.py"

@@ -3,13 +3,13 @@
 
 rule seeds:
     input:
-        unpack(seeds_inputs),
+        unpack(plan.inputs("seeds")),
     output:
-        index=per_shard("results/{dataset}/{method}/seeds/index.json"),
+        index=plan.per_shard("results/{dataset}/{method}/seeds/index.json"),
     log:
-        per_shard("logs/{dataset}/{method}/seeds.log"),
+        plan.per_shard("logs/{dataset}/{method}/seeds.log"),
     benchmark:
-        per_shard("logs/{dataset}/{method}/seeds.tsv")
+        plan.per_shard("logs/{dataset}/{method}/seeds.tsv")
     conda:
         "../envs/seeds.yaml"
     threads: 16
@@ -17,7 +17,6 @@ rule seeds:
         mem_mb=8000,
         runtime=480,
     params:
-        settings=settings_of("seeds"),
-        code=code_of("seeds"),
+        **plan.params("seeds"),
     script:
         "../workflow/scripts/seeds.py"

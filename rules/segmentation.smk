@@ -3,7 +3,7 @@
 
 rule segmentation:
     input:
-        unpack(segmentation_inputs),
+        unpack(plan.inputs("segmentation")),
     output:
         model="results/{dataset}/{method}/segmentation/model.safetensors",
         history="results/{dataset}/{method}/segmentation/history.csv",
@@ -12,18 +12,13 @@ rule segmentation:
     benchmark:
         "logs/{dataset}/{method}/segmentation.tsv"
     conda:
-        torch_env("segmentation")
+        plan.torch_env("segmentation")
     threads: 8
     resources:
-        gpu=training_gpus,
+        gpu=plan.gpus("segmentation"),
         mem_mb=16000,
         runtime=1440,
     params:
-        settings=settings_of("segmentation"),
-        recipe=recipe_facts,
-        seed=seed_of,
-        compute=training_compute,
-        code=code_of("segmentation"),
-        network=segmentation_network,
+        **plan.params("segmentation"),
     script:
         "../workflow/scripts/segmentation.py"

@@ -8,7 +8,7 @@ wildcard_constraints:
 
 rule merge:
     input:
-        merge_inputs,
+        plan.shards_of("results/{dataset}/{method}/{stage}"),
     output:
         index="results/{dataset}/{method}/{stage}/index.json",
     log:
@@ -25,15 +25,14 @@ rule merge:
         mem_mb=1000,
         runtime=30,
     params:
-        shards=shard_count(),
-        code=code_version("wsss.stages.merge"),
+        **plan.params("merge"),
     script:
         "../workflow/scripts/merge.py"
 
 
 use rule merge as merge_saliency with:
     input:
-        merge_saliency_inputs,
+        plan.shards_of("results/{dataset}/saliency"),
     output:
         index="results/{dataset}/saliency/index.json",
     log:
@@ -44,7 +43,7 @@ use rule merge as merge_saliency with:
 
 use rule merge as merge_coco_masks with:
     input:
-        merge_coco_masks_inputs,
+        plan.shards_of("resources/{dataset}_masks"),
     output:
         index="resources/{dataset}_masks/index.json",
     log:

@@ -3,7 +3,7 @@
 
 rule threshold:
     input:
-        unpack(threshold_inputs),
+        unpack(plan.inputs("threshold")),
     output:
         threshold="results/{dataset}/{method}/threshold/threshold.json",
     log:
@@ -17,6 +17,6 @@ rule threshold:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_of("threshold"),
+        **plan.params("threshold"),
     script:
         "../workflow/scripts/threshold.py"

@@ -14,9 +14,9 @@ import numpy as np
 import yaml
 from PIL import Image
 from wsss import methods, net_options
-from wsss.config import Config
 from wsss.data import folder
-from wsss.refinement import NETWORK
+from wsss.recipes.config import Config
+from wsss.recipes.refinement import NETWORK
 from wsss.stages.task import Task
 from wsss.train import loop
 

@@ -11,13 +11,13 @@ import torch
 import yaml
 from helpers import REPOSITORY, Chain, artefacts, copy_project, folder_dataset, planned, snakemake
 from PIL import Image
-from wsss.config import Config
 from wsss.data.affinity_set import AffinitySet
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.probs import read_probs, write_probs
+from wsss.recipes.config import Config
 from wsss.refine.affinitynet import cell_labels
 from wsss.stages import learn_affinitynet, pseudo_masks
 from wsss.stages.training import training_records

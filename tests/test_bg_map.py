@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 import yaml
 from helpers import REPOSITORY, Chain, add_method, copy_project, edit, folder_dataset, snakemake
-from wsss.config import Config, merge
 from wsss.data.labels import label_facts
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
@@ -21,7 +20,8 @@ from wsss.io.atomic import read_json, write_json
 from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
-from wsss.net_options import has_bg_map
+from wsss.recipes.config import Config, merge
+from wsss.recipes.net_options import has_bg_map
 from wsss.refine.affinity_walk import affinitynet_semantic
 from wsss.refine.random_walk import irn_scores, irn_semantic
 from wsss.report.tables import group, methods_table, stability_table

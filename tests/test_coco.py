@@ -18,9 +18,9 @@ from wsss.data.coco_labels import (
     image_number,
     read_numbers,
 )
+from wsss.data.user_files import folder_stamp, own_data
 from wsss.data.voc_lists import read_id_list
 from wsss.errors import UserError
-from wsss.userdata import folder_stamp, own_data
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real COCO images)")

@@ -6,9 +6,9 @@ import pytest
 import yaml
 from coco_tree import coco_folder
 from helpers import REPOSITORY, copy_project, planned, snakemake
-from wsss.config import Config
+from wsss.data.user_files import check_coco
 from wsss.errors import UserError
-from wsss.userdata import check_coco
+from wsss.recipes.config import Config
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 from helpers import LIBRARY
-from wsss.codeversion import REGISTRIES, closure
-from wsss.config import STAGES
+from wsss.plan.code_digest import REGISTRIES, closure
+from wsss.recipes.config import STAGES
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def library(tmp_path):
 
 SCRIPT = """
 from wsss import methods
-from wsss.codeversion import code_version
+from wsss.plan.code_digest import code_version
 from wsss.nets import segmenters
 from wsss.stages import walks
 for stage in {stages!r}:

@@ -7,13 +7,13 @@ import pytest
 import yaml
 from helpers import REPOSITORY
 from wsss import methods
-from wsss.config import Config, expand_env, merge, read_yaml
+from wsss.data.user_files import folder_stamp, label_table, own_data
 from wsss.errors import UserError
 from wsss.found import refuse_reversed
 from wsss.imports.command import NAME
+from wsss.recipes.config import Config, expand_env, merge, read_yaml
+from wsss.recipes.schema import check
 from wsss.rownames import RESERVED
-from wsss.schema import check
-from wsss.userdata import folder_stamp, label_table, own_data
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())

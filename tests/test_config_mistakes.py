@@ -5,10 +5,10 @@ import shutil
 import pytest
 import yaml
 from helpers import REPOSITORY
-from wsss.config import Config
 from wsss.errors import UserError
-from wsss.net_options import needs
-from wsss.schema import read_yaml
+from wsss.recipes.config import Config
+from wsss.recipes.net_options import needs
+from wsss.recipes.schema import read_yaml
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import Chain, folder_dataset
-from wsss.config import merge
 from wsss.errors import UserError
 from wsss.io.masks import read_mask
 from wsss.nets import segmenters
 from wsss.nets.deeplab_v1 import DEFAULTS, DeepLabV1
 from wsss.nets.norm import BatchNorm
+from wsss.recipes.config import merge
 
 
 def small(**options):

@@ -6,9 +6,9 @@ import logging
 import numpy as np
 import pytest
 from helpers import Chain, folder_dataset
-from wsss.codeversion import SAYING, closure
 from wsss.data.manifest import load_manifest
 from wsss.io.masks import write_mask
+from wsss.plan.code_digest import SAYING, closure
 from wsss.stages import diagnosis, ir_labels
 from wsss.stages.diagnosing import about_masks
 from wsss.stages.images import run_images

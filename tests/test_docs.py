@@ -14,8 +14,8 @@ import pytest
 import yaml
 from helpers import add_method
 from PIL import Image
-from wsss.config import Config, read_yaml
 from wsss.data import folder
+from wsss.recipes.config import Config, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

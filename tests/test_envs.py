@@ -16,8 +16,8 @@ from conda_standin import pip_lines
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from wsss import methods, wrappers
-from wsss.codeversion import closure
 from wsss.nets import segmenters
+from wsss.plan.code_digest import closure
 from wsss.stages import walks
 
 ROOT = Path(__file__).resolve().parents[1]

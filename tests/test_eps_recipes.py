@@ -11,13 +11,13 @@ from PIL import Image
 from pydensecrf.utils import unary_from_softmax
 from test_crf import plain_crf, scene
 from wsss import methods
-from wsss.config import Config
 from wsss.data.manifest import Record
 from wsss.errors import UserError
 from wsss.io.cam_forms import Form
 from wsss.io.cams import CamFolder, write_cam
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask, write_mask
+from wsss.recipes.config import Config
 from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
 from wsss.refine.ir_labels import seeds_pair
 from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed, unary_of

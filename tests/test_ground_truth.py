@@ -12,8 +12,8 @@ from wsss.data.files import file_problems, values_in
 from wsss.data.manifest import Row
 from wsss.data.validate import validate
 from wsss.errors import UserError
-from wsss.ground_truth import has_masks
 from wsss.io.masks import write_mask
+from wsss.plan.ground_truth import has_masks
 
 CLASSES = ("cat", "cow", "dog")
 SIZE = (10, 14)

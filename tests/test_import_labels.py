@@ -14,10 +14,10 @@ from wsss.data.cls_labels import coco_key, read_cls_labels, voc_id
 from wsss.data.coco_labels import COCO_CLASSES
 from wsss.data.import_labels import import_labels, main
 from wsss.data.label_csv import read_labels, write_labels
+from wsss.data.user_files import label_table
 from wsss.data.voc_lists import VOC_CLASSES, read_id_list
 from wsss.errors import UserError
 from wsss.io.atomic import read_json
-from wsss.userdata import label_table
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real VOC images)")

@@ -8,14 +8,14 @@ import pytest
 import torch
 import yaml
 from helpers import REPOSITORY, copy_project, edit, planned, shorten, snakemake
-from wsss.chain import behind, imports_behind
-from wsss.config import Config, read_yaml
 from wsss.errors import UserError
-from wsss.imported import described, import_file, require_import
 from wsss.imports.cams import import_cams
 from wsss.imports.masks import import_masks
 from wsss.imports.weights import built, import_weights
 from wsss.io.atomic import write_json
+from wsss.plan.chain import behind, imports_behind
+from wsss.plan.imported_stages import described, import_file, require_import
+from wsss.recipes.config import Config, read_yaml
 
 SEEDS = """
 seeds:

@@ -9,11 +9,11 @@ import torch
 import yaml
 from helpers import REPOSITORY, copy_project, edit
 from wsss import methods
-from wsss.config import Config
 from wsss.errors import UserError
 from wsss.imports.weights import fill
 from wsss.methods.mctformer import class_attention, spread
 from wsss.nets.vit import ClassTokenViT
+from wsss.recipes.config import Config
 from wsss.train.loop import total_steps
 
 GOLDEN = REPOSITORY / "tests/golden"

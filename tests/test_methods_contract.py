@@ -15,8 +15,8 @@ from wsss.errors import UserError
 from wsss.io.cam_forms import FORMS, GEOMETRIES, NORMS, Form, StoredCam
 from wsss.io.grids import walk_grid
 from wsss.methods import METHODS, base
-from wsss.net_options import has_bg_map, option_names
 from wsss.nets.backbones import build_backbone
+from wsss.recipes.net_options import has_bg_map, option_names
 
 SCRATCH = {"bn": "train", "freeze": "none"}
 SMALL_VIT = {"patch": 16, "dim": 24, "depth": 4, "heads": 2, "grid": 4}  # for nets of a token for each class

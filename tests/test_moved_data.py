@@ -10,9 +10,9 @@ import pytest
 from helpers import copy_project, photo, planned, shorten, snakemake
 from PIL import Image
 from wsss.data.manifest import Row, load_manifest, write_manifest
+from wsss.data.user_files import with_variables
 from wsss.errors import UserError
-from wsss.userdata import with_variables
-from wsss.watched import require_manifest
+from wsss.plan.watched import require_manifest
 
 TABLE, NETWORK = "results/own/manifest.csv", "results/own/cam/classifier/model.safetensors"
 

@@ -8,11 +8,11 @@ import torch
 import wsss.methods
 import yaml
 from helpers import Chain, add_method, copy_project, edit, snakemake
-from wsss.config import Config
 from wsss.data import demo
 from wsss.errors import UserError
 from wsss.io.models import load_model
-from wsss.net_options import option_names
+from wsss.recipes.config import Config
+from wsss.recipes.net_options import option_names
 
 MODULE = '''"""A mean of two views, the second in grey: what a method of one's own may look like."""
 

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 from helpers import REPOSITORY
-from wsss.config import Config
 from wsss.errors import UserError
 from wsss.methods.ppc import PPC, PPCEPS
+from wsss.recipes.config import Config
 from wsss.train.loop import total_steps
 from wsss.train.optim import learning_rate
 

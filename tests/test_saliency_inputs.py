@@ -7,17 +7,17 @@ import pytest
 import yaml
 from helpers import REPOSITORY, RUNTIME, photo
 from PIL import Image
-from wsss.config import Config
 from wsss.data import folder, voc
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import MEAN, STD
+from wsss.data.user_files import folder_stamp, has_saliency, own_data, saliency_maker
 from wsss.errors import UserError
 from wsss.io.saliency import read_saliency, write_saliency
+from wsss.recipes.config import Config
 from wsss.stages import classifier, saliency
 from wsss.stages.task import Task
 from wsss.train import finished
-from wsss.userdata import folder_stamp, has_saliency, own_data, saliency_maker
 
 SIZE = (48, 64)
 NAMES = [f"p{number}" for number in range(6)]

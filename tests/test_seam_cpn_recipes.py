@@ -9,11 +9,11 @@ import pytest
 import torch
 import yaml
 from helpers import REPOSITORY, Chain, folder_dataset
-from wsss.config import Config
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder, read_cam
 from wsss.nets.deeplab import DEFAULTS
+from wsss.recipes.config import Config
 from wsss.refine.background import argmax_labels, background
 from wsss.stages.cam import CamMaker, build_method
 from wsss.train.loop import total_steps

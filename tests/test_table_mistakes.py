@@ -8,9 +8,9 @@ import pytest
 from helpers import PHOTOS, table_builder
 from PIL import Image
 from wsss.errors import UserError
-from wsss.ground_truth import has_masks
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
+from wsss.plan.ground_truth import has_masks
 
 HEAD = "image,labels\n"
 

@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import pytest
 from helpers import REPOSITORY, Chain, copy_project, edit, folder_dataset, planned, shorten, snakemake
-from wsss.config import Config, merge
 from wsss.data.labels import label_facts
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
@@ -16,8 +15,9 @@ from wsss.io.atomic import read_json, write_json
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
+from wsss.recipes.config import Config, merge
+from wsss.recipes.schema import read_yaml
 from wsss.refine.background import argmax_labels, background
-from wsss.schema import read_yaml
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
 from wsss.score.sweep import power_root
 from wsss.stages import merge as merge_stage

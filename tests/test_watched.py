@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from wsss.config import Config
 from wsss.data import folder
 from wsss.data.photos import find_photos
 from wsss.errors import UserError
 from wsss.io.folders import files_below
-from wsss.schema import read_yaml
-from wsss.watched import dataset_files, stamp
+from wsss.plan.watched import dataset_files, stamp
+from wsss.recipes.config import Config
+from wsss.recipes.schema import read_yaml
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 

@@ -23,7 +23,7 @@ from helpers import (
     snakemake,
 )
 from PIL import Image
-from wsss.codeversion import code_version
+from wsss.plan.code_digest import code_version
 
 TARGET = "results/demo_tiny/amn/miou.txt"
 AFTER_CAM = {f"amn/{stage}" for stage in STAGES}

@@ -5,9 +5,9 @@ import yaml
 from helpers import copy_project, planned, snakemake
 from test_config import CONFIG, change_method, config, rewrite
 from wsss import wrappers
-from wsss.codeversion import closure
-from wsss.config import read_yaml
 from wsss.errors import UserError
+from wsss.plan.code_digest import closure
+from wsss.recipes.config import read_yaml
 from wsss.wrappers.fsae_options import DEFAULTS
 
 PAIRS = {"fsae_cam": "cam", "fsae_eps": "eps", "fsae_seam": "seam", "fsae_ppc": "ppc", "fsae_sipe": "sipe"}

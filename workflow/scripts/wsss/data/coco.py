@@ -22,12 +22,12 @@ from wsss.data.coco_labels import (
 from wsss.data.label_csv import read_labels
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.table import listing
+from wsss.data.user_files import coco_annotations, coco_images
 from wsss.data.validate import validate
 from wsss.errors import UserError
 from wsss.io.images import image_size
 from wsss.io.index import read_index
 from wsss.io.threads import threaded
-from wsss.userdata import coco_annotations, coco_images
 
 SPLITS_OF = {"train": ("train", "trainaug"), "val": ("val",)}
 

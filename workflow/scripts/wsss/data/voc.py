@@ -12,11 +12,11 @@ from wsss.data.archive import extract
 from wsss.data.label_csv import read_labels
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.table import listing
+from wsss.data.user_files import VOC_PLACES
 from wsss.data.validate import validate
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list
 from wsss.errors import UserError
 from wsss.io.download import download
-from wsss.userdata import VOC_PLACES
 
 ARCHIVE_NAME = "VOCtrainval_11-May-2012.tar"
 URLS = (

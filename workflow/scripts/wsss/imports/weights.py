@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from wsss import methods
-from wsss.config import Config
 from wsss.data.table import listing
 from wsss.errors import UserError
-from wsss.imported import MODEL, import_folder
 from wsss.imports.command import dataset_of, parser, run
 from wsss.imports.layouts import CHANGES, LAYOUTS, amn_rules, target_of
 from wsss.io.digest import sha256_file
 from wsss.io.models import save_model
 from wsss.io.tensors import tensor_fault
 from wsss.nets.weights import load_any
-from wsss.refinement import NETWORK, WALKS
-from wsss.schema import read_yaml
+from wsss.plan.paths import MODEL, import_folder
+from wsss.recipes.config import Config
+from wsss.recipes.refinement import NETWORK, WALKS
+from wsss.recipes.schema import read_yaml
 from wsss.stages import walks
 
 CONFIG = Path(__file__).resolve().parents[4] / "config"

@@ -10,7 +10,6 @@ from typing import Any
 from wsss.data.table import refuse_pickle, refuse_special
 from wsss.errors import UserError
 from wsss.io.folders import files_below
-from wsss.saliency.command import words
 
 VOC_PLACES = ("", "VOC2012", "VOCdevkit/VOC2012")  # where below a user's path the tree may be
 VOC_PARTS = (
@@ -125,48 +124,6 @@ def _annotation_files(path: str | Path, year: int) -> dict[str, Path]:
 def _image_folders(path: str | Path, year: int) -> dict[str, Path]:
     places = {split: [Path(path, where, f"{split}{year}") for where in ("", "images")] for split in ("train", "val")}
     return {split: next((p for p in found if p.is_dir()), found[0]) for split, found in places.items()}
-
-
-def saliency_maker(spec: dict[str, Any], where: str) -> dict[str, Any] | None:
-    """How the saliency maps of a dataset are made, or None where its own are to be used.
-
-    The file's key `saliency` decides; with `fallback: true` it speaks only for a dataset without maps.
-
-    Args:
-        spec: a checked dataset file.
-        where: its path, for the message.
-
-    Raises:
-        UserError: neither made nor given, as far as can be known before the dataset is built.
-    """
-    given, maker = has_saliency(spec), spec.get("saliency")
-    if maker and not (maker.get("fallback") and given):
-        words(maker.get("command", "{list} {out}"))  # a command that cannot be run ends here
-        return {key: value for key, value in maker.items() if key != "fallback"}
-    if given:
-        return None
-    raise UserError(
-        f"{where}: the dataset has no saliency maps, and a method asked for learns from them (eps does); {_places(spec)}, "
-        "or have them made from the images: `saliency: {make: robust_background}` as a key of its own (docs/saliency.md)"
-    )
-
-
-def has_saliency(spec: dict[str, Any]) -> bool:
-    """Whether a dataset brings maps of its own: the demo's generator makes them, `params.saliency`, VOC's SALImages."""
-    params = spec["params"]
-    if folder := params.get("saliency"):
-        if not os.path.isdir(folder):
-            raise UserError(f"{folder}: no such folder; mend `saliency` in the dataset's params")
-        return True
-    if spec["kind"] == "voc" and params.get("path"):
-        trees = voc_trees(params["path"])
-        return not trees or any((tree / "SALImages").is_dir() for tree in trees)  # no tree: the builder complains
-    return spec["kind"] == "demo"
-
-
-def _places(spec: dict[str, Any]) -> str:
-    tree = " or put SALImages into the VOC tree" if spec["kind"] == "voc" and spec["params"].get("path") else ""
-    return f"give a folder of maps (params: {{saliency: FOLDER}}){tree}"
 
 
 def voc_trees(path: str | Path) -> list[Path]:

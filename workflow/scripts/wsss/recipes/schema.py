@@ -9,7 +9,6 @@ from typing import Any
 
 import jsonschema
 import yaml
-
 from wsss.errors import UserError
 
 

@@ -2,10 +2,10 @@
 
 from wsss.errors import UserError
 from wsss.found import MAP, RULES, is_found, kind_fault, refuse_reversed
-from wsss.net_options import needs, option_names
 from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
-from wsss.refinement import ELSEWHERE, check_imports, check_refinement
+from wsss.recipes.net_options import needs, option_names
+from wsss.recipes.refinement import ELSEWHERE, check_imports, check_refinement
 
 BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option
 

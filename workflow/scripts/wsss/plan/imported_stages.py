@@ -7,8 +7,8 @@ from typing import Any
 from wsss.errors import UserError
 from wsss.io.atomic import read_json
 from wsss.io.header import read_facts
+from wsss.plan.paths import INDEX, MODEL, import_folder
 
-MODEL, INDEX = "model.safetensors", "index.json"
 COMMANDS = {  # stage -> the command that fills its folder
     "classifier": "import_weights.py FILE --stage classifier --method RECIPE",
     "cam": "import_cams.py FOLDER",
@@ -17,11 +17,6 @@ COMMANDS = {  # stage -> the command that fills its folder
     "affinity": "import_weights.py FILE --stage affinity --method RECIPE",
     "pseudo_masks": "import_masks.py FOLDER --stage pseudo_masks",
 }
-
-
-def import_folder(dataset: str, name: str, stage: str) -> str:
-    """Where the import `name` of a stage lies, below the working directory."""
-    return f"imports/{dataset}/{name}/{stage}"
 
 
 def import_file(dataset: str, name: str, stage: str) -> str:

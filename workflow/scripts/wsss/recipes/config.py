@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from wsss import methods, wrappers
+from wsss.data.user_files import with_variables
 from wsss.errors import UserError
 from wsss.found import FOUND
-from wsss.net_options import has_bg_map, option_names
 from wsss.nets import segmenters
-from wsss.recipe_checks import check_kinds, check_recipe, own
-from wsss.refinement import ELSEWHERE, replace_walk
+from wsss.recipes.checks import check_kinds, check_recipe, own
+from wsss.recipes.net_options import has_bg_map, option_names
+from wsss.recipes.refinement import ELSEWHERE, replace_walk
+from wsss.recipes.schema import check, read_yaml, with_numbers, without_required
 from wsss.rownames import RESERVED
-from wsss.schema import check, read_yaml, with_numbers, without_required
-from wsss.userdata import with_variables
 
 NAME = re.compile(r"[a-z0-9_]+")
 STAGES = (

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from wsss.data import folder
+from wsss.data.user_files import folder_stamp, own_data, voc_trees
 from wsss.errors import UserError
 from wsss.io.atomic import read_json
 from wsss.io.digest import sha256_file
-from wsss.userdata import folder_stamp, own_data, voc_trees
 
 
 def dataset_files(spec: dict[str, Any]) -> list[str | Path]:

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from wsss.userdata import label_table, voc_trees
+from wsss.data.user_files import label_table, voc_trees
 
 
 def has_masks(spec: dict[str, Any], split: str = "train") -> bool:

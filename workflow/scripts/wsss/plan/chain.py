@@ -1,0 +1,41 @@
+"""What a stage rests on: everything behind it, up to what is imported."""
+
+from typing import TYPE_CHECKING
+
+from wsss.errors import UserError
+from wsss.plan.row import Row
+
+if TYPE_CHECKING:
+    from wsss.plan.plan import Plan
+
+Link = tuple[Row, str]  # the row that runs a stage, and the stage
+
+
+def behind(plan: "Plan", row: Row, stage: str) -> set[Link]:
+    """Every link that `stage` of `row` rests on, itself included. An imported stage rests on nothing."""
+    found: set[Link] = set()
+    waiting = [(row, stage)]
+    while waiting:
+        asked, what = waiting.pop()
+        link = plan.maker(asked, what), what
+        if link not in found:
+            found.add(link)
+            waiting += [(link[0].other(read.of) if read.of else link[0], read.stage) for read in plan.reads(*link)]
+    return found
+
+
+def imports_behind(plan: "Plan", row: Row, stage: str) -> dict[str, str]:
+    """Stage -> name of its import, of all that `stage` of `row` rests on."""
+    links = sorted(plan.behind(row, stage), key=lambda link: (link[0].recipe, link[1]))
+    sections = {what: plan.recipe(owner).get(what, {}) for owner, what in links}
+    return {what: section["import"] for what, section in sections.items() if "import" in section}
+
+
+def refuse_circle(plan: "Plan", row: Row, stage: str, key: str) -> None:
+    """UserError where the recipe that `key` of a stage names learns from that very stage itself."""
+    other = plan.recipe(row)[stage].get(key)
+    if other and (row, stage) in plan.behind(row.other(other), "ir_labels"):
+        raise UserError(
+            f"config/methods/{row.recipe}.yaml: {stage}.{key}: the labels of {other} are made with this {stage} itself, a circle; "
+            "name another recipe"
+        )

@@ -1,0 +1,73 @@
+"""What many stages read and are given alike: the dataset, weights, settings, seed, arithmetic."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from wsss.plan import paths
+from wsss.plan.row import Row
+
+if TYPE_CHECKING:
+    from wsss.plan.plan import Plan
+
+
+def dataset_files(plan: "Plan", row: Row) -> dict[str, str]:
+    """The manifest, and the digest over the images that says when they are others."""
+    return {**paths.manifest(row.dataset), "images": paths.digest(row.dataset, "images")}
+
+
+def digests(*names: str) -> Callable[["Plan", Row], dict[str, str]]:
+    """Input function: digests over kinds of the dataset's files, such as masks_train."""
+    return lambda plan, row: {name: paths.digest(row.dataset, name) for name in names}
+
+
+def trunk_weights(plan: "Plan", row: Row, backbone: str) -> dict[str, str]:
+    """ImageNet weights of a trunk, unless the recipe wants a random start."""
+    return {} if plan.recipe(row)["weights"] == "none" else {"weights": paths.weights(backbone)}
+
+
+def settings(stage: str) -> Callable[["Plan", Row], dict[str, Any]]:
+    """Params function: the stage's section of the recipe."""
+    return lambda plan, row: plan.own_section(row, stage)
+
+
+def recipe(plan: "Plan", row: Row) -> dict[str, str]:
+    """Facts that records and models say of their recipe."""
+    facts = {key: plan.recipe(row)[key] for key in ("net", "backbone", "weights")}
+    return {**facts, "method": row.method, "dataset": row.dataset}
+
+
+def seed(plan: "Plan", row: Row) -> int:
+    """The seed of all random draws."""
+    return row.seed
+
+
+def net_options(plan: "Plan", row: Row) -> dict[str, Any]:
+    """Options of the recipe's net."""
+    return plan.recipe(row)["net_options"]
+
+
+def wrapper(plan: "Plan", row: Row) -> dict[str, Any]:
+    """What is put around the training of the net, by name and options; nothing where there is none."""
+    found = plan.recipe(row)
+    return {"name": found["wrap"], "options": found.get("wrap_options", {})} if "wrap" in found else {}
+
+
+def refine(plan: "Plan", row: Row) -> str:
+    """The recipe's refinement."""
+    return plan.recipe(row)["refine"]
+
+
+def compute(plan: "Plan", row: Row) -> dict[str, Any]:
+    """What shapes the arithmetic of a stage with a network."""
+    return {key: value for key, value in plan.main["compute"].items() if key != "gpus"}
+
+
+def training_compute(plan: "Plan", row: Row) -> dict[str, Any]:
+    """`compute` with the number of GPUs, where it is not one: a training's files say what they were made with."""
+    gpus = training_gpus(plan, row)
+    return {**compute(plan, row), "gpus": gpus} if gpus > 1 else compute(plan, row)
+
+
+def training_gpus(plan: "Plan", row: Row) -> int:
+    """GPUs that a training is spread over."""
+    return plan.main["compute"].get("gpus", 1)

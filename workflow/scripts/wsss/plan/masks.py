@@ -1,0 +1,156 @@
+"""What the stages from the classifier to the pseudo-masks read and are given."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from wsss.errors import UserError
+from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
+from wsss.io.header import read_facts
+from wsss.plan import given
+from wsss.plan.chain import refuse_circle
+from wsss.plan.imported_stages import refuse_imported_seeds, require_settings
+from wsss.plan.paths import INDEX, MODEL
+from wsss.plan.row import Row
+from wsss.recipes.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
+
+if TYPE_CHECKING:
+    from wsss.plan.plan import Plan
+
+
+class Read(NamedTuple):
+    """What one stage reads of another.
+
+    Attributes:
+        name: of the input.
+        stage: the other stage.
+        file: which of its files.
+        of: the recipe that makes it, where it is another one.
+    """
+
+    name: str
+    stage: str
+    file: str = INDEX
+    of: str | None = None
+
+
+CAM, SEEDS, IR_LABELS = Read("cam", "cam"), Read("seeds", "seeds"), Read("ir_labels", "ir_labels")
+THRESHOLD = Read("threshold", "threshold", "threshold.json")
+
+# --- classifier and CAM
+
+
+def classifier_weights(plan: "Plan", row: Row) -> dict[str, str]:
+    """ImageNet weights of the recipe's backbone."""
+    return given.trunk_weights(plan, row, plan.recipe(row)["backbone"])
+
+
+def classifier_reads(plan: "Plan", row: Row) -> list[Read]:
+    """Labels of pixels, where the net learns from those of another recipe (AMN)."""
+    other = plan.recipe(row)["classifier"].get("labels_from")
+    return [Read("labels", "ir_labels", of=other)] if other else []
+
+
+def refuse_classifier(plan: "Plan", row: Row) -> None:
+    """UserError where the labels that it learns from rest on itself."""
+    refuse_circle(plan, row, "classifier", "labels_from")
+
+
+def cam_reads(plan: "Plan", row: Row) -> list[Read]:
+    """The trained network, and another recipe's labels where a cam conditions on them."""
+    other = plan.recipe(row)["cam"].get("aux_from")
+    return [Read("model", "classifier", MODEL), *([IR_LABELS._replace(of=other)] if other else [])]
+
+
+def refuse_cam(plan: "Plan", row: Row) -> None:
+    """UserError where the labels that it reads rest on itself."""
+    refuse_circle(plan, row, "cam", "aux_from")
+
+
+def refuse_threshold(plan: "Plan", row: Row) -> None:
+    """UserError where there is no threshold to find."""
+    owner = plan.maker(row, "cam")
+    if owner != row:
+        raise UserError(
+            f"method {row.method} takes its cam from recipe {owner.method}, and with it the threshold; ask for that recipe's file instead"
+        )
+    if plan.recipe(row)["evaluation"]["policy"] == MAP:
+        raise UserError(f"method {row.method}: {NO_CUT}")
+
+
+# --- seeds and IR labels
+
+
+def seeds_reads(plan: "Plan", row: Row) -> list[Read]:
+    """CAMs, and the cut that was found on them where a rule takes it."""
+    rules = [plan.recipe(row).get("seeds", {}).get(name, {}) for name in ("confident", "unsure")]
+    return [CAM, THRESHOLD] if any(map(is_found, rules)) else [CAM]
+
+
+def refuse_ir_labels(plan: "Plan", row: Row) -> None:
+    """UserError where there is but one seed."""
+    refuse_imported_seeds(plan.section(row, "seeds"), plan.maker(row, "seeds").method, "IR labels are made of two passes")
+
+
+# --- affinity
+
+
+def affinity_reads(plan: "Plan", row: Row) -> list[Read]:
+    """What the network learns from, IR labels or the seeds' probabilities, and the trunk it starts with."""
+    labels = SEEDS if given.refine(plan, row) == "affinitynet" else IR_LABELS
+    starts = plan.own_section(row, "affinity")["trunk"] == "classifier"
+    return [labels, *([Read("classifier", "classifier", MODEL)] if starts else [])]
+
+
+def affinity_weights(plan: "Plan", row: Row) -> dict[str, str]:
+    """ImageNet weights, where the trunk starts with those."""
+    settings = plan.own_section(row, "affinity")
+    return given.trunk_weights(plan, row, settings["backbone"]) if settings["trunk"] == "imagenet" else {}
+
+
+def refuse_affinity(plan: "Plan", row: Row) -> None:
+    """UserError where AffinityNet lacks the probabilities that it learns from."""
+    if given.refine(plan, row) == "affinitynet":
+        seeds, owner = plan.section(row, "seeds"), plan.maker(row, "seeds").method
+        refuse_imported_seeds(seeds, owner, "AffinityNet learns from the CRF's probabilities")
+        require_probabilities(seeds, owner)
+
+
+def walk_network(plan: "Plan", row: Row) -> dict[str, Any] | None:
+    """What the network that walks is built of, for training and for inference alike; None where nothing walks."""
+    refine = given.refine(plan, row)
+    if refine not in WALKS:
+        return None
+    owner = plan.maker(row, "affinity")
+    section = plan.section(row, "affinity")
+    if "import" in section:
+        facts = read_facts(plan.artefact(row, "affinity", MODEL))
+        require_same_walk(refine, f"{owner.method} (imported)", facts["refine"])
+        require_settings(row.dataset, section["import"], "affinity", facts["settings"], NETWORK[refine])
+        return facts["settings"]
+    require_same_walk(refine, owner.method, given.refine(plan, owner))
+    return {key: section[key] for key in NETWORK[refine]}
+
+
+# --- pseudo-masks
+
+
+def pseudo_masks_reads(plan: "Plan", row: Row) -> list[Read]:
+    """The CRF-refined seed; or CAMs, with the network that walks and the cut where they are needed."""
+    refine = given.refine(plan, row)
+    if refine == "crf":
+        return [SEEDS]
+    is_cut_here = refine not in CUT_AFTER and is_found(pseudo_masks_settings(plan, row)["bg"])
+    walker = [Read("affinity", "affinity", MODEL)] if refine in WALKS else []
+    return [CAM, *([THRESHOLD] if is_cut_here else []), *walker]
+
+
+def pseudo_masks_settings(plan: "Plan", row: Row) -> dict[str, Any]:
+    """The recipe's section; without a refinement the cut may be the one that scores take."""
+    recipe = plan.recipe(row)
+    if recipe["refine"] == "none" and "pseudo_masks" not in recipe:
+        return {"bg": seed_rule(plan.section(row, "evaluation"))}
+    return {} if recipe["refine"] == "crf" else plan.own_section(row, "pseudo_masks")
+
+
+def walk_gpus(plan: "Plan", row: Row) -> int:
+    """Only the walk uses a GPU."""
+    return int(given.refine(plan, row) in WALKS)

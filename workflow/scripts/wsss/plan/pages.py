@@ -1,0 +1,92 @@
+"""What the pages and the diagnosis of a row, and the report of a dataset, read and are given."""
+
+from typing import TYPE_CHECKING, Any
+
+from wsss.found import seed_rule
+from wsss.plan import given, paths, scores
+from wsss.plan.data import has_ground_truth
+from wsss.plan.masks import IR_LABELS, Read
+from wsss.plan.row import Row
+
+if TYPE_CHECKING:
+    from wsss.plan.plan import Plan
+
+
+def panels_reads(plan: "Plan", row: Row) -> list[Read]:
+    """All that the row made of images, IR labels among it."""
+    has_both_seeds = "seeds" in scores.made(plan, row) and "import" not in plan.section(row, "seeds")
+    has_labels = has_both_seeds or "ir_labels" in plan.imports_behind(row)
+    return [*scores.made_reads(plan, row), *([IR_LABELS] if has_labels else [])]
+
+
+def diagnosis_reads(plan: "Plan", row: Row) -> list[Read]:
+    """The same, and the check of every classifier that the row rests on; an imported one has none."""
+    owners = {owner for owner, stage in plan.behind(row, "predictions") if stage == "classifier"}
+    trained = sorted(owner.recipe for owner in owners if not plan.is_imported(owner, "classifier"))
+    checks = [Read(f"check_{recipe}", "classifier", "check.json", recipe) for recipe in trained]
+    return [*panels_reads(plan, row), *checks]
+
+
+def cuts(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
+    """Stage -> the background its masks were cut at, and the key of the recipe where that stands."""
+    is_seed = "pseudo_masks" in scores.made(plan, row) and scores.refine(plan, row) == "crf"
+    keys = {"seeds": "seeds.confident", "pseudo_masks": "seeds.confident" if is_seed else "pseudo_masks.bg"}
+    return {stage: {"key": keys[stage], **cut} for stage, cut in scores.thresholds(plan, row).items()}
+
+
+def seed_bg(plan: "Plan", row: Row) -> dict[str, Any]:
+    """The background that seeds are cut at for pictures and facts."""
+    return seed_rule(plan.section(row, "evaluation"))
+
+
+def panel_count(plan: "Plan", row: Row) -> int:
+    """Images shown for each method."""
+    return plan.main["report"]["panels"]
+
+
+# --- the report, which is about a dataset
+
+
+def rows(plan: "Plan", dataset: str) -> list[Row]:
+    """The rows of a dataset's report: each configured method with each seed."""
+    return [Row(dataset, recipe, seed) for seed in plan.main["seeds"] for recipe in plan.main["methods"]]
+
+
+def report_inputs(plan: "Plan", dataset: str) -> dict[str, Any]:
+    """The dataset, and the scores, curves, pictures and histories of every row."""
+    files = [path for row in rows(plan, dataset) for path in _report_files(plan, row)]
+    return {**given.dataset_files(plan, Row(dataset, "")), "files": files}
+
+
+def _report_files(plan: "Plan", row: Row) -> list[str]:
+    scored = [f"{row.folder}/{name}" for name in ("scores.json", "sweep.csv") if has_ground_truth(plan, row.dataset)]
+    return [*scored, f"{row.folder}/diagnosis.json", *_panels(plan, row).values(), *_histories(plan, row).values()]
+
+
+def report_methods(plan: "Plan", dataset: str) -> list[dict[str, Any]]:
+    """What the report is told of each row."""
+    return [
+        {
+            "name": row.method,
+            "folder": row.folder,
+            "scored": has_ground_truth(plan, dataset),
+            "history": _histories(plan, row),
+            **_panels(plan, row),
+        }
+        for row in rows(plan, dataset)
+    ]
+
+
+def _panels(plan: "Plan", row: Row) -> dict[str, str]:
+    """Pictures are shown of the first seed of a method."""
+    is_first = row.seed == min(plan.main["seeds"])
+    return {"panels": f"{row.folder}/panels/{paths.INDEX}"} if is_first else {}
+
+
+def _histories(plan: "Plan", row: Row) -> dict[str, str]:
+    """Training histories of a row, its own and those it takes from other recipes; an imported model has none."""
+    return {
+        name: plan.artefact(owner, name, "history.csv")
+        for name, owner in scores.networks(plan, row).items()
+        if not plan.is_imported(owner, name)
+    }

@@ -1,0 +1,176 @@
+"""Between Snakemake and the plan: answers as functions of wildcards, mistakes in one line, and checks before a run."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import snakemake.rules
+from snakemake.exceptions import WorkflowError
+from snakemake.io import ancient
+from snakemake.logging import logger
+from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
+
+from wsss.cluster import end_jobs, refuse_shell_words
+from wsss.errors import UserError
+from wsss.io.shards import index_paths
+from wsss.plan.paths import manifest
+from wsss.plan.plan import Plan
+from wsss.plan.stages import STAGES
+from wsss.plan.targets import final_targets
+from wsss.plan.watched import require_manifest
+from wsss.recipes.schema import read_yaml
+
+
+class Mistake(WorkflowError):
+    """A mistake of the user's. Ends Snakemake in its own words: where in the rules it came up helps nobody."""
+
+    __traceback__ = None  # Snakemake prints what it finds here
+
+
+Mistake.__name__ = "WorkflowError"
+
+
+def plainly(function: Callable, *args: Any) -> Any:
+    """function(*args); a UserError ends Snakemake with its own words instead of a traceback."""
+    try:
+        return function(*args)
+    except UserError as error:
+        raise Mistake(str(error)) from None
+
+
+def tell_mistakes_plainly() -> None:
+    """Input and params functions, too, end in one line: Snakemake puts rule, wildcards and traceback around theirs."""
+    wrapped = snakemake.rules.InputFunctionException
+    if hasattr(wrapped, "in_own_words"):
+        return
+
+    class Wrapped(wrapped):
+        in_own_words = True
+
+        def __init__(self, msg: Any, *args: Any, **more: Any) -> None:
+            if isinstance(msg, UserError | Mistake):
+                WorkflowError.__init__(self, str(msg))
+                self.__class__ = Plain
+            else:
+                super().__init__(msg, *args, **more)
+
+    class Plain(Wrapped):
+        __traceback__ = None
+
+    Wrapped.__name__, Plain.__name__ = wrapped.__name__, "WorkflowError"
+    snakemake.rules.InputFunctionException = Wrapped
+
+
+def check_config_files(paths: Iterable[str]) -> None:
+    """Read config files as they stand, before Snakemake does: it takes the last of two equal keys, 010 for 8, and ends
+    in a traceback where a file is no UTF-8 or holds itself."""
+    for path in paths:
+        plainly(read_yaml, path)
+
+
+class Rules:
+    """What the rules ask of the plan. Each answer is a function of wildcards.
+
+    Args:
+        home: the folder of the Snakefile.
+        config: Snakemake's own, all overrides included; it gets the checked values.
+    """
+
+    def __init__(self, home: str, config: dict[str, Any]) -> None:
+        self.plan: Plan = plainly(Plan, f"{home}/config", config)
+        config.update(self.plan.main)
+        self.runtime = self.plan.main["runtime"]
+        # From the working directory: a project that is moved downloads nothing again.
+        self.lock_file = os.path.relpath(f"{home}/config/checksums.json")
+
+    def inputs(self, stage: str) -> Callable[[Any], dict[str, Any]]:
+        """Input function of a stage's rule, for `unpack`."""
+
+        def inputs(wildcards: Any) -> dict[str, Any]:
+            about = STAGES[stage].about(wildcards)
+            files = self.plan.inputs(stage, about)
+            lying = manifest(wildcards.dataset).values() if hasattr(wildcards, "dataset") else ()
+            return {name: ancient(path) if path in lying else path for name, path in files.items()}
+
+        return inputs
+
+    def params(self, stage: str) -> dict[str, Callable[[Any], Any]]:
+        """Name -> params function, of all that a stage is given."""
+
+        def param(name: str) -> Callable[[Any], Any]:
+            return lambda wildcards: self.plan.param(stage, name, STAGES[stage].about(wildcards))
+
+        return {name: param(name) for name in STAGES[stage].params}
+
+    def gpus(self, stage: str) -> Callable[[Any], int]:
+        """Resource function: GPUs of a job."""
+        return lambda wildcards: self.plan.gpus(stage, STAGES[stage].about(wildcards))
+
+    def torch_env(self, stage: str) -> str:
+        """Environment of a stage that may use a GPU, with the build of PyTorch that `runtime.conda` names."""
+        return f"../envs/{stage}{'.cpu' if self.runtime['conda'] == 'cpu' else ''}.yaml"
+
+    @property
+    def shards(self) -> int:
+        """Jobs that a per-image stage is split into."""
+        return self.runtime["shards"]
+
+    def per_shard(self, path: str) -> str:
+        """An index, log or benchmark of a per-image stage: as it stands, or one for each of its jobs."""
+        if self.shards == 1:
+            return path
+        stem, end = os.path.splitext(path)
+        parent, name = os.path.split(stem)
+        folder = os.path.join(parent, "shards") if name == "index" else stem
+        return f"{folder}/{{shard}}of{{shards}}{end}"
+
+    def shards_of(self, folder: str) -> Callable[[Any], list[str]]:
+        """Input function: what the jobs of a split stage declare, of which `merge` makes folder/index.json."""
+        return lambda wildcards: [str(path) for path in index_paths(folder.format(**dict(wildcards.items())), self.shards)]
+
+    def targets(self) -> list[str]:
+        """What is made when a user names no file."""
+        return plainly(final_targets, self.plan)
+
+    def check_start(self, workflow: Any) -> None:
+        """Before the first job: stop what a run would do wrong for hours, or twice."""
+        _check_executor(workflow)
+        _check_manifests(workflow, self.plan)
+        _end_orphans(workflow)
+
+
+def _check_executor(workflow: Any) -> None:
+    """The default profile lets one GPU job run at a time; on a cluster that is not meant."""
+    limit = workflow.resource_settings.resources.get("gpu")
+    if limit is not None and not workflow.local_exec and "--workflow-profile" not in " ".join(sys.argv):
+        raise Mistake(
+            "the default profile lets one GPU job run at a time, on a cluster too; "
+            "start it with: snakemake --workflow-profile profiles/slurm"
+        )
+    if not workflow.local_exec:
+        plainly(refuse_shell_words, workflow.config_settings.config_args or (), "--config")
+        paths = (workflow.main_snakefile, workflow.workdir_init, *workflow.overwrite_configfiles)
+        plainly(refuse_shell_words, paths, "the path")
+
+
+def _check_manifests(workflow: Any, plan: Plan) -> None:
+    """No stage reads the photos of another folder than the config names, or a table that was edited."""
+    jobs = list(workflow.dag.needrun_jobs())
+    wanted = {job.wildcards.dataset for job in jobs if hasattr(job.wildcards, "dataset")}
+    made = {job.wildcards.dataset for job in jobs if job.rule.name == "dataset"}
+    for name in sorted(wanted - made):
+        plainly(require_manifest, plan.config.dataset(name), name)
+
+
+def _end_orphans(workflow: Any) -> None:
+    """Cancel SLURM jobs left by a killed Snakemake if they would write the same files; they save first.
+
+    They are nobody else's: while a Snakemake lives, its lock keeps others from the same files.
+    """
+    jobs = workflow.dag.needrun_jobs()
+    wanted = {name for job in jobs for name in encode_target_jobs_cli_args(job.get_target_spec())}
+    ended = plainly(end_jobs, wanted, Path(workflow.workdir_init))
+    if ended:
+        logger.warning(f"ended {len(ended)} SLURM jobs of a Snakemake that was killed: {', '.join(ended)}")
