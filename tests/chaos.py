@@ -28,12 +28,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from helpers import STAGES, copy_project, edit, environment, snakemake
+from helpers import copy_project, edit, environment, snakemake
 from wsss.io.atomic import read_json
 from wsss.io.digest import sha256_file
+from wsss.recipes.config import SECTIONS
 
 TARGET = "results/demo_tiny/amn/miou.txt"
-JOBS = ("dataset", *(f"cam/{stage}" for stage in STAGES[:4]), *(f"amn/{stage}" for stage in STAGES))
+JOBS = ("dataset", *(f"cam/{stage}" for stage in SECTIONS[:4]), *(f"amn/{stage}" for stage in SECTIONS))
 STATELESS = ("dataset", "amn/evaluation")  # they start over
 WHO = ("all", "all", "snakemake", "stage")
 WHEN = ("start", "work", "work", "saved", "saved", "ended")

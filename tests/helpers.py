@@ -13,27 +13,19 @@ from pathlib import Path
 import numpy as np
 import yaml
 from PIL import Image
-from wsss import methods, net_options
+from wsss import methods
 from wsss.data import folder
+from wsss.plan.plan import Plan
+from wsss.plan.row import Row
+from wsss.plan.stages import STAGES
+from wsss.recipes import net_options
 from wsss.recipes.config import Config
-from wsss.recipes.refinement import NETWORK
 from wsss.stages.task import Task
 from wsss.train import loop
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict"}
 LIBRARY = REPOSITORY / "workflow" / "scripts"
-STAGES = (
-    "classifier",
-    "cam",
-    "seeds",
-    "ir_labels",
-    "affinity",
-    "pseudo_masks",
-    "segmentation",
-    "predictions",
-    "evaluation",
-)
 RUNTIME = {"device": "cpu", "workers": 0, "checkpoint_seconds": 1e9, "log_every": 2}
 
 
@@ -103,11 +95,30 @@ def recipe_of(name, steps, folder=REPOSITORY / "config"):
     return recipe
 
 
+class PlanOfOne(Plan):
+    """The plan of one recipe, which tests may change as they go: nothing is taken from others."""
+
+    def __init__(self, recipe, folder):
+        super().__init__(folder, yaml.safe_load((folder / "config.yaml").read_text()))
+        self.main["compute"].update(precision="fp32", cpu_threads=1)
+        self._recipe = recipe
+
+    def recipe(self, row):
+        return self._recipe
+
+    def maker(self, row, stage):
+        return row
+
+    def params(self, stage, about):
+        return {name: answer(self, about) for name, answer in STAGES[stage].params.items()}
+
+
 class Chain:
     """Makes tasks for the stages of one recipe, as the rules would, on a dataset built below `results`."""
 
     def __init__(self, results, recipe="irn", steps=2, config=REPOSITORY / "config"):
         self.results, self.recipe = Path(results), recipe_of(recipe, steps, config)
+        self.plan, self.row = PlanOfOne(self.recipe, config), Row("demo_tiny", recipe)
 
     def run(self, stage, inputs=None, **changes):
         """Run one stage; returns its folder. See `task`."""
@@ -121,59 +132,18 @@ class Chain:
         Args:
             inputs: name -> file below the results folder; the manifest comes by itself.
             into: folder below the results folder, by default the stage's name.
-            params: over what the recipe gives.
+            params: over what the plan gives.
         """
         out = self.results / (into or stage)
-        outputs = {"index": out / "index.json"}
-        if stage in MODELS:
-            outputs = {"model": out / "model.safetensors", "history": out / "history.csv"}
-            outputs |= {"check": out / "check.json"} if stage == "classifier" else {}
-        elif stage == "evaluation":
-            outputs = {"miou": out / "miou.txt", "scores": out / "scores.json", "sweep": out / "sweep.csv"}
-        elif stage == "threshold":
-            outputs = {"threshold": out / "threshold.json"}
         files = {"manifest": "manifest.csv", "dataset": "dataset.json", **(inputs or {})}
         return Task(
             stage,
             {name: str(self.results / path) for name, path in files.items()},
-            {name: str(path) for name, path in outputs.items()},
-            {**self.params(stage), **params},
+            {name: str(out / file) for name, file in STAGES[stage].makes.items()},
+            {**self.plan.params(stage, self.row), **params},
             {**RUNTIME, **(runtime or {})},
             threads,
         )
-
-    def params(self, stage):
-        """What the rules give a stage as params."""
-        recipe = self.recipe
-        wrapper = {"name": recipe["wrap"], "options": recipe.get("wrap_options", {})} if "wrap" in recipe else {}
-        facts = {
-            "settings": recipe.get(stage, {}),
-            "recipe": {
-                "net": recipe["net"],
-                "backbone": recipe["backbone"],
-                "weights": "none",
-                "method": "own",
-            },
-            "seed": 0,
-            "compute": {"precision": "fp32", "cpu_threads": 1},
-            "net_options": recipe["net_options"],
-            "wrapper": wrapper,
-            "refine": recipe["refine"],
-        }
-        if stage in ("affinity", "pseudo_masks"):
-            keys = NETWORK.get(recipe["refine"], ())
-            facts["network"] = {k: recipe["affinity"][k] for k in keys}
-        if stage in ("segmentation", "predictions"):
-            facts["network"] = {"net": "deeplab_v2", **{k: recipe["segmentation"][k] for k in ("backbone", "options")}}
-        if stage == "evaluation":
-            facts["imported"] = {}
-            facts |= dict.fromkeys(("supervision", "test_scales", "chain_code", "segmenter"), "test")
-            facts["thresholds"] = {
-                "seeds": recipe["seeds"]["confident"],
-                "pseudo_masks": recipe["pseudo_masks"]["bg"],
-            }
-            facts["backbones"] = {stage: recipe[stage].get("backbone", recipe["backbone"]) for stage in MODELS}
-        return facts
 
 
 def sigterm_at_step(monkeypatch, step):

@@ -9,7 +9,7 @@ import sys
 import pytest
 from helpers import LIBRARY
 from wsss.plan.code_digest import REGISTRIES, closure
-from wsss.recipes.config import STAGES
+from wsss.recipes.config import SECTIONS
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ for stage in ("segmentation", "predictions"):
 
 def digests(library):
     done = subprocess.run(
-        [sys.executable, "-B", "-c", SCRIPT.format(stages=STAGES)],
+        [sys.executable, "-B", "-c", SCRIPT.format(stages=SECTIONS)],
         env={**os.environ, "PYTHONPATH": str(library.parent)},
         capture_output=True,
         text=True,

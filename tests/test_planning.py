@@ -1,100 +1,65 @@
-"""What makes the planning of thousands of jobs fast: answers found once for all shards, scripts looked at once."""
+"""The plan: answers found once, mistakes in one line, and neither Snakemake nor torch to plan with."""
 
-import gc
-from dataclasses import dataclass
-from pathlib import Path
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
-import snakemake.cli  # first: its modules import each other
-import snakemake.common
-import snakemake.dag
-import snakemake.rules
-from helpers import REPOSITORY, copy_project, own_photos
+import yaml
+from helpers import LIBRARY, REPOSITORY, copy_project, environment, own_photos
 from helpers import snakemake as run
-from snakemake.common import get_input_function_aux_params
-from snakemake.exceptions import WorkflowError
-from snakemake.iocontainers import Wildcards
-from wsss.errors import UserError
+from wsss.plan.plan import Plan
+from wsss.plan.row import Row
+from wsss.plan.stages import STAGES
+from wsss.recipes.config import Config
 
 
 @pytest.fixture
-def planning(monkeypatch):
-    """The names of rules/planning.smk, with a stand-in for the class it changes; the collector is put back."""
-
-    class ScriptProcessor:
-        looked_at = []
-
-        def process_job(self, job):
-            self.looked_at.append(job.rule.script)
-
-    before = gc.get_threshold()
-    monkeypatch.setattr(snakemake.dag, "ScriptProcessor", ScriptProcessor)
-    monkeypatch.setattr(snakemake.rules, "InputFunctionException", snakemake.rules.InputFunctionException)
-    for module in (snakemake.common, snakemake.rules):  # put back afterwards
-        monkeypatch.setattr(module, "get_function_params", module.get_function_params)
-    names = {"workflow": SimpleNamespace(basedir=str(REPOSITORY))}
-    exec(compile((REPOSITORY / "rules/planning.smk").read_text(), "planning.smk", "exec"), names)
-    yield names
-    gc.set_threshold(*before)
+def plan():
+    return Plan(REPOSITORY / "config", yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()))
 
 
-@dataclass(frozen=True)
-class Rule:
-    script: str
+def test_planning_needs_neither_snakemake_nor_torch():
+    code = "import sys, wsss.plan.targets; print(sorted({'snakemake', 'torch', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**environment(), "PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def wildcards(**values):
-    return Wildcards(fromdict=values)
+def test_all_shards_share_an_answer(plan, monkeypatch):
+    shards = [SimpleNamespace(dataset="demo_tiny", method="amn", shard=str(n), shards="8") for n in range(8)]
+    about = STAGES["seeds"].about
+    first = plan.inputs("seeds", about(shards[0]))
+    monkeypatch.setattr(Config, "recipe", None)  # not asked again
+    assert all(plan.inputs("seeds", about(shard)) is first for shard in shards)
 
 
-def test_all_shards_share_an_answer_and_nothing_else_does(planning):
-    asked_for = []
-
-    @planning["asked"]
-    def answer(w, stage="cam"):
-        asked_for.append((w.method, stage))
-        return {"of": w.method}
-
-    shards = [answer(wildcards(dataset="demo", method="amn", shard=str(n), shards="8")) for n in range(8)]
-    assert asked_for == [("amn", "cam")] and all(found is shards[0] for found in shards)
-    answer(wildcards(dataset="demo", method="irn", shard="1", shards="8"))
-    answer(wildcards(dataset="voc12", method="amn", shard="1", shards="8"))
-    answer(wildcards(dataset="demo", method="amn"), "seeds")
-    assert len(asked_for) == 4
+def test_rows_share_no_answer(plan):
+    rows = [Row("demo_tiny", "amn"), Row("demo_tiny", "amn", 2), Row("demo_tiny", "irn"), Row("demo", "amn")]
+    paths = [plan.inputs("pseudo_masks", row)["affinity"] for row in rows]
+    assert paths == [
+        "results/demo_tiny/amn/affinity/model.safetensors",
+        "results/demo_tiny/amn.seed2/affinity/model.safetensors",
+        "results/demo_tiny/irn/affinity/model.safetensors",
+        "results/demo/amn/affinity/model.safetensors",
+    ]
 
 
-def test_a_mistake_ends_in_its_own_words_every_time(planning):
-    @planning["asked"]
-    def answer(w):
-        raise UserError("no such thing; mend it")
-
-    for _ in range(2):
-        with pytest.raises(WorkflowError, match="no such thing; mend it"):
-            answer(wildcards(method="amn"))
+def test_what_a_stage_takes_from_another_recipe(plan):
+    """AMN learns from the IR labels of cam, with its own seed; its thresholds stand with its own CAMs."""
+    row = Row("demo_tiny", "amn", 3)
+    assert plan.inputs("classifier", row)["labels"] == "results/demo_tiny/cam.seed3/ir_labels/index.json"
+    assert plan.artefact(Row("demo_tiny", "irn"), "threshold", "threshold.json").startswith("results/demo_tiny/cam/threshold")
 
 
-def test_snakemake_still_knows_what_a_function_takes(planning):
-    answer = planning["asked"](lambda w: 1)
-    assert get_input_function_aux_params(answer, {"input": 1, "threads": 2}) == {}
-    assert get_input_function_aux_params(lambda w, threads: 1, {"input": 1, "threads": 2}) == {"threads": 2}
-    find = snakemake.rules.get_function_params
-    assert find is snakemake.common.get_function_params and find(answer) is find(answer)
-
-
-def test_a_script_is_looked_at_once_a_rule(planning):
-    processor = snakemake.dag.ScriptProcessor()
-    for script, jobs in (("a.py", 3), ("b.py", 2), ("{method}.py", 2), (Path("c.py"), 2)):
-        rule = Rule(script)
-        for _ in range(jobs):
-            processor.process_job(SimpleNamespace(rule=rule))
-    assert processor.looked_at == ["a.py", "b.py", "{method}.py", "{method}.py", Path("c.py")]
-
-
-def test_another_snakemake_is_left_alone(planning, monkeypatch):
-    monkeypatch.delattr(snakemake.dag, "ScriptProcessor")
-    planning["check_scripts_once"]()
-    assert not hasattr(snakemake.dag, "ScriptProcessor")
+def test_every_file_that_is_read_is_made(plan):
+    """What the stages of the table read of each other, they make, for every recipe."""
+    for recipe in plan.config.names("methods"):
+        row = Row("demo_tiny", recipe)
+        for maker, stage in plan.behind(row, "predictions"):
+            for read in plan.reads(maker, stage):
+                assert read.file in STAGES[read.stage].makes.values(), (recipe, stage, read)
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +89,13 @@ def test_a_mistake_is_one_line_and_nothing_around_it(project, arguments, words):
     assert "Traceback" not in done.stdout and "File " not in done.stdout
 
 
-def test_an_error_that_is_nobodys_mistake_keeps_its_traceback(project, tmp_path):
-    rules = project / "rules/inputs/evaluation.smk"
-    text = rules.read_text()
-    rules.write_text(text + "\n\ndef evaluation_inputs(w):\n    return {}['x']\n")
+def test_an_error_that_is_nobodys_mistake_keeps_its_traceback(project):
+    module = project / "workflow/scripts/wsss/plan/scores.py"
+    text = module.read_text()
+    module.write_text(text.replace('    plan.recipe(row)  # a name', '    {}["x"]\n    plan.recipe(row)  # a name'))
     done = run(project, "-n", "results/demo_tiny/cam/miou.txt")
-    rules.write_text(text)
-    assert done.returncode != 0 and "InputFunctionException in rule evaluation" in done.stdout and "Traceback" in done.stdout
+    module.write_text(text)
+    assert done.returncode != 0 and "InputFunctionException in rule evaluation" in done.stdout and "KeyError" in done.stdout
 
 
 @pytest.mark.parametrize(

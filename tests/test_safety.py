@@ -19,7 +19,6 @@ import pytest
 import yaml
 from helpers import LIBRARY, REPOSITORY, copy_project, own_photos, shorten, snakemake
 from PIL import EpsImagePlugin, Image
-from wsss import schema
 from wsss.cluster import refuse_shell_words
 from wsss.data import archive, coco_download, sbd, voc
 from wsss.errors import UserError
@@ -29,6 +28,7 @@ from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
 from wsss.nets.catalog import WEIGHTS
+from wsss.recipes import schema
 
 SOURCES = sorted([*LIBRARY.rglob("*.py"), *(REPOSITORY / "benchmarks").glob("*.py"), *(REPOSITORY / "docs").glob("*.py")])
 RULES = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import LIBRARY, STAGES, Chain, artefacts, environment, folder_dataset
+from helpers import LIBRARY, Chain, artefacts, environment, folder_dataset
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
@@ -19,6 +19,7 @@ from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.header import read_facts
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
+from wsss.recipes.config import SECTIONS
 from wsss.stages import aug_masks, evaluation, training
 from wsss.stages.images import in_processes
 from wsss.stages.task import Task
@@ -106,7 +107,7 @@ def test_images_without_labels_are_background_everywhere(made):
 
 
 def test_every_stage_says_how_it_was_run(made):
-    for stage in STAGES[: STAGES.index("evaluation")]:
+    for stage in SECTIONS[: SECTIONS.index("evaluation")]:
         facts = json.loads((made.results / stage / "run.json").read_text())
         assert facts["stage"] == stage and facts["wall_seconds"] >= 0 and "torch" in facts["packages"]
     assert not list(made.results.rglob("train_state.pt")) and not list(made.results.rglob(".*.tmp"))

@@ -8,7 +8,7 @@ from wsss.nets import segmenters
 from wsss.plan import given, saliency, segmentation
 from wsss.plan.code_digest import code_version
 from wsss.plan.row import Row
-from wsss.recipes.config import STAGES
+from wsss.recipes.config import SECTIONS
 from wsss.stages import walks
 
 if TYPE_CHECKING:
@@ -58,4 +58,4 @@ def chain_code(plan: "Plan", row: Row) -> str:
     rows = [row.other(name) for name in plan.config.sources(row.recipe, row.dataset)]
     parts = {module for source in rows for part in (net, wrapper, learner, walker) for module in part(plan, source)}
     made = ["wsss.stages.saliency"] if saliency.learned_from(plan, row) and saliency.maker(plan, row.dataset) else []
-    return code_version(*(f"wsss.stages.{stage}" for stage in STAGES), *made, *parts, *segmenter(plan, row))
+    return code_version(*(f"wsss.stages.{stage}" for stage in SECTIONS), *made, *parts, *segmenter(plan, row))

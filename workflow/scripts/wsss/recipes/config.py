@@ -24,7 +24,7 @@ from wsss.recipes.schema import check, read_yaml, with_numbers, without_required
 from wsss.rownames import RESERVED
 
 NAME = re.compile(r"[a-z0-9_]+")
-STAGES = (
+SECTIONS = (
     "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
 )  # fmt: skip
 BACKGROUNDS = ("bg", "confident", "unsure")  # keys of rules
@@ -114,7 +114,7 @@ class Config:
             if (current := waiting.pop()) not in found:
                 found.add(current)
                 recipe = self.recipe(current, dataset)
-                sections = [recipe.get(stage, {}) for stage in STAGES]
+                sections = [recipe.get(stage, {}) for stage in SECTIONS]
                 waiting += [section[key] for section in sections for key in BORROWED if key in section]
         return found
 
@@ -163,7 +163,7 @@ class Config:
             if "extends" in layer:
                 raise UserError(f"{source} (laid on method {name}): extends is for files in config/methods; write a recipe that extends, and ask for it")
             layer = without_cuts(layer) if maps and not target else layer
-            recipe = merge(recipe, {k: v for k, v in layer.items() if k not in STAGES or own(recipe, k)})
+            recipe = merge(recipe, {k: v for k, v in layer.items() if k not in SECTIONS or own(recipe, k)})
             check(recipe, without_required(self.schemas["method"]), f"{source} (laid on method {name})")
             self._check_options(recipe, f"{source} (laid on method {name})")
         recipe.pop("extends", None)
@@ -199,7 +199,7 @@ class Config:
 
     @staticmethod
     def _refuse_borrowed(recipe: dict, layer: dict, where: str) -> None:
-        for stage in (s for s in STAGES if s in layer and ELSEWHERE & set(recipe.get(s, {}))):
+        for stage in (s for s in SECTIONS if s in layer and ELSEWHERE & set(recipe.get(s, {}))):
             if "import" in recipe[stage]:
                 raise UserError(f"{where}: {stage} is imported ({recipe[stage]['import']}); it has no settings here")
             owner = recipe[stage]["from"]
