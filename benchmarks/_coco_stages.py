@@ -22,7 +22,9 @@ from wsss.io.index import write_index
 from wsss.io.masks import read_mask
 from wsss.io.models import save_model
 from wsss.io.shards import stable_hash
-from wsss.recipes.config import Config, read_yaml
+from wsss.plan.plan import Plan
+from wsss.plan.row import Row
+from wsss.recipes.schema import read_yaml
 from wsss.score.confusion import confusion
 from wsss.score.sweep import Sweep
 from wsss.stages import affinity, classifier, coco_masks, predictions, segmentation
@@ -30,7 +32,8 @@ from wsss.stages.loader import equal_size_batches
 from wsss.stages.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
-MAIN = read_yaml(ROOT / "config/config.yaml")
+MAIN = {**read_yaml(ROOT / "config/config.yaml"), "compute": {"precision": "fp32", "cpu_threads": 1}}
+PLAN = Plan(ROOT / "config", MAIN)
 
 
 def measure_stages(world: World) -> None:
@@ -101,27 +104,14 @@ def first_of_batches(world: World, batch_size: int, images: int) -> list[str]:
 
 def recipe_of(method: str, stage: str) -> dict[str, Any]:
     """The recipe that runs the stage for this method on coco14."""
-    config = Config(ROOT / "config", MAIN)
-    return config.recipe(config.owner(method, "coco14", stage), "coco14")
+    return PLAN.recipe(PLAN.maker(Row("coco14", method), stage))
 
 
 def params_of(method: str, stage: str) -> dict[str, Any]:
     """What the rules give a stage."""
-    recipe = recipe_of(method, stage)
-    facts = {key: recipe[key] for key in ("net", "backbone", "weights")}
-    settings = recipe.get(stage) or {"bg": recipe["evaluation"]["bg"]}
     if stage == "saliency":
-        settings = {"make": "robust_background"}
-    compute = {"precision": "fp32", "cpu_threads": 1}
-    params = {"settings": settings, "recipe": {**facts, "method": method}, "seed": 0, "compute": compute}
-    params |= {"net_options": recipe["net_options"], "refine": recipe["refine"]}
-    if stage in ("affinity", "pseudo_masks") and recipe["refine"] == "irn":
-        trained = recipe_of(method, "affinity")["affinity"]
-        params["network"] = {key: trained[key] for key in ("backbone", "radius", "displacement")}
-    if stage in ("segmentation", "predictions"):
-        trained = recipe_of(method, "segmentation")["segmentation"]
-        params["network"] = {key: trained[key] for key in ("backbone", "options")}
-    return params
+        return {"settings": {"make": "robust_background"}}
+    return dict(PLAN.params(stage, PLAN.maker(Row("coco14", method), stage)))
 
 
 BUILDERS = {  # task -> the network that a stage loads

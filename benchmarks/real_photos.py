@@ -18,8 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
 from wsss.io.atomic import read_json, write_text  # noqa: E402
-from wsss.plan.chain import behind  # noqa: E402
-from wsss.recipes.config import Config, read_yaml  # noqa: E402
+from wsss.plan.plan import Plan  # noqa: E402
+from wsss.plan.row import Row  # noqa: E402
+from wsss.recipes.schema import read_yaml  # noqa: E402
 
 ROWS = ["cam", "eps_base", "eps", "irn", "amn", "sipe", "seam", "ppc_eps", "ppc", "cpn", "fsae_sipe", "fsae_ppc_eps", "fsae_ppc"]
 SEGMENT = ["full", "cam", "amn"]
@@ -35,11 +36,11 @@ def make(target: str, options: list[str]) -> bool:
     return subprocess.run(command, cwd=REPOSITORY).returncode == 0
 
 
-def minutes(config: Config, dataset: str, method: str, stage: str) -> float | None:
+def minutes(plan: Plan, dataset: str, method: str, stage: str) -> float | None:
     """CPU minutes of all jobs behind a stage, None where one has left no benchmark."""
     total = 0.0
-    for owner, name in behind(config, method, dataset, stage):
-        path = REPOSITORY / "logs" / dataset / owner / f"{name}.tsv"
+    for owner, name in plan.behind(Row(dataset, method), stage):
+        path = REPOSITORY / "logs" / dataset / owner.method / f"{name}.tsv"
         if not path.exists():
             return None
         with open(path) as handle:
@@ -47,7 +48,7 @@ def minutes(config: Config, dataset: str, method: str, stage: str) -> float | No
     return total / 60
 
 
-def row(config: Config, dataset: str, method: str) -> list[str] | None:
+def row(plan: Plan, dataset: str, method: str) -> list[str] | None:
     """The cells of one method, None where nothing of it is scored yet."""
     folder = REPOSITORY / "results" / dataset / method
     whole, masks = folder / "scores.json", folder / "mask_scores" / "scores.json"
@@ -57,7 +58,7 @@ def row(config: Config, dataset: str, method: str) -> list[str] | None:
     stages = read_json(there[0])["stages"]
     seed = stages.get("seed", {})
     last = "predictions" if whole.exists() else "pseudo_masks"
-    cost = minutes(config, dataset, method, last)
+    cost = minutes(plan, dataset, method, last)
     return [
         method,
         *(cut(seed.get(policy, seed.get("map"))) for policy in ("best_on_train_gt", "found", "fixed")),
@@ -71,9 +72,9 @@ def figure(block: dict | None) -> str:
     return "" if not block else f"{block['miou']:.1f}"
 
 
-def table(config: Config, dataset: str, methods: list[str]) -> str:
+def table(plan: Plan, dataset: str, methods: list[str]) -> str:
     """The rows that are there, as Markdown."""
-    rows = [cells for method in methods if (cells := row(config, dataset, method))]
+    rows = [cells for method in methods if (cells := row(plan, dataset, method))]
     lines = [HEAD, ["---"] * len(HEAD), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--segment", nargs="*", type=recipe_name, default=SEGMENT, help=last)
     parser.add_argument("--table-only", action="store_true", help="make no row, write the table of those that are there")
     options, more = parser.parse_known_args()
-    config = Config(REPOSITORY / "config", read_yaml(REPOSITORY / "config" / "config.yaml"))
+    plan = Plan(REPOSITORY / "config", read_yaml(REPOSITORY / "config" / "config.yaml"))
     targets = [f"{method}/mask_scores/miou.txt" for method in options.rows]
     targets += [f"{method}/miou.txt" for method in options.segment]
     methods = list(dict.fromkeys([*options.rows, *options.segment]))
@@ -101,8 +102,8 @@ def main() -> None:
     for target in [] if options.table_only else targets:
         if not make(f"results/{options.dataset}/{target}", more):
             failed.append(target)
-        write_page(table(config, options.dataset, methods))
-    write_page(table(config, options.dataset, methods))
+        write_page(table(plan, options.dataset, methods))
+    write_page(table(plan, options.dataset, methods))
     if failed:
         sys.exit(f"not made: {', '.join(failed)}; the same command goes on with them")
 

@@ -13,8 +13,9 @@ from wsss.imports.cams import import_cams
 from wsss.imports.masks import import_masks
 from wsss.imports.weights import built, import_weights
 from wsss.io.atomic import write_json
-from wsss.plan.chain import behind, imports_behind
 from wsss.plan.imported_stages import described, import_file, require_import
+from wsss.plan.plan import Plan
+from wsss.plan.row import Row
 from wsss.recipes.config import Config, read_yaml
 
 SEEDS = """
@@ -71,18 +72,20 @@ def test_seeds_of_other_cams_are_refused(config):
     config("extends: irn\ncam: {import: mine}\npseudo_masks: {import: mine}\n").recipe("new", "demo")
 
 
-def test_what_scores_rest_on(config):
-    made = config(MINE)
-    assert imports_behind(made, "new", "demo_tiny", "predictions") == {"cam": "mine"}
-    assert ("new", "seeds") in behind(made, "new", "demo_tiny", "predictions")
-    assert ("cam", "seeds") not in behind(made, "new", "demo_tiny", "predictions")
-    assert ("cam", "ir_labels") in behind(made, "amn", "demo_tiny", "cam")
-    made = config("extends: irn\nir_labels: {import: a}\naffinity: {import: b}\n")
-    assert imports_behind(made, "new", "demo_tiny", "pseudo_masks") == {"affinity": "b"}
-    assert imports_behind(made, "new", "demo_tiny", "cam") == {}
-    made = config("extends: cam\npseudo_masks: {import: a}\n")
-    assert behind(made, "new", "demo_tiny", "predictions") == {("new", s) for s in ("predictions", "segmentation", "pseudo_masks")}
-    assert behind(made, "full", "demo_tiny", "predictions") == {("full", "predictions"), ("full", "segmentation")}
+def test_what_scores_rest_on(config, tmp_path):
+    def behind(text, stage="predictions", name="new"):
+        plan = Plan(config(text).folder, read_yaml(tmp_path / "config/config.yaml"))
+        row = Row("demo_tiny", name)
+        return {(owner.recipe, what) for owner, what in plan.behind(row, stage)}, plan.imports_behind(row, stage)
+
+    links, imports = behind(MINE)
+    assert imports == {"cam": "mine"} and ("new", "seeds") in links and ("cam", "seeds") not in links
+    assert ("cam", "ir_labels") in behind(MINE, "cam", "amn")[0]
+    walked = "extends: irn\nir_labels: {import: a}\naffinity: {import: b}\n"
+    assert behind(walked, "pseudo_masks")[1] == {"affinity": "b"} and behind(walked, "cam")[1] == {}
+    links, _ = behind("extends: cam\npseudo_masks: {import: a}\n")
+    assert links == {("new", s) for s in ("predictions", "segmentation", "pseudo_masks")}
+    assert behind(walked, name="full")[0] == {("full", "predictions"), ("full", "segmentation")}
 
 
 def test_an_import_that_is_not_there(tmp_path, monkeypatch):
