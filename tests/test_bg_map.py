@@ -20,7 +20,8 @@ from wsss.io.atomic import read_json, write_json
 from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
-from wsss.recipes.config import Config, merge
+from wsss.recipes.config import Config
+from wsss.recipes.merge import merge
 from wsss.recipes.net_options import has_bg_map
 from wsss.refine.affinity_walk import affinitynet_semantic
 from wsss.refine.random_walk import irn_scores, irn_semantic

@@ -11,7 +11,8 @@ from wsss.data.user_files import folder_stamp, label_table, own_data
 from wsss.errors import UserError
 from wsss.found import refuse_reversed
 from wsss.imports.command import NAME
-from wsss.recipes.config import Config, expand_env, merge, read_yaml
+from wsss.recipes.config import Config, expand_env, read_yaml
+from wsss.recipes.merge import merge
 from wsss.recipes.schema import check
 from wsss.rownames import RESERVED
 

@@ -12,7 +12,7 @@ from wsss.io.masks import read_mask
 from wsss.nets import segmenters
 from wsss.nets.deeplab_v1 import DEFAULTS, DeepLabV1
 from wsss.nets.norm import BatchNorm
-from wsss.recipes.config import merge
+from wsss.recipes.merge import merge
 
 
 def small(**options):

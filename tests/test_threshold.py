@@ -15,7 +15,8 @@ from wsss.io.atomic import read_json, write_json
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
-from wsss.recipes.config import Config, merge
+from wsss.recipes.config import Config
+from wsss.recipes.merge import merge
 from wsss.recipes.schema import read_yaml
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy

@@ -6,6 +6,7 @@ from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
 from wsss.recipes.net_options import needs, option_names
 from wsss.recipes.refinement import ELSEWHERE, check_imports, check_refinement
+from wsss.recipes.sources import check_sources
 
 BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option
 
@@ -55,23 +56,6 @@ def check_kinds(recipe: dict, has_map: bool | None, path: str) -> None:
     if (evaluation["bg"]["kind"] == MAP) != (evaluation["policy"] == MAP):
         wanted = "map" if evaluation["bg"]["kind"] == MAP else "fixed, best_on_train_gt or found"
         raise UserError(f"{path}: evaluation.policy: with bg of kind {evaluation['bg']['kind']} it must be {wanted}")
-
-
-def check_sources(net: str, needed: frozenset[str], settings: dict, where: str) -> None:
-    """Whether the section classifier names what the net learns from beside image labels, and nothing else: rules plan by the section alone.
-
-    Raises:
-        UserError: it does not, or names what the net does not look at.
-    """
-    labels, saliency = bool(settings.get("labels_from")), bool(settings.get("saliency"))
-    if "offline_labels" in needed and not labels:
-        raise UserError(f"{where}: net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
-    if labels and "offline_labels" not in needed:
-        raise UserError(f"{where}: net {net} learns nothing from another recipe's labels; take labels_from out of the recipe")
-    if "saliency" in needed and not saliency:
-        raise UserError(f"{where}: net {net} learns from saliency maps; set `classifier: {{saliency: true}}` in the recipe")
-    if saliency and "saliency" not in needed:
-        raise UserError(f"{where}: net {net} learns nothing from saliency maps; take `classifier: {{saliency: true}}` out of the recipe")
 
 
 def own(recipe: dict, stage: str) -> bool:

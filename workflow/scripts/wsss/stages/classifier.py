@@ -11,7 +11,7 @@ from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.errors import UserError
 from wsss.methods.base import Method
-from wsss.recipes.checks import check_sources
+from wsss.recipes.sources import check_sources
 from wsss.stages.classifier_check import check, plan
 from wsss.stages.diagnosing import about_classifier
 from wsss.stages.task import Task

@@ -1,0 +1,57 @@
+"""`python -m wsss`: look at a recipe, or run one finished stage again.
+
+    python -m wsss show amn demo
+    python -m wsss run results/demo/amn/cam/run.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from wsss.errors import UserError
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print a recipe on a dataset: values and the files they come from, stages and what they read."""
+    from wsss.plan.plan import Plan
+    from wsss.plan.row import Row
+    from wsss.plan.show import shown
+    from wsss.recipes.schema import read_yaml
+
+    plan = Plan(options.config, read_yaml(options.config / "config.yaml"))
+    print(shown(plan, Row(options.dataset, options.method)))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run a finished stage once more, into a folder of its own."""
+    from wsss.engine.again import run_again
+
+    print(run_again(options.record, options.into))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m wsss", description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("show", help="a recipe on a dataset: values with their files, stages with their inputs")
+    command.add_argument("method")
+    command.add_argument("dataset")
+    command.add_argument("--config", type=Path, default=CONFIG, help="folder of config files")
+    command.set_defaults(run=show)
+    command = commands.add_parser("run", help="one finished stage once more, outside Snakemake")
+    command.add_argument("record", type=Path, help="its run.json")
+    command.add_argument("--into", type=Path, help="folder for what it makes; default: STAGE.again beside the stage's")
+    command.set_defaults(run=run)
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"wsss: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

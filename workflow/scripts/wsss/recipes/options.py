@@ -1,0 +1,51 @@
+"""The options of a recipe's net and wrapper: known names, types and ranges."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from wsss import methods, wrappers
+from wsss.errors import UserError
+from wsss.recipes.net_options import option_names
+from wsss.recipes.schema import check
+
+
+def check_net_options(recipe: dict[str, Any], schemas: dict[str, Any], where: str) -> None:
+    """Of a net with a schema of its own all, of another the names only.
+
+    Raises:
+        UserError: names the option and what is allowed.
+    """
+    if "net" not in recipe:
+        return  # check_recipe says so
+    net = recipe["net"]
+    known([net], sorted(methods.METHODS), f"{where}: net")
+    if net in schemas:
+        check(recipe, {"properties": {"net_options": schemas[net]}}, where)
+    else:
+        known(recipe.get("net_options", {}), sorted(option_names(net)), f"{where}: net_options of {net}")
+
+
+def check_wrap_options(recipe: dict[str, Any], schemas: dict[str, Any], where: str) -> None:
+    """The same of a wrapper, and what of its options goes together.
+
+    Raises:
+        UserError: names the option and what is allowed.
+    """
+    wrap, options = recipe.get("wrap", wrappers.NONE), recipe.get("wrap_options", {})
+    if wrap == wrappers.NONE:
+        if options:
+            raise UserError(f"{where}: wrap_options are a wrapper's, and there is none; set wrap: fsae, or take wrap_options out")
+        return
+    known([wrap], [*sorted(wrappers.WRAPPERS), wrappers.NONE], f"{where}: wrap")
+    if wrap in schemas:
+        check(recipe, {"properties": {"wrap_options": schemas[wrap]}}, where)
+    else:
+        known(options, sorted(wrappers.options_of(wrap).DEFAULTS), f"{where}: wrap_options of {wrap}")
+    wrappers.options_of(wrap).check(options, f"{where}: wrap_options")
+
+
+def known(given: Iterable[str], names: list[str], where: str) -> None:
+    """UserError where one of `given` is none of `names`."""
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise UserError(f"{where}: unknown name {', '.join(unknown)}; known: {', '.join(names)}")

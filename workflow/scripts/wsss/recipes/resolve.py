@@ -1,0 +1,179 @@
+"""A recipe from its layers.
+
+They are laid in this order, each over those before:
+
+1. the recipes that it extends, from the root down, and its own file in config/methods;
+2. of the preset that the dataset's file names: `common`, the options of the recipe's `net`, of its `wrap`, what goes
+   with its `refine`, and what is for single recipes (`methods`), along the chain of `extends`;
+3. `overrides` in the dataset's file, along the same chain.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from wsss import methods, wrappers
+from wsss.errors import UserError
+from wsss.recipes.checks import check_kinds, check_recipe, own
+from wsss.recipes.merge import merge, without_cuts
+from wsss.recipes.net_options import has_bg_map, option_names
+from wsss.recipes.options import check_net_options, check_wrap_options, known
+from wsss.recipes.refinement import ELSEWHERE, replace_walk
+from wsss.recipes.schema import check, read_yaml, without_required
+
+if TYPE_CHECKING:
+    from wsss.recipes.config import Config
+
+SECTIONS = (
+    "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
+)  # fmt: skip
+
+
+class Layer(NamedTuple):
+    """One file's values for a recipe.
+
+    Attributes:
+        source: path of the file.
+        recipe: for which recipe alone, along the chain of `extends`; empty where it is laid on all.
+        values: keys as in a recipe.
+    """
+
+    source: str
+    recipe: str
+    values: dict[str, Any]
+
+
+class Resolved(NamedTuple):
+    """A recipe, and the layers it is made of, in order."""
+
+    recipe: dict[str, Any]
+    layers: list[Layer]
+
+
+def resolve(config: "Config", name: str, dataset: str) -> Resolved:
+    """The recipe `name` on a dataset.
+
+    Raises:
+        UserError: a file of it is wrong; names file, key and what is allowed.
+    """
+    chain = extended(config, name)
+    recipe, laid, path = merged(chain), list(chain), f"config/methods/{name}.yaml"
+    _check_options(config, recipe, path)
+    maps = _cam_has_bg_map(config, recipe)
+    for layer in _preset_layers(config, chain, recipe, dataset) + _override_layers(config, chain, dataset):
+        where = f"{layer.source} (laid on method {name})"
+        if layer.recipe == name:
+            _refuse_borrowed(recipe, layer.values, where)
+        if "extends" in layer.values:
+            raise UserError(f"{where}: extends is for files in config/methods; write a recipe that extends, and ask for it")
+        values = without_cuts(layer.values) if maps and not layer.recipe else layer.values
+        values = {key: value for key, value in values.items() if key not in SECTIONS or own(recipe, key)}
+        recipe = merge(recipe, values)
+        laid.append(layer._replace(values=values))
+        check(recipe, without_required(config.schemas["method"]), where)
+        _check_options(config, recipe, where)
+    return Resolved(_finished(config, recipe, name, maps), laid)
+
+
+def _finished(config: "Config", recipe: dict[str, Any], name: str, maps: bool | None) -> dict[str, Any]:
+    """The recipe with its name, checked as a whole."""
+    path = f"config/methods/{name}.yaml"
+    recipe.pop("extends", None)
+    if recipe.get("wrap") == wrappers.NONE:
+        del recipe["wrap"]
+    check(recipe, config.schemas["method"], path)
+    recipe["name"] = name
+    check_recipe(recipe, path)
+    check_kinds(recipe, maps, path)
+    return recipe
+
+
+def extended(config: "Config", name: str) -> list[Layer]:
+    """The files of a recipe, from the root of its `extends` chain down."""
+    chain: list[Layer] = []
+    current: str | None = name
+    while current:
+        if current in [layer.recipe for layer in chain]:
+            raise UserError(f"config/methods/{name}.yaml: extends goes round in a circle at {current}")
+        path = config.existing("methods", current)
+        content = read_yaml(path)
+        check(content, without_required(config.schemas["method"]), path)
+        chain.append(Layer(str(path), current, content))
+        current = content.get("extends")
+    return chain[::-1]
+
+
+def merged(chain: list[Layer]) -> dict[str, Any]:
+    """The recipe of an `extends` chain, before any preset."""
+    recipe: dict[str, Any] = {}
+    for layer in chain:
+        content = layer.values
+        if content.get("net", recipe.get("net")) != recipe.get("net"):
+            recipe["net_options"] = {}  # those there are another net's
+        if content.get("wrap", recipe.get("wrap")) != recipe.get("wrap"):
+            recipe.pop("wrap_options", None)
+        replace_walk(recipe, content)
+        recipe = merge(recipe, content)
+    return recipe
+
+
+def _preset_layers(config: "Config", chain: list[Layer], recipe: dict, dataset: str) -> list[Layer]:
+    """What the dataset's preset lays on the recipe."""
+    preset = config.dataset(dataset).get("preset")
+    if not preset:
+        return []
+    path = config.existing("presets", preset)
+    content = read_yaml(path)
+    check(content, config.schemas["preset"], path)
+    _check_preset_names(config, content, str(path))
+    net, wrap = recipe.get("net", ""), recipe.get("wrap", wrappers.NONE)
+    common = dict(content.get("common", {}))
+    options = common.pop("net_options", {})
+    shared = {key: value for key, value in options.items() if net and key in option_names(net)}
+    of_all = [
+        {**common, "net_options": shared},
+        {"net_options": content.get("net_options", {}).get(net, {})},
+        *({"wrap_options": values} for name, values in content.get("wrap_options", {}).items() if name == wrap),
+        content.get("refine", {}).get(recipe.get("refine", ""), {}),
+    ]
+    single = content.get("methods", {})
+    names = [layer.recipe for layer in chain if layer.recipe in single]
+    return [Layer(str(path), "", values) for values in of_all] + [Layer(str(path), name, single[name]) for name in names]
+
+
+def _check_preset_names(config: "Config", content: dict[str, Any], path: str) -> None:
+    """Whether what a preset names is there: recipes, nets, wrappers, and options that are some net's."""
+    known(content.get("methods", {}), config.names("methods"), f"{path}: methods")
+    known(content.get("net_options", {}), sorted(methods.METHODS), f"{path}: net_options")
+    known(content.get("wrap_options", {}), sorted(wrappers.WRAPPERS), f"{path}: wrap_options")
+    options = sorted(set().union(*map(option_names, methods.METHODS)))
+    known(content.get("common", {}).get("net_options", {}), options, f"{path}: common.net_options")
+
+
+def _override_layers(config: "Config", chain: list[Layer], dataset: str) -> list[Layer]:
+    """What the dataset's own file lays on the recipe."""
+    where, overrides = f"config/datasets/{dataset}.yaml", config.dataset(dataset).get("overrides", {})
+    known(overrides, config.names("methods"), f"{where}: overrides")
+    return [Layer(where, layer.recipe, overrides[layer.recipe]) for layer in chain if layer.recipe in overrides]
+
+
+def _cam_has_bg_map(config: "Config", recipe: dict) -> bool | None:
+    """Whether the CAMs that a recipe reads have a background map; None where they are imported, or there are none."""
+    seen: list[str] = []
+    while (source := recipe.get("cam", {}).get("from")) and source not in seen:
+        seen.append(source)
+        recipe = merged(extended(config, source))
+    if "cam" not in recipe or "import" in recipe["cam"] or recipe.get("net") not in methods.METHODS:
+        return None
+    return has_bg_map(recipe["net"])
+
+
+def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
+    for stage in (s for s in SECTIONS if s in values and ELSEWHERE & set(recipe.get(s, {}))):
+        if "import" in recipe[stage]:
+            raise UserError(f"{where}: {stage} is imported ({recipe[stage]['import']}); it has no settings here")
+        owner = recipe[stage]["from"]
+        raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
+
+
+def _check_options(config: "Config", recipe: dict, where: str) -> None:
+    check_net_options(recipe, config.schemas["net_options"], where)
+    check_wrap_options(recipe, config.schemas["wrap_options"], where)

@@ -1,0 +1,20 @@
+"""What a classifier learns from beside image labels: asked when a recipe is read, and once more when it is trained."""
+
+from wsss.errors import UserError
+
+
+def check_sources(net: str, needed: frozenset[str], settings: dict, where: str) -> None:
+    """Whether the section classifier names what the net learns from beside image labels, and nothing else: rules plan by the section alone.
+
+    Raises:
+        UserError: it does not, or names what the net does not look at.
+    """
+    labels, saliency = bool(settings.get("labels_from")), bool(settings.get("saliency"))
+    if "offline_labels" in needed and not labels:
+        raise UserError(f"{where}: net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
+    if labels and "offline_labels" not in needed:
+        raise UserError(f"{where}: net {net} learns nothing from another recipe's labels; take labels_from out of the recipe")
+    if "saliency" in needed and not saliency:
+        raise UserError(f"{where}: net {net} learns from saliency maps; set `classifier: {{saliency: true}}` in the recipe")
+    if saliency and "saliency" not in needed:
+        raise UserError(f"{where}: net {net} learns nothing from saliency maps; take `classifier: {{saliency: true}}` out of the recipe")
