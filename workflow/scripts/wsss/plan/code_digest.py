@@ -10,7 +10,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 # The dicts of names: one more in them changes no other's results.
 REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.stages.walks", "wsss.nets.segmenters")
 # Says in log and run.json how a result looks, and shapes none: another threshold of a warning reruns nothing.
