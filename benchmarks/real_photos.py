@@ -19,7 +19,7 @@ sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
 from wsss.chain import behind  # noqa: E402
 from wsss.config import Config, read_yaml  # noqa: E402
-from wsss.io.atomic import read_json, write_text  # noqa: E402
+from wsss.engine.atomic import read_json, write_text  # noqa: E402
 
 ROWS = ["cam", "eps_base", "eps", "irn", "amn", "sipe", "seam", "ppc_eps", "ppc", "cpn", "fsae_sipe", "fsae_ppc_eps", "fsae_ppc"]
 SEGMENT = ["full", "cam", "amn"]

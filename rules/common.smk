@@ -10,7 +10,7 @@ from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_ar
 
 from wsss import methods, wrappers
 from wsss.chain import behind, imports_behind, refuse_circle
-from wsss.cluster import end_jobs, refuse_shell_words
+from wsss.engine.cluster import end_jobs, refuse_shell_words
 from wsss.codeversion import code_version
 from wsss.config import STAGES, Config
 from wsss.data.photos import find_photos, photo_source, require_apart
@@ -20,9 +20,9 @@ from wsss.ground_truth import has_masks
 from wsss.imported import described, import_folder, refuse_imported_seeds, require_import, require_settings
 from wsss.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
 from wsss.saliency.command import named_files
-from wsss.stages import walks
-from wsss.io.header import read_facts
-from wsss.io.shards import index_paths
+from wsss.refine import walks
+from wsss.engine.model_facts import read_facts
+from wsss.engine.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
 from wsss.rownames import base_name, seed_number, with_seed

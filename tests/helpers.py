@@ -16,8 +16,8 @@ from PIL import Image
 from wsss import methods, net_options
 from wsss.config import Config
 from wsss.data import folder
+from wsss.engine.task import Task
 from wsss.refinement import NETWORK
-from wsss.stages.task import Task
 from wsss.train import loop
 
 REPOSITORY = Path(__file__).resolve().parents[1]

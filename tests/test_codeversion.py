@@ -22,7 +22,7 @@ SCRIPT = """
 from wsss import methods
 from wsss.codeversion import code_version
 from wsss.nets import segmenters
-from wsss.stages import walks
+from wsss.refine import walks
 for stage in {stages!r}:
     print(stage, code_version("wsss.stages." + stage))
 for stage in ("classifier", "cam"):

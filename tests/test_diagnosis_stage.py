@@ -8,11 +8,11 @@ import pytest
 from helpers import Chain, folder_dataset
 from wsss.codeversion import SAYING, closure
 from wsss.data.manifest import load_manifest
+from wsss.engine.per_image import run_images
+from wsss.engine.task import Task
 from wsss.io.masks import write_mask
+from wsss.score.self_report import about_masks
 from wsss.stages import diagnosis, ir_labels
-from wsss.stages.diagnosing import about_masks
-from wsss.stages.images import run_images
-from wsss.stages.task import Task
 
 SIZE = (16, 24)
 

@@ -15,8 +15,8 @@ from wsss.data.coco_labels import COCO_CLASSES
 from wsss.data.import_labels import import_labels, main
 from wsss.data.label_csv import read_labels, write_labels
 from wsss.data.voc_lists import VOC_CLASSES, read_id_list
+from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 from wsss.userdata import label_table
 
 DATA = os.environ.get("WSSS_TEST_DATA")

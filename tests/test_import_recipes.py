@@ -10,12 +10,12 @@ import yaml
 from helpers import REPOSITORY, copy_project, edit, planned, shorten, snakemake
 from wsss.chain import behind, imports_behind
 from wsss.config import Config, read_yaml
+from wsss.engine.atomic import write_json
 from wsss.errors import UserError
 from wsss.imported import described, import_file, require_import
 from wsss.imports.cams import import_cams
 from wsss.imports.masks import import_masks
 from wsss.imports.weights import built, import_weights
-from wsss.io.atomic import write_json
 
 SEEDS = """
 seeds:

@@ -9,11 +9,11 @@ import sys
 import pytest
 from helpers import LIBRARY, Chain, environment, folder_dataset
 from wsss.data.manifest import load_manifest
-from wsss.io.atomic import drop_temporaries, write_text
-from wsss.io.journal import Journal
-from wsss.stages.images import run_images
-from wsss.train import finished
-from wsss.train.signals import MASTER
+from wsss.engine import backup
+from wsss.engine.atomic import drop_temporaries, write_text
+from wsss.engine.journal import Journal
+from wsss.engine.per_image import run_images
+from wsss.engine.signals import MASTER
 
 
 def test_a_journal_that_is_closed_does_not_tell_in_which_order_it_was_filled(tmp_path):
@@ -109,7 +109,7 @@ def test_a_training_cleans_up_when_it_ends_and_when_it_is_put_back(results):
         "history.csv",
         "check.json",
         "run.json",
-        finished.NOTE,
+        backup.NOTE,
         ".finished.model.safetensors",
         ".finished.history.csv",
         ".finished.check.json",
@@ -125,7 +125,7 @@ STAGE = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from wsss.stages.task import start
+from wsss.engine.entry import start
 
 def run(task):
     Path(sys.argv[1]).touch()

@@ -14,15 +14,16 @@ import pytest
 from helpers import LIBRARY, STAGES, Chain, artefacts, environment, folder_dataset
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
+from wsss.engine import signals
+from wsss.engine.model_facts import read_facts
+from wsss.engine.task import Task
+from wsss.engine.workers import in_processes
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder, read_cam, write_cam
-from wsss.io.header import read_facts
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
-from wsss.stages import aug_masks, evaluation, training
-from wsss.stages.images import in_processes
-from wsss.stages.task import Task
-from wsss.train import signals
+from wsss.stages import aug_masks, evaluation
+from wsss.train import training
 
 MODEL, INDEX = "model.safetensors", "index.json"
 SIZES = ((64, 64), (64, 64), (64, 80), (33, 90), (70, 64), (64, 64))
@@ -389,8 +390,8 @@ def test_processes_do_every_job_once(processes):
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from wsss.stages.images import in_processes
-from wsss.stages.task import guarded
+from wsss.engine.workers import in_processes
+from wsss.engine.entry import guarded
 
 def sleep(number):
     Path(sys.argv[1], str(os.getpid())).touch()

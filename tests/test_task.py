@@ -13,12 +13,14 @@ import torch
 import torchvision
 from helpers import LIBRARY, environment
 from torch.utils.data import DataLoader
+from wsss.engine.explain import plain_words
+from wsss.engine.task import Task
+from wsss.engine.workers import worker_pool
 from wsss.errors import UserError
 from wsss.io.models import load_model
 from wsss.nets import weights
-from wsss.stages import download, training
-from wsss.stages.images import worker_pool
-from wsss.stages.task import Task, plain_words
+from wsss.stages import download
+from wsss.train import training
 from wsss.train.device import pick_device
 
 COMPUTE = {"precision": "auto", "cpu_threads": 1}
@@ -44,7 +46,7 @@ SIGNALLED = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from wsss.stages.task import start
+from wsss.engine.entry import start
 
 def run(task):
     Path(sys.argv[1]).touch()

@@ -252,7 +252,7 @@ def test_scores_know_the_whole_chain(finished):
     """The code of AMN's first stage too, and what each figure was made with."""
     stages = [f"wsss.stages.{stage}" for stage in STAGES]
     scores = json.loads((finished / TARGET).with_name("scores.json").read_text())["stages"]
-    walk = ["wsss.stages.learn_irn", "wsss.stages.walk_irn"]
+    walk = ["wsss.refine.learn_irn", "wsss.refine.walk_irn"]
     expected = code_version(*stages, *walk, "wsss.methods.cam", "wsss.methods.amn", "wsss.nets.deeplab")
     assert {s["provenance"]["code_version"] for s in scores.values()} == {expected}
     pseudo = scores["pseudo_mask"]["provenance"]

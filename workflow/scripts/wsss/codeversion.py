@@ -12,9 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 # The dicts of names: one more in them changes no other's results.
-REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.stages.walks", "wsss.nets.segmenters")
+REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.refine.walks", "wsss.nets.segmenters")
 # Says in log and run.json how a result looks, and shapes none: another threshold of a warning reruns nothing.
-SAYING = ("wsss.stages.diagnosing",)
+SAYING = ("wsss.score.self_report",)
 
 
 @functools.cache

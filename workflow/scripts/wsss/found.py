@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from wsss.engine.atomic import read_json
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
-from wsss.io.remake import AGAIN, mend
 
 FOUND = "found"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
@@ -90,7 +90,7 @@ def read_cut(path: str) -> float:
     content = read_json(path)
     cut = content.get("cut") if isinstance(content, dict) else None
     if isinstance(cut, bool) or not isinstance(cut, int | float) or not 0 < cut < 1:
-        raise UserError(f"{path}: holds no cut between 0 and 1; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: holds no cut between 0 and 1; {remedy(path)}")
     return float(cut)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from wsss.data import folder
+from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 from wsss.io.digest import sha256_file
 from wsss.userdata import folder_stamp, own_data, voc_trees
 

@@ -23,10 +23,10 @@ from wsss.data.label_csv import read_labels
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.table import listing
 from wsss.data.validate import validate
+from wsss.engine.index import read_index
+from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.io.images import image_size
-from wsss.io.index import read_index
-from wsss.io.threads import threaded
 from wsss.userdata import coco_annotations, coco_images
 
 SPLITS_OF = {"train": ("train", "trainaug"), "val": ("val",)}

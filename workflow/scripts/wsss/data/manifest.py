@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 from wsss.data.digests import digests
 from wsss.data.places import below, cell, in_project, located
 from wsss.data.table import bad_id, iter_rows, listing, split_list
+from wsss.engine.atomic import read_json, write_json, write_text
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import read_json, write_json, write_text
 from wsss.io.digest import fingerprint, sha256_bytes
-from wsss.io.remake import mend
 
 if TYPE_CHECKING:  # what plans with this module has no NumPy
     import numpy as np
 
 COLUMNS = ("id", "split", "image", "labels", "mask", "mask_train", "saliency")
 SPLITS = ("trainaug", "train", "val")
-AGAIN = "run the dataset stage again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ def load_manifest(manifest_csv: str | Path) -> Dataset:
     if not problems and len(records) != whole:
         problems.append(f"{len(records)} rows, and dataset.json counts {whole}")
     if problems:
-        raise UserError(listing(f"{path}: damaged; {mend(path, AGAIN)}", problems))
+        raise UserError(listing(f"{path}: damaged; {remedy(path)}", problems))
     return Dataset(
         info["name"], root, tuple(info["classes"]), tuple(records), info["allow_unlabelled"], info["digest"]
     )
@@ -218,10 +217,10 @@ def _read_info(path: Path) -> dict[str, Any]:
     info = read_json(path)
     missing = sorted({"name", "root", "classes", "allow_unlabelled", "digest"} - set(info if isinstance(info, dict) else ()))
     if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: lacks {', '.join(missing)}; {remedy(path)}")
     is_right = all(isinstance(info[key], str) for key in ("name", "root", "digest")) and isinstance(info.get("counts", {}), dict)
     if not is_right or not isinstance(info["classes"], list) or not all(isinstance(name, str) for name in info["classes"]):
-        raise UserError(f"{path}: damaged; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: damaged; {remedy(path)}")
     return info
 
 
@@ -230,7 +229,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         yield from iter_rows(path, COLUMNS)
     except UserError as error:
-        raise UserError(f"{path}: damaged; {mend(path, AGAIN)}\n  {error}") from error
+        raise UserError(f"{path}: damaged; {remedy(path)}\n  {error}") from error
 
 
 def _faults(cells: dict[str, str], index: dict[str, int], first_line: dict[str, int]) -> list[str]:

@@ -14,8 +14,8 @@ from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.table import listing
 from wsss.data.validate import validate
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list
+from wsss.engine.download import download
 from wsss.errors import UserError
-from wsss.io.download import download
 from wsss.userdata import VOC_PLACES
 
 ARCHIVE_NAME = "VOCtrainval_11-May-2012.tar"

@@ -13,12 +13,12 @@ from typing import Any
 from wsss.data.coco_labels import any_number
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.table import listing
+from wsss.engine.atomic import explain_os_errors, read_json
+from wsss.engine.index import write_index
+from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.imported import INDEX, import_folder
-from wsss.io.atomic import explain_os_errors, read_json
 from wsss.io.digest import fingerprint, sha256_file
-from wsss.io.index import write_index
-from wsss.io.threads import threaded
 from wsss.schema import check
 
 NAME = {"type": "string", "pattern": r"^[a-z0-9_]+\Z"}

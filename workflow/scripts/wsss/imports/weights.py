@@ -18,9 +18,9 @@ from wsss.io.digest import sha256_file
 from wsss.io.models import save_model
 from wsss.io.tensors import tensor_fault
 from wsss.nets.weights import load_any
+from wsss.refine import walks
 from wsss.refinement import NETWORK, WALKS
 from wsss.schema import read_yaml
-from wsss.stages import walks
 
 CONFIG = Path(__file__).resolve().parents[4] / "config"
 STAGES = ("classifier", "affinity")

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wsss.engine.atomic import atomic_path
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path
 from wsss.io.depth import scales_values
 from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
-from wsss.io.remake import mend
 
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")  # as Pillow finds them in the file, not in its name
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
@@ -71,6 +71,6 @@ def read_mask(path: str | Path) -> np.ndarray:
                 )
             return np.array(image)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing mask; {mend(path, RESTORE)}") from error
+        raise UserError(f"{path}: missing mask; {remedy(path, RESTORE)}") from error
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable mask ({error}); {mend(path, RESTORE)}") from error
+        raise UserError(f"{path}: not a readable mask ({error}); {remedy(path, RESTORE)}") from error

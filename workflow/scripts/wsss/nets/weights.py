@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from wsss.engine.atomic import atomic_path
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path
 from wsss.io.digest import sha256_file
 from wsss.io.tensors import tensor_fault
 from wsss.nets.catalog import TRANSFORMERS, WEIGHTS, entry

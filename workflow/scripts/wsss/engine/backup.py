@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from wsss.io.atomic import write_text
+from wsss.engine.atomic import write_text
 from wsss.io.digest import sha256_file
 
 NOTE = "finished.json"

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wsss.engine.task import Task
 from wsss.score.diagnosis import diagnose
 from wsss.score.mask_facts import facts_of
-from wsss.stages.task import Task
 
 log = logging.getLogger(__name__)
 

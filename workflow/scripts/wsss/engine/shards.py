@@ -5,10 +5,11 @@ makes the index.json that one job for all images would have written. The files t
 """
 
 import contextlib
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from wsss.io.digest import stable_hash
 
 FOLDER = "shards"
 
@@ -29,11 +30,6 @@ class Shard:
     def holds(self, item_id: str) -> bool:
         """Whether this job makes the image; what other images there are plays no part."""
         return stable_hash(item_id) % self.total == self.number - 1
-
-
-def stable_hash(item_id: str) -> int:
-    """64 bits of the id's sha256: the same on every machine, unlike Python's own hash."""
-    return int.from_bytes(hashlib.sha256(item_id.encode("utf-8")).digest()[:8], "big")
 
 
 def index_paths(folder: str | Path, total: int) -> list[Path]:
