@@ -72,7 +72,7 @@ def test_files_of_rows_that_are_gone_go_too(results, tmp_path, shard):
     """Those that the stage made, and no others: neither the user's nor, where it is split, another job's."""
     copied = tmp_path / "results"
     shutil.copytree(results, copied)
-    ids = [record.id for record in load_manifest(copied / "manifest.csv").records]
+    ids = every = [record.id for record in load_manifest(copied / "manifest.csv").records]
 
     def run(ids):
         task = Chain(copied).task("seeds", into="images", **({"shard": shard} if shard else {}))
@@ -84,7 +84,7 @@ def test_files_of_rows_that_are_gone_go_too(results, tmp_path, shard):
                 write_text(task.folder / f"{item_id}.txt", item_id)
                 yield item_id
 
-        run_images(task, ids, [".txt"], work)
+        run_images(task, ids, [".txt"], work, every=every)
         return {path.name for path in task.folder.glob("*.txt")}
 
     assert run([*ids, "gone"]) == {f"{item_id}.txt" for item_id in [*ids, "gone"]}

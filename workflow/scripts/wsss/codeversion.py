@@ -5,11 +5,12 @@ the method's module with its imports. Methods are loaded by name, so no method i
 It is taken over the syntax tree without what cannot change a result:
 
 - comments and docstrings;
-- strings inside `raise` statements and calls of `log`, f-strings with all that they show: words for people;
+- words for people: strings inside `raise` statements, inside calls of `log`, of `UserError` and of `for_people`,
+  f-strings with all that they show;
 - the modules of LEFT_OUT, by name. `wsss.engine` argues why, and says what is not left out.
 
-So a reworded message retrains nothing. A text that is made elsewhere and raised later counts as code: say it where
-it is raised, or in `wsss.engine.recovery` if several modules share it.
+So a reworded message retrains nothing. A text that is made in one place and raised in another goes through
+`wsss.engine.explain.for_people`, or it counts as code.
 """
 
 import ast
@@ -24,6 +25,8 @@ REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.refine.walks", "wsss.nets.s
 LEFT_OUT = ("wsss.engine", "wsss.score.self_report")
 # All that the engine imports from outside itself: in every digest, since the engine does not show what it uses.
 BELOW_ENGINE = ("wsss.errors", "wsss.fixed", "wsss.io.digest")
+SPEAKING = ("UserError", "for_people")  # functions whose strings are words for people
+LEVELS = ("debug", "info", "warning", "error", "exception", "critical")  # and methods of `log`
 
 
 @functools.cache
@@ -77,10 +80,10 @@ def _tree_digest(path: Path) -> str:
 
 
 class _WithoutWords(ast.NodeTransformer):
-    """Takes out docstrings, and empties the strings inside `raise` statements and calls of `log`."""
+    """Takes out docstrings, and empties the strings that are words for people."""
 
     def __init__(self) -> None:
-        self._for_people = False  # inside a raise statement or a call of log
+        self._for_people = False  # inside a raise statement, or a call that takes words
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -91,7 +94,7 @@ class _WithoutWords(ast.NodeTransformer):
         return self._without_strings(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        return self._without_strings(node) if _is_log(node.func) else self.generic_visit(node)
+        return self._without_strings(node) if _takes_words(node.func) else self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.Constant("") if self._for_people and isinstance(node.value, str) else node
@@ -111,9 +114,11 @@ def _is_string(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def _is_log(function: ast.expr) -> bool:
-    """Whether it is `log.info` or the like: every module's logger is called `log`."""
-    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "log"
+def _takes_words(function: ast.expr) -> bool:
+    """Whether it is one of SPEAKING, or `log.info` or the like; every module's logger is called `log`."""
+    if isinstance(function, ast.Attribute):
+        return function.attr in LEVELS and isinstance(function.value, ast.Name) and function.value.id == "log"
+    return isinstance(function, ast.Name) and function.id in SPEAKING
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from typing import Any
 
 from wsss.data.manifest import Dataset, Record
 from wsss.data.table import listing
+from wsss.engine.explain import for_people
 from wsss.engine.index import read_index
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
@@ -42,7 +43,7 @@ def require_classes(path: str | Path, facts: Mapping[str, Any], dataset: Dataset
 
 
 def _refuse_unsaid(path: str | Path, again: str) -> None:
-    what = "does not say what classes and labels it was made of"
+    what = for_people("does not say what classes and labels it was made of")
     raise UserError(f"{path}: {what}, and class numbers may mean others now; {again}")
 
 

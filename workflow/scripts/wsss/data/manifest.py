@@ -16,6 +16,7 @@ from wsss.data.digests import digests
 from wsss.data.places import below, cell, in_project, located
 from wsss.data.table import bad_id, iter_rows, listing, split_list
 from wsss.engine.atomic import read_json, write_json, write_text
+from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.digest import fingerprint, sha256_bytes
@@ -180,13 +181,13 @@ def load_manifest(manifest_csv: str | Path) -> Dataset:
     problems: list[str] = []
     for line, cells in _rows(path):
         found = _faults(cells, index, first_line)
-        problems += [f"line {line} (id {cells['id']!r}): {fault}" for fault in found]
+        problems += [for_people(f"line {line} (id {cells['id']!r}): {fault}") for fault in found]
         first_line.setdefault(cells["id"], line)
         if not found:
             records.append(_record(cells, str(root), str(path.parent), index))
     whole = info.get("counts", {}).get("all", len(records))
     if not problems and len(records) != whole:
-        problems.append(f"{len(records)} rows, and dataset.json counts {whole}")
+        problems.append(for_people(f"{len(records)} rows, and dataset.json counts {whole}"))
     if problems:
         raise UserError(listing(f"{path}: damaged; {remedy(path)}", problems))
     return Dataset(
@@ -199,7 +200,7 @@ def _absolute(path: str | Path) -> Path:
 
 
 def _table(rows: Sequence[Row], root: Path, folder: Path, classes: list[str]) -> str:
-    faults = [f"row {n}: id {row.id!r} {bad_id(row.id)}" for n, row in enumerate(rows, 1) if bad_id(row.id)]
+    faults = [for_people(f"row {n}: id {row.id!r} {bad_id(row.id)}") for n, row in enumerate(rows, 1) if bad_id(row.id)]
     if faults:
         raise UserError(listing("manifest: an id must serve as a file name; rename these", faults))
     out = io.StringIO(newline="")
@@ -236,11 +237,11 @@ def _faults(cells: dict[str, str], index: dict[str, int], first_line: dict[str, 
     """What is wrong with a row; `first_line`: the lines of the ids before it."""
     image_id, reason = cells["id"], bad_id(cells["id"])
     return [
-        *([f"the id is already used in line {first_line[image_id]}"] if image_id in first_line else []),
-        *([f"the id {reason}"] if reason else []),
-        *([] if cells["image"] else ["no image"]),
-        *(f"unknown split {name!r}" for name in split_list(cells["split"]) if name not in SPLITS),
-        *(f"unknown class {name!r}" for name in split_list(cells["labels"]) if name not in index),
+        *([for_people(f"the id is already used in line {first_line[image_id]}")] if image_id in first_line else []),
+        *([for_people(f"the id {reason}")] if reason else []),
+        *([] if cells["image"] else [for_people("no image")]),
+        *(for_people(f"unknown split {name!r}") for name in split_list(cells["split"]) if name not in SPLITS),
+        *(for_people(f"unknown class {name!r}") for name in split_list(cells["labels"]) if name not in index),
     ]
 
 

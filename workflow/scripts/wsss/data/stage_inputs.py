@@ -7,6 +7,7 @@ from typing import Any
 from wsss.data.labels import cams_of, refuse_other_labels, same_labels
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.table import listing
+from wsss.engine.explain import for_people
 from wsss.engine.index import file_of, read_index
 from wsss.engine.task import Task
 from wsss.errors import UserError
@@ -52,13 +53,15 @@ def saliency_files(task: Task, dataset: Dataset, records: tuple[Record, ...]) ->
     """
     if "saliency" in task.inputs:
         return label_files(task, "saliency", records)
-    missing = [f"{r.id}: {r.saliency or 'none in the manifest'}" for r in records if not _is_file(r.saliency)]
+    missing = [for_people(f"{r.id}: {r.saliency or 'none in the manifest'}") for r in records if not _is_file(r.saliency)]
     if missing:
-        head = (
-            f"{dataset.name}: of {len(records)} training images these have no saliency map; add them, or let maps be "
-            "made for all: `saliency: {make: robust_background}` in the dataset's file (docs/saliency.md)"
+        raise UserError(
+            listing(
+                f"{dataset.name}: of {len(records)} training images these have no saliency map; add them, or let maps be "
+                "made for all: `saliency: {make: robust_background}` in the dataset's file (docs/saliency.md)",
+                missing,
+            )
         )
-        raise UserError(listing(head, missing))
     return lambda record: record.saliency
 
 

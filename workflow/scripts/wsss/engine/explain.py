@@ -1,4 +1,4 @@
-"""Errors that a user can mend, in plain words."""
+"""Errors that a user can mend, in plain words; and the mark of words that are for people only."""
 
 import errno
 import re
@@ -33,3 +33,8 @@ def plain_words(error: Exception) -> str | None:
     name_and_text = f"{type(error).__name__}: {error}"
     mends = [mend for pattern, mend in _MENDS.items() if re.search(pattern, name_and_text)]
     return f"{mends[0]} ({name_and_text.splitlines()[0]})" if mends else None
+
+
+def for_people(text: str) -> str:
+    """`text` itself, marked as words of a message: no code digest covers the strings given to it (`wsss.codeversion`)."""
+    return text

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
+
 from wsss.engine.atomic import drop_temporaries
 from wsss.engine.index import write_index, write_shard
 from wsss.engine.journal import Journal, recorded_ids

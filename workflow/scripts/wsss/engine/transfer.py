@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
+
 from wsss.engine.atomic import explain_os_errors, read_json, write_json
 from wsss.errors import UserError
 

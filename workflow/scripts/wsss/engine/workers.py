@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+
 from wsss.engine.signals import die_with_parent
 from wsss.fixed import WORKER_THREADS
 

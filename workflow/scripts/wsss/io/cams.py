@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
 from wsss.engine.recovery import after_divergence, remedy
 from wsss.errors import UserError
 from wsss.io.archives import NotAnArchive, read_arrays
@@ -65,7 +66,7 @@ def _half(values: np.ndarray, path: str | Path) -> np.ndarray:
     with np.errstate(over="ignore"):
         half = np.ascontiguousarray(values, np.float16)
     if not np.isfinite(half).all():
-        what = "beyond what float16 holds (65504)" if np.isfinite(values).all() else "that are not finite"
+        what = for_people("beyond what float16 holds (65504)" if np.isfinite(values).all() else "that are not finite")
         raise UserError(f"{path}: not written, its maps have values {what}; {after_divergence('classifier')}")
     return half
 
@@ -129,7 +130,7 @@ class CamFolder:
         index = index if isinstance(index, dict) else {}
         classes = index.get("classes")
         if "form" not in index or not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            what = "CAMs of the former format (ID.npy, without class ids) cannot be read"
+            what = for_people("CAMs of the former format (ID.npy, without class ids) cannot be read")
             raise UserError(f"{path}: {what}; {remedy(path)}")
         return cls(Path(path).parent, Form.of(path, index), tuple(classes))
 
@@ -179,11 +180,11 @@ class CamFolder:
         """Files that are not of the labels of their records, in words."""
         pairs = ((read_cam(self.folder / f"{record.id}{SUFFIX}"), record) for record in records)
         differing = [(stored, record) for stored, record in pairs if stored.classes != tuple(record.labels)]
-        return [f"{record.id}: {self._difference(stored, record)}" for stored, record in differing]
+        return [for_people(f"{record.id}: {self._difference(stored, record)}") for stored, record in differing]
 
     def _difference(self, stored: StoredCam, record: Labelled) -> str:
         has, wants = self._named(stored.classes), self._named(record.labels)
-        return f"holds classes {has}, but its image is labelled {wants}"
+        return for_people(f"holds classes {has}, but its image is labelled {wants}")
 
     def _named(self, classes: Iterable[int]) -> str:
         names = [self.classes[k] if k < len(self.classes) else f"number {k}" for k in classes]

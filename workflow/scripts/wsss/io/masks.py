@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.depth import scales_values
@@ -13,9 +14,9 @@ from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
 
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")  # as Pillow finds them in the file, not in its name
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
-DRAW_AGAIN = "export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)"
-EIGHT = "save it as PNG with 8 bits, whose values are the class ids"
-RESTORE = "restore it, or run the stage that writes it again"
+DRAW_AGAIN = for_people("export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)")
+EIGHT = for_people("save it as PNG with 8 bits, whose values are the class ids")
+RESTORE = for_people("restore it, or run the stage that writes it again")
 
 
 def _voc_palette() -> np.ndarray:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.archives import NotAnArchive, read_arrays
 
 SUFFIX, NAME = ".npz", "probs"
-MEND = "set seeds.crf_params as published (docs/config.md)"
+MEND = for_people("set seeds.crf_params as published (docs/config.md)")
 SLACK = 1e-3  # what rounding may put outside [0, 1]
 
 

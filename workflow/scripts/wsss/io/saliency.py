@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image
 
 from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.images import FORMATS, UNREADABLE, refuse_frames
 
-MEND = "save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)"
+MEND = for_people("save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)")
 
 
 def write_saliency(path: str | Path, values: np.ndarray) -> None:

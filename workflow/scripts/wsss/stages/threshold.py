@@ -5,6 +5,7 @@ import logging
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import cam_folder
 from wsss.engine.atomic import drop_temporaries, write_json
+from wsss.engine.explain import for_people
 from wsss.engine.index import file_of
 from wsss.engine.task import Task
 from wsss.errors import UserError
@@ -15,7 +16,7 @@ from wsss.io.images import image_size
 from wsss.score.cuts import RULE, Scores
 
 SAMPLE = 500  # images: the cut of more moves by less than it is rounded to
-INSTEAD = "give a number in place of `value: found` and `policy: found` (docs/evaluation.md)"
+INSTEAD = for_people("give a number in place of `value: found` and `policy: found` (docs/evaluation.md)")
 log = logging.getLogger(__name__)
 
 
