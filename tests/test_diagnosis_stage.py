@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 from helpers import Chain, folder_dataset
-from wsss.codeversion import SAYING, closure
+from wsss.codeversion import LEFT_OUT, closure
 from wsss.data.manifest import load_manifest
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
@@ -170,6 +170,6 @@ def test_the_seed_is_cut_out_of_the_cams(results):
 
 def test_another_threshold_of_a_warning_reruns_no_stage_but_this_one():
     for stage in ("classifier", "seeds", "ir_labels", "pseudo_masks", "predictions", "predict"):
-        reached = closure(f"wsss.stages.{stage}", without=SAYING)
+        reached = closure(f"wsss.stages.{stage}", without=LEFT_OUT)
         assert "wsss.score.diagnosis" not in reached and "wsss.score.diagnosis" in closure(f"wsss.stages.{stage}"), stage
-    assert "wsss.score.diagnosis" in closure("wsss.stages.diagnosis", without=SAYING)
+    assert "wsss.score.diagnosis" in closure("wsss.stages.diagnosis", without=LEFT_OUT)

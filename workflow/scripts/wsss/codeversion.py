@@ -34,7 +34,7 @@ def code_version(*modules: str) -> str:
     """Digest (16 hex digits) over the import closure of dotted `modules` such as ``wsss.stages.cam``."""
     digest = hashlib.sha256()
     for name in sorted(closure(*modules, *BELOW_ENGINE, without=LEFT_OUT)):
-        digest.update(f"{name}:{_tree_digest(_path(name))}\n".encode())
+        digest.update(f"{name}:{_tree_digest(_source(name))}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -44,10 +44,10 @@ def closure(*modules: str, without: tuple[str, ...] = ()) -> set[str]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name in REGISTRIES or is_within(name, without) or _path(name) is None:
+        if name in found or name in REGISTRIES or is_within(name, without) or _source(name) is None:
             continue
         found.add(name)
-        waiting += _imports(_path(name))
+        waiting += _imports(_source(name))
     return found
 
 
@@ -57,25 +57,21 @@ def is_within(module: str, packages: tuple[str, ...]) -> bool:
 
 
 @functools.cache
-def _path(module: str) -> Path | None:
+def _source(module: str) -> str | None:
+    """The text of a `wsss` module or of a package's __init__; None where there is none of that name."""
     parts = module.split(".")
     if parts[0] != "wsss":
         return None
     base = ROOT.joinpath(*parts[1:])
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
-            return path
+            return path.read_text("utf-8")
     return None
 
 
 @functools.cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
-
-
-@functools.cache
-def _tree_digest(path: Path) -> str:
-    tree = _WithoutWords().visit(ast.parse(path.read_text("utf-8")))
+def _tree_digest(source: str) -> str:
+    tree = _WithoutWords().visit(ast.parse(source))
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
@@ -122,9 +118,9 @@ def _takes_words(function: ast.expr) -> bool:
 
 
 @functools.cache
-def _imports(path: Path) -> list[str]:
+def _imports(source: str) -> list[str]:
     names: list[str] = []
-    for node in ast.walk(_parse(path)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:

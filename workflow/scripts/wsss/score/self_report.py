@@ -1,6 +1,6 @@
 """What a stage says of its own result when it ends: facts for log and `run.json`, warnings as one line each on the terminal.
 
-None of it reaches a declared file, so it is no part of the code that results depend on (`wsss.codeversion.SAYING`).
+None of it reaches a declared file, so it is no part of the code that results depend on (`wsss.codeversion.LEFT_OUT`).
 """
 
 import logging
