@@ -37,14 +37,14 @@ def index_paths(folder: str | Path, total: int) -> list[Path]:
     return [Path(folder, FOLDER, f"{number}of{total}.json") for number in range(1, total + 1)]
 
 
-def drop_claims(folder: Path, own: Path, ids: set[str]) -> None:
-    """Remove every index but `own` that vouches for files of `ids`, before the first of them changes.
+def drop_claims(folder: Path, kept: Path, ids: set[str]) -> None:
+    """Remove every index but `kept` that vouches for files of `ids`, before the first of them changes.
 
     Jobs of two splits write the same files, which Snakemake does not know: with the old number of shards it
     would take the old indexes for good again.
     """
     for path in (folder / "index.json", *folder.glob(f"{FOLDER}/*of*.json")):
-        if path != own and not ids.isdisjoint(_claimed(path)):
+        if path != kept and not ids.isdisjoint(_claimed(path)):
             path.unlink(missing_ok=True)
 
 

@@ -42,7 +42,7 @@ def run(task: Task) -> None:
         found = pseudo_label_facts(task, dataset, records, learner, device) if learner is not method else {}
         return {"pseudo_labels": found} if found else {}
 
-    def look(history: list[dict[str, float]]) -> None:
+    def check_trained(history: list[dict[str, float]]) -> None:
         start = partial(initial_method, task, dataset)
         facts = check(task, dataset, planned, method, history, device, start, pseudo_labels)
         about_classifier(task, facts)
@@ -56,7 +56,7 @@ def run(task: Task) -> None:
         lambda batch, step: learner.loss(batch, learner(batch, learner.loss_want), step),
         device,
         after_step=learner.after_step,
-        check=look,
+        check=check_trained,
         saved=method,
     )
 

@@ -1,4 +1,4 @@
-"""What the training stages (classifier, affinity, segmentation) share."""
+"""One training from start to end, for the stages classifier, affinity and segmentation: resume, train, check, save."""
 
 import logging
 from collections.abc import Callable
