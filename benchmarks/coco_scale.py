@@ -31,9 +31,9 @@ from _coco_stages import measure_stages  # noqa: E402
 from _timing import measured, report_ratio  # noqa: E402
 from wsss.data.coco_instances import read_instances  # noqa: E402
 from wsss.data.coco_labels import COCO_CLASSES  # noqa: E402
+from wsss.data.files import file_problems  # noqa: E402
 from wsss.data.inference import equal_size_batches  # noqa: E402
 from wsss.data.manifest import load_manifest, write_manifest  # noqa: E402
-from wsss.data.validate import file_problems  # noqa: E402
 from wsss.engine.index import read_index, write_index  # noqa: E402
 from wsss.engine.journal import Journal  # noqa: E402
 from wsss.io.digest import sha256_file  # noqa: E402

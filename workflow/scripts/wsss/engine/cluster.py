@@ -14,7 +14,7 @@ from wsss.errors import UserError
 PATIENCE = 300  # seconds; a site's KillWait, by default 30, is what a job gets to save in
 
 
-def refuse_shell_output_of(words: Iterable[str | Path], what: str) -> None:
+def refuse_shell_words(words: Iterable[str | Path], what: str) -> None:
     """UserError naming a word of the command line that would not reach a job as it was typed.
 
     Snakemake repeats `--config` and its paths in the shell line of every job, in quotes that do not hold all.
