@@ -18,8 +18,7 @@ from helpers import LIBRARY, Chain, artefacts, environment, folder_dataset
 from safetensors.torch import load_file, save_file
 from wsss.data.archive import extract
 from wsss.data.manifest import load_manifest
-from wsss.engine import recovery
-from wsss.engine import task as task_module
+from wsss.engine import entry, recovery
 from wsss.engine.explain import plain_words
 from wsss.engine.index import merge_shards, read_index, write_shard
 from wsss.errors import UserError
@@ -309,9 +308,9 @@ def test_a_read_only_disk_is_named(small, disk):
 
 def test_a_log_that_cannot_be_written_is_no_error(tmp_path, capfd):
     (tmp_path / "logs").write_text("a file where the folder of the logs should be")
-    task_module._log_to(str(tmp_path / "logs/own/seeds.log"))
+    entry._log_to(str(tmp_path / "logs/own/seeds.log"))
     if os.path.exists("/dev/full"):
-        task_module._log_to("/dev/full")
+        entry._log_to("/dev/full")
     logging.getLogger("wsss").error("what went wrong")
     said = capfd.readouterr().err
     assert said.count("what went wrong") == 1 and "Traceback" not in said and "Logging error" not in said

@@ -380,7 +380,7 @@ def test_one_that_fails_before_they_meet_leaves_none_waiting(results, monkeypatc
             raise UserError("no GPU is free for me")
         return torch.device("cpu")
 
-    monkeypatch.setattr("wsss.train.training.pick_device", pick)
+    monkeypatch.setattr("wsss.train.start.pick_device", pick)
     task = Chain(results, steps=1).task("classifier", into="lonely")
     task.gpus = 2
     assert run_stage(task) == -signal.SIGTERM  # within two minutes; alone it would wait longer

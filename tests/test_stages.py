@@ -23,7 +23,7 @@ from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
 from wsss.stages import aug_masks, evaluation
-from wsss.train import training
+from wsss.train import start as starting
 
 MODEL, INDEX = "model.safetensors", "index.json"
 SIZES = ((64, 64), (64, 64), (64, 80), (33, 90), (70, 64), (64, 64))
@@ -210,8 +210,8 @@ def test_unlabelled_images_teach_amn_and_irn_background(made, monkeypatch, stage
 
 
 def test_cams_are_float32_whatever_the_precision(copied, monkeypatch):
-    asked, pick = [], training.pick_device
-    monkeypatch.setattr(training, "pick_device", lambda *a: asked.append(a[2]) or pick(*a))
+    asked, pick = [], starting.pick_device
+    monkeypatch.setattr(starting, "pick_device", lambda *a: asked.append(a[2]) or pick(*a))
     folders = []
     for precision in ("fp32", "bf16"):
         compute = {"precision": precision, "cpu_threads": 1}
