@@ -1,4 +1,4 @@
-"""Rule script. Stage `affinity`: train IRN on IR labels; its boundary map says where the random walk may not pass."""
+"""Rule script. Stage `affinity`: train the network of the random walk, IRN or AffinityNet by the recipe."""
 
 from wsss.engine.entry import start
 from wsss.stages import affinity

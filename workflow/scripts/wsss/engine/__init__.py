@@ -20,5 +20,6 @@ that results depend on is a number in `wsss.fixed`.
 
 When the engine's own files change their form (index.json, shards, journals) so that an older one cannot be read,
 `wsss.fixed.FILES` goes up by one. That changes every digest. Snakemake then runs every stage again before anything
-reads the older index, and no journal is resumed, because fingerprints hold the digests.
+reads the older index, and no journal is resumed, because fingerprints hold the digests. Only imported folders are
+made by commands and not by stages: a reader takes their older form, or refuses it and names the command.
 """
