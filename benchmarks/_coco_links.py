@@ -12,10 +12,10 @@ from wsss.data.coco_instances import read_instances
 from wsss.data.coco_labels import COCO_CLASSES
 from wsss.data.coco_paint import Region, paint
 from wsss.data.manifest import Row
+from wsss.engine.index import write_index
 from wsss.io.cams import write_cam
 from wsss.io.digest import fingerprint
 from wsss.io.grids import ceil16
-from wsss.io.index import write_index
 from wsss.io.masks import write_mask
 
 SCALES = [1.0, 0.5, 1.5, 2.0]

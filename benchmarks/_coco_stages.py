@@ -15,21 +15,21 @@ import torch
 from _coco_links import World
 from _timing import measured
 from wsss.data.coco_instances import read_instances
+from wsss.data.inference import equal_size_batches
 from wsss.data.manifest import load_manifest
-from wsss.io.atomic import read_json
+from wsss.engine.atomic import read_json
+from wsss.engine.index import write_index
+from wsss.engine.task import Task
 from wsss.io.cams import CamFolder
-from wsss.io.index import write_index
+from wsss.io.digest import stable_hash
 from wsss.io.masks import read_mask
 from wsss.io.models import save_model
-from wsss.io.shards import stable_hash
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.recipes.schema import read_yaml
 from wsss.score.confusion import confusion
 from wsss.score.sweep import Sweep
 from wsss.stages import affinity, classifier, coco_masks, predictions, segmentation
-from wsss.stages.loader import equal_size_batches
-from wsss.stages.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = {**read_yaml(ROOT / "config/config.yaml"), "compute": {"precision": "fp32", "cpu_threads": 1}}

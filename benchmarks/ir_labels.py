@@ -22,7 +22,9 @@ from _timing import report_ratio  # noqa: E402
 from pydensecrf.utils import unary_from_labels  # noqa: E402
 from wsss.io.images import read_image  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
-from wsss.refine.ir_labels import merge, seeds_pair  # noqa: E402
+from wsss.refine.background import to_class_ids  # noqa: E402
+from wsss.refine.crf import to_labels  # noqa: E402
+from wsss.refine.ir_labels import merge, seed_marginals  # noqa: E402
 
 T_FG, T_BG = 0.30, 0.05
 Sample = tuple[np.ndarray, np.ndarray, list[int]]
@@ -76,7 +78,8 @@ def one_crf(image: np.ndarray, cam: np.ndarray, threshold: float) -> np.ndarray:
 def one_lattice(image: np.ndarray, cam: np.ndarray, keys: list[int]) -> np.ndarray:
     """Our way."""
     rules = [{"kind": "const", "value": value} for value in (T_FG, T_BG)]
-    return merge(*seeds_pair(image, cam, keys, *rules))
+    passes = seed_marginals(image, cam, *rules)
+    return merge(*(to_class_ids(to_labels(marginals), keys) for marginals in passes))
 
 
 def timed(way, item: Sample) -> tuple[np.ndarray, float]:

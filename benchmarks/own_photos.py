@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list  # noqa: E402
-from wsss.io.atomic import read_json  # noqa: E402
+from wsss.engine.atomic import read_json  # noqa: E402
 
 FEW = {"cat", "dog", "horse", "person"}
 PARTS = ("Snakefile", "rules", "config", "workflow", "envs", "profiles")

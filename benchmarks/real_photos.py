@@ -17,7 +17,7 @@ from _recipes import cut, recipe_name
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
-from wsss.io.atomic import read_json, write_text  # noqa: E402
+from wsss.engine.atomic import read_json, write_text  # noqa: E402
 from wsss.plan.plan import Plan  # noqa: E402
 from wsss.plan.row import Row  # noqa: E402
 from wsss.recipes.schema import read_yaml  # noqa: E402

@@ -10,8 +10,17 @@ from wsss.data.transforms import normalise, resize_image
 from wsss.io.cam_forms import Form
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import scaled
+from wsss.refine.background import to_class_ids
+from wsss.refine.crf import to_labels
+from wsss.refine.ir_labels import seed_marginals
 
 SCALES = (1.0, 0.5, 1.5, 2.0)
+
+
+def seeds_pair(image, cam, keys, t_fg, t_bg, *args, **options):
+    """The confident and the unsure seed of an image, as the stage `seeds` makes them: (H, W) uint8 class ids, 0 = background."""
+    passes = seed_marginals(image, cam, t_fg, t_bg, *args, **options)
+    return tuple(to_class_ids(to_labels(marginals), keys) for marginals in passes)
 
 
 def view_pair(image, scale):

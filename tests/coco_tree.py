@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 from wsss.data.coco_labels import COCO_CLASSES
-from wsss.io.atomic import write_json
+from wsss.engine.atomic import write_json
 from wsss.io.masks import write_mask
 
 SPARSE = [

@@ -22,12 +22,12 @@ from PIL import Image
 from wsss.data.cls_labels import read_cls_labels, voc_id
 from wsss.data.manifest import load_manifest
 from wsss.data.voc_lists import VOC_CLASSES
+from wsss.engine.index import merge_shards, read_index
 from wsss.errors import UserError
 from wsss.imports.cams import NAMES, _bounded, unpack
 from wsss.imports.weights import fill, unwrapped
 from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.images import image_size, read_image
-from wsss.io.index import merge_shards, read_index
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.models import load_model, save_model
 from wsss.io.pickles import load_object

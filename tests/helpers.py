@@ -15,12 +15,12 @@ import yaml
 from PIL import Image
 from wsss import methods
 from wsss.data import folder
+from wsss.engine.task import Task
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.plan.stages import STAGES
 from wsss.recipes import net_options
 from wsss.recipes.config import Config
-from wsss.stages.task import Task
 from wsss.train import loop
 
 REPOSITORY = Path(__file__).resolve().parents[1]

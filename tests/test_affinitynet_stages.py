@@ -13,14 +13,15 @@ from helpers import REPOSITORY, Chain, artefacts, copy_project, folder_dataset, 
 from PIL import Image
 from wsss.data.affinity_set import AffinitySet
 from wsss.data.manifest import load_manifest
+from wsss.data.stage_inputs import training_records
 from wsss.errors import UserError
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.probs import read_probs, write_probs
 from wsss.recipes.config import Config
+from wsss.refine import learn_affinitynet
 from wsss.refine.affinitynet import cell_labels
-from wsss.stages import learn_affinitynet, pseudo_masks
-from wsss.stages.training import training_records
+from wsss.stages import pseudo_masks
 
 MODEL, INDEX = "model.safetensors", "index.json"
 SIZES = ((96, 96), (100, 80), (96, 96), (33, 90), (70, 64), (110, 120))
@@ -194,7 +195,7 @@ def test_a_damaged_file_is_named(tmp_path, spoil, words):
     path = tmp_path / "a.npz"
     write_probs(path, *np.ones((2, 1, 4, 4)))
     spoil(path)
-    with pytest.raises(UserError, match=f"a.npz: .*{words}.*run the seeds stage again|a.npz: .*{words}"):
+    with pytest.raises(UserError, match=f"a.npz: .*{words}.*run the stage that writes it again|a.npz: .*{words}"):
         read_probs(path)
 
 

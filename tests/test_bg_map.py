@@ -12,11 +12,12 @@ import yaml
 from helpers import REPOSITORY, Chain, add_method, copy_project, edit, folder_dataset, snakemake
 from wsss.data.labels import label_facts
 from wsss.data.manifest import load_manifest
+from wsss.engine.atomic import read_json, write_json
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import cuts_higher, settle
 from wsss.imports.cams import import_cams
 from wsss.imports.export import export_cams
-from wsss.io.atomic import read_json, write_json
 from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
@@ -28,7 +29,6 @@ from wsss.refine.random_walk import irn_scores, irn_semantic
 from wsss.report.tables import group, methods_table, stability_table
 from wsss.score.write import write_miou
 from wsss.stages import panels
-from wsss.stages.task import Task
 
 SIZE, GRID = (32, 40), (4, 5)
 FACTS = {"form": "sum", "geometry": "stretch", "norm": "max", "scales": [1.0, 2.0], "bg_map": True}

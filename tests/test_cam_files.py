@@ -203,7 +203,7 @@ BAD = {
 def test_foreign_files_are_refused_and_never_unpickled(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
     BAD[what](tmp_path / "a.npz")
-    with pytest.raises(UserError, match="a.npz: not a CAM of this workflow.*run the cam stage again"):
+    with pytest.raises(UserError, match="a.npz: not a CAM of this workflow.*run the stage that writes it again"):
         read_cam(tmp_path / "a.npz")
     assert not (tmp_path / "exploded").exists()
 
@@ -211,7 +211,7 @@ def test_foreign_files_are_refused_and_never_unpickled(tmp_path, monkeypatch, wh
 def test_damaged_and_missing_files(tmp_path):
     write_cam(tmp_path / "a.npz", [0, 3], random_maps())
     whole = (tmp_path / "a.npz").read_bytes()
-    with pytest.raises(UserError, match="b.npz: missing CAM; run the cam stage again"):
+    with pytest.raises(UserError, match="b.npz: missing CAM; run the stage that writes it again"):
         read_cam(tmp_path / "b.npz")
     rng = np.random.default_rng(0)
     for _ in range(60):

@@ -13,7 +13,7 @@ from wsss.data.held_out import hold_out, sample
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.score.ranking import average_precision, guess_loss, mean_average_precision, soft_margin
 from wsss.stages import classifier
-from wsss.stages.classifier_check import FEW, LEAST_VAL, Whole, plan
+from wsss.train.classifier_check import FEW, LEAST_VAL, Whole, plan
 from wsss.train.cross_fit import FOLDS, PENALTY, cross_fitted, folds_of
 
 
@@ -182,7 +182,7 @@ def test_val_photos_are_looked_at_and_cost_the_training_nothing(results, tmp_pat
 
 
 def test_what_is_held_out_is_not_trained_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("wsss.stages.classifier_check.FEW", 10)
+    monkeypatch.setattr("wsss.train.classifier_check.FEW", 10)
     results = folder_dataset(tmp_path / "own", sizes=((32, 32),) * 12)
     chain = Chain(results)
     task = chain.task("classifier")

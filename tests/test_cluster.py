@@ -22,9 +22,9 @@ from helpers import (
     environment,
     folder_dataset,
 )
-from wsss.cluster import end_jobs
+from wsss.engine import backup
+from wsss.engine.cluster import end_jobs
 from wsss.errors import UserError
-from wsss.train import finished
 
 PROFILE = REPOSITORY / "profiles/slurm/config.yaml"
 LONGEST = 2880
@@ -130,7 +130,7 @@ def test_a_job_that_does_not_end_is_said(queue):
 TRAINING = """
 import sys, time, torch
 from pathlib import Path
-from wsss.stages.task import guarded
+from wsss.engine.entry import guarded
 from wsss.train.loop import Job, fit
 
 class Slow(torch.utils.data.Dataset):
@@ -213,19 +213,19 @@ def test_other_settings_train_again(trained, caplog):
 
 @pytest.mark.parametrize("damage", ["content", "gone", "note"])
 def test_a_damaged_one_is_trained_again(trained, caplog, damage):
-    second = finished.second_name(trained.folder / "model.safetensors")
+    second = backup.second_name(trained.folder / "model.safetensors")
     if damage == "content":
         second.write_bytes(b"x" + second.read_bytes()[1:])
     elif damage == "gone":
         second.unlink()
     else:
-        (trained.folder / finished.NOTE).write_text("{")
+        (trained.folder / backup.NOTE).write_text("{")
     assert not deleted_and_run(trained, caplog)
     assert {name: (trained.folder / name).read_bytes() for name in trained.outputs} == trained.outputs
 
 
 def test_another_environment_trains_again(trained, caplog, monkeypatch):
-    monkeypatch.setattr("wsss.stages.training.package_versions", lambda: {"torch": "another"})
+    monkeypatch.setattr("wsss.train.training.package_versions", lambda: {"torch": "another"})
     assert not deleted_and_run(trained, caplog)
 
 
@@ -245,5 +245,5 @@ def test_copied_to_a_drive_without_hard_links_it_is_put_back(trained, caplog, mo
 def test_without_hard_links_it_is_only_not_kept(tmp_path, monkeypatch):
     no_links(monkeypatch)
     (tmp_path / "model").write_text("m")
-    finished.keep([tmp_path / "model"], "f")
-    assert not finished.restore([tmp_path / "model"], "f") and (tmp_path / "model").read_text() == "m"
+    backup.keep([tmp_path / "model"], "f")
+    assert not backup.restore([tmp_path / "model"], "f") and (tmp_path / "model").read_text() == "m"

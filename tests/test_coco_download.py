@@ -10,10 +10,10 @@ import pytest
 from coco_tree import coco_folder
 from helpers import REPOSITORY
 from wsss.data import coco_download
+from wsss.engine.atomic import read_json
+from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 from wsss.stages import download
-from wsss.stages.task import Task
 
 CONTENTS = {
     "zips/train2017.zip": "train2017",

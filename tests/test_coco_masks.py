@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from coco_tree import HEIGHT, WIDTH, annotation, box, coco_folder, load, runs, save
 from wsss.data.coco_paint import Region, cover, examine, paint
+from wsss.engine.atomic import read_json, write_json
+from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.io.atomic import read_json, write_json
 from wsss.io.masks import read_mask
 from wsss.stages import coco_masks
-from wsss.stages.task import Task
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real COCO images)")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from helpers import Chain, folder_dataset
 from wsss.data.manifest import load_manifest
+from wsss.engine.per_image import run_images
+from wsss.engine.task import Task
 from wsss.io.masks import write_mask
-from wsss.plan.code_digest import SAYING, closure
+from wsss.plan.code_digest import LEFT_OUT, closure
+from wsss.score.self_report import about_masks
 from wsss.stages import diagnosis, ir_labels
-from wsss.stages.diagnosing import about_masks
-from wsss.stages.images import run_images
-from wsss.stages.task import Task
 
 SIZE = (16, 24)
 
@@ -170,6 +170,6 @@ def test_the_seed_is_cut_out_of_the_cams(results):
 
 def test_another_threshold_of_a_warning_reruns_no_stage_but_this_one():
     for stage in ("classifier", "seeds", "ir_labels", "pseudo_masks", "predictions", "predict"):
-        reached = closure(f"wsss.stages.{stage}", without=SAYING)
+        reached = closure(f"wsss.stages.{stage}", without=LEFT_OUT)
         assert "wsss.score.diagnosis" not in reached and "wsss.score.diagnosis" in closure(f"wsss.stages.{stage}"), stage
-    assert "wsss.score.diagnosis" in closure("wsss.stages.diagnosis", without=SAYING)
+    assert "wsss.score.diagnosis" in closure("wsss.stages.diagnosis", without=LEFT_OUT)

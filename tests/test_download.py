@@ -9,8 +9,8 @@ import re
 import threading
 
 import pytest
+from wsss.engine.download import download
 from wsss.errors import UserError
-from wsss.io.download import download
 
 BODY = bytes(range(256)) * 1200  # 307,200 bytes: several pieces
 SHA256 = hashlib.sha256(BODY).hexdigest()

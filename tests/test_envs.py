@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from wsss import methods, wrappers
 from wsss.nets import segmenters
 from wsss.plan.code_digest import closure
-from wsss.stages import walks
+from wsss.refine import walks
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))

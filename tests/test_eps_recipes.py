@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from cam_reference import seeds_pair
 from helpers import REPOSITORY
 from PIL import Image
 from pydensecrf.utils import unary_from_softmax
@@ -19,7 +20,6 @@ from wsss.io.images import read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.recipes.config import Config
 from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
-from wsss.refine.ir_labels import seeds_pair
 from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed, unary_of
 
 CONFIG = REPOSITORY / "config"

@@ -18,14 +18,13 @@ from helpers import LIBRARY, Chain, artefacts, environment, folder_dataset
 from safetensors.torch import load_file, save_file
 from wsss.data.archive import extract
 from wsss.data.manifest import load_manifest
+from wsss.engine import entry, recovery
+from wsss.engine.explain import plain_words
+from wsss.engine.index import merge_shards, read_index, write_shard
 from wsss.errors import UserError
-from wsss.io import remake
-from wsss.io.index import merge_shards, read_index, write_shard
 from wsss.io.probs import read_probs, write_probs
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.report import pages
-from wsss.stages import task as task_module
-from wsss.stages.task import plain_words
 
 MODEL, INDEX = "model.safetensors", "index.json"
 CAM, AFFINITY = {"cam": f"cam/{INDEX}"}, {"affinity": f"affinity/{MODEL}"}
@@ -202,17 +201,17 @@ def test_damaged_probabilities_name_the_command(copied):
 def test_of_a_split_stage_the_jobs_are_forced_that_made_the_files(tmp_path, monkeypatch):
     """Forcing the index would only merge again what the jobs declare."""
     monkeypatch.chdir(tmp_path)
-    paths = [remake.Path("cam/shards/1of2.json"), remake.Path("cam/shards/2of2.json")]
+    paths = [recovery.Path("cam/shards/1of2.json"), recovery.Path("cam/shards/2of2.json")]
     for path, ids in zip(paths, ("ac", "b"), strict=True):
         write_shard(path, {item_id: ["0"] for item_id in ids}, [".npy"], norm="max")
     merge_shards(paths, "cam")
     (tmp_path / "cam/c.npy").touch()
     with pytest.raises(UserError, match="2 of 3 .*; run: snakemake --force cam/shards/1of2.json cam/shards/2of2.json$"):
         read_index("cam/index.json", ["a", "b", "c"])
-    assert remake.remake_command("cam/b.npy") == "snakemake --force cam/shards/2of2.json"
-    assert remake.remake_command("cam/shards/1of2.json") == "snakemake --force cam/shards/1of2.json"
+    assert recovery.remake_command("cam/b.npy") == "snakemake --force cam/shards/2of2.json"
+    assert recovery.remake_command("cam/shards/1of2.json") == "snakemake --force cam/shards/1of2.json"
     (tmp_path / "cam/index.json").write_text("{")
-    assert remake.remake_command("cam/index.json") == "snakemake --force cam/index.json"
+    assert recovery.remake_command("cam/index.json") == "snakemake --force cam/index.json"
 
 
 @pytest.mark.parametrize("name", ["cam/classifier/check.json", "cam/threshold/threshold.json", "amn/diagnosis.json"])
@@ -220,12 +219,12 @@ def test_a_file_that_is_declared_by_itself_is_forced_by_itself(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     for there in ("dataset.json", "manifest.csv"):
         (tmp_path / there).write_text("{}")
-    assert remake.remake_command(name) == f"snakemake --force {name}"
+    assert recovery.remake_command(name) == f"snakemake --force {name}"
 
 
 def test_what_nobody_here_made_has_no_command(tmp_path):
-    assert remake.remake_command(tmp_path / "photos/a.png") is None
-    assert remake.mend(tmp_path / "photos/a.png", "restore it") == "restore it"
+    assert recovery.remake_command(tmp_path / "photos/a.png") is None
+    assert recovery.remedy(tmp_path / "photos/a.png", "restore it") == "restore it"
 
 
 # --- disks ---------------------------------------------------------------------------------------------
@@ -309,9 +308,9 @@ def test_a_read_only_disk_is_named(small, disk):
 
 def test_a_log_that_cannot_be_written_is_no_error(tmp_path, capfd):
     (tmp_path / "logs").write_text("a file where the folder of the logs should be")
-    task_module._log_to(str(tmp_path / "logs/own/seeds.log"))
+    entry._log_to(str(tmp_path / "logs/own/seeds.log"))
     if os.path.exists("/dev/full"):
-        task_module._log_to("/dev/full")
+        entry._log_to("/dev/full")
     logging.getLogger("wsss").error("what went wrong")
     said = capfd.readouterr().err
     assert said.count("what went wrong") == 1 and "Traceback" not in said and "Logging error" not in said

@@ -10,8 +10,8 @@ import time
 import pytest
 from helpers import artefacts, copy_project, environment, own_photos, planned, shorten, snakemake
 from test_faults import mount
+from wsss.engine.clock import correct_future_times
 from wsss.errors import UserError
-from wsss.stages.clock import bring_back
 
 TABLE, NETWORK = "results/own/manifest.csv", "results/own/cam/classifier/model.safetensors"
 DAY = 86400
@@ -92,7 +92,7 @@ def test_a_users_own_file_from_the_future_is_told_before_any_work(tmp_path, monk
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() + DAY,) * 2)
     with pytest.raises(UserError, match="mine.pth: its time is 86... s in the future; .*touch 'mine.pth'"):
-        bring_back(["results/index.json", "missing", "mine.pth"])
+        correct_future_times(["results/index.json", "missing", "mine.pth"])
     assert os.stat("results/index.json").st_mtime <= time.time() < os.stat("mine.pth").st_mtime
     os.utime("mine.pth")
-    bring_back(["results/index.json", "mine.pth"])
+    correct_future_times(["results/index.json", "mine.pth"])

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from helpers import Chain, artefacts, folder_dataset
 from wsss.data import torch_sets
+from wsss.engine.explain import plain_words
 from wsss.io.images import read_image
 from wsss.stages import seeds
-from wsss.stages.task import plain_words
 
 MODEL, INDEX = "model.safetensors", "index.json"
 CAM = {"cam": f"cam/{INDEX}"}

@@ -13,12 +13,12 @@ from wsss import methods, wrappers
 from wsss.data import strong_view as strong
 from wsss.data.further import View, require_plain
 from wsss.data.transforms import Geometry, normalise
+from wsss.engine import signals
+from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 from wsss.io.models import read_model
 from wsss.methods.base import CamOut
 from wsss.stages.classifier import wrapped
-from wsss.train import signals
 from wsss.wrappers.expansion import confident_cells, consistency, expand, mask_absent, ring_around
 from wsss.wrappers.fsae import FSAE
 from wsss.wrappers.fsae_options import DEFAULTS, STRONG

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cam_reference import view_pair
+from cam_reference import seeds_pair, view_pair
 from golden_case import (
     Case,
     check_gradients,
@@ -19,7 +19,7 @@ from golden_case import (
     two_blobs,
 )
 from wsss.refine.background import argmax_index, argmax_labels, background
-from wsss.refine.ir_labels import merge, seeds_pair
+from wsss.refine.ir_labels import merge
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 1e-4, "schedule": "poly", "power": 0.9, "steps": 3305}
 SCALES = (1.0, 0.5, 1.5, 2.0)

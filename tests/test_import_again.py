@@ -15,15 +15,15 @@ from PIL import Image
 from wsss.data import folder, import_labels
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.photos import require_apart
+from wsss.engine.atomic import read_json, write_json
+from wsss.engine.index import write_index
+from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.imports.command import find_files
 from wsss.imports.export import main as export
 from wsss.imports.masks import import_masks
 from wsss.imports.weights import built, import_weights
-from wsss.io.atomic import read_json, write_json
 from wsss.io.cams import write_cam
-from wsss.io.header import read_facts
-from wsss.io.index import write_index
 from wsss.io.masks import read_mask, write_mask
 
 FOLDER = Path("imports/own/mine/pseudo_masks")

@@ -17,18 +17,18 @@ from PIL import Image
 from wsss.data import folder
 from wsss.data.labels import label_facts
 from wsss.data.manifest import Record, load_manifest
+from wsss.data.stage_inputs import cam_folder, input_index
+from wsss.engine.atomic import read_json
+from wsss.engine.index import read_index, write_index
 from wsss.errors import UserError
 from wsss.imports.cams import import_cams, main
 from wsss.imports.command import find_files
 from wsss.imports.export import export_cams
 from wsss.imports.masks import import_masks
-from wsss.io.atomic import read_json
 from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.grids import walk_grid
 from wsss.io.images import image_size
-from wsss.io.index import read_index, write_index
 from wsss.io.masks import VOC_PALETTE, read_mask
-from wsss.stages.images import cam_folder, input_index
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 SIZES = ((33, 47), (40, 64), (21, 22))

@@ -16,8 +16,8 @@ from wsss.data.import_labels import import_labels, main
 from wsss.data.label_csv import read_labels, write_labels
 from wsss.data.user_files import label_table
 from wsss.data.voc_lists import VOC_CLASSES, read_id_list
+from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real VOC images)")

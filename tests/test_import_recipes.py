@@ -8,11 +8,11 @@ import pytest
 import torch
 import yaml
 from helpers import REPOSITORY, copy_project, edit, planned, shorten, snakemake
+from wsss.engine.atomic import write_json
 from wsss.errors import UserError
 from wsss.imports.cams import import_cams
 from wsss.imports.masks import import_masks
 from wsss.imports.weights import built, import_weights
-from wsss.io.atomic import write_json
 from wsss.plan.imported_stages import described, import_file, require_import
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row

@@ -8,10 +8,10 @@ import pytest
 import torch
 from helpers import Chain, folder_dataset, recipe_of
 from wsss import methods
+from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.imports.layouts import LAYOUTS, target_of
 from wsss.imports.weights import built, fill, import_weights, main, renamed, unwrapped
-from wsss.io.header import read_facts
 from wsss.io.models import load_model
 from wsss.nets.resnet38d import ResNet38d
 from wsss.plan.imported_stages import require_settings

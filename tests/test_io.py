@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from wsss.engine import atomic, index, journal, record
 from wsss.errors import UserError
-from wsss.io import atomic, cams, digest, images, index, journal, masks, models, record
+from wsss.io import cams, digest, images, masks, models
 
 # --- atomic writes -------------------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cam_reference import seeds_pair
 from pydensecrf.utils import unary_from_labels
 from test_crf import plain_crf, scene
 from wsss.refine.crf import IRN_LABEL
-from wsss.refine.ir_labels import merge, seeds_pair
+from wsss.refine.ir_labels import merge
 
 T_FG, T_BG = {"kind": "const", "value": 0.30}, {"kind": "const", "value": 0.05}
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from wsss.engine import signals
 from wsss.errors import UserError
-from wsss.train import device, loop, signals
+from wsss.train import device, loop
 from wsss.train.device import autocast_dtype, pick_device
 from wsss.train.loop import Job, fit, total_steps
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate

@@ -217,7 +217,7 @@ def test_loss_and_gradients_are_finite(name, case, options):
 def test_param_groups_are_what_gets_gradients(name, options):
     net = build(name, options=options).train()
     step(net, make_batch(net))
-    groups = net.param_groups({})
+    groups = net.param_groups()
     in_groups = [p for g in groups for p in g["params"]]
     assert len(in_groups) == len({id(p) for p in in_groups})
     with_gradient = {id(p) for p in net.parameters() if p.grad is not None}

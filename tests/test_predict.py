@@ -9,12 +9,12 @@ import pytest
 from helpers import RUNTIME, Chain, copy_project, folder_dataset, snakemake
 from PIL import Image
 from wsss.data.photos import LONG_SIDE, find_photos, photo_source
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.masks import VOC_PALETTE
 from wsss.io.models import save_model
 from wsss.stages import predict, predictions
 from wsss.stages.segmentation import build_network
-from wsss.stages.task import Task
 
 CRF = {
     "iterations": 2, "sxy_gaussian": 1, "compat_gaussian": 3, "sxy_bilateral": 67, "srgb": 3, "compat_bilateral": 4,

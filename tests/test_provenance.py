@@ -3,7 +3,7 @@
 import json
 
 from helpers import Chain, folder_dataset
-from wsss.io.atomic import read_json, write_json
+from wsss.engine.atomic import read_json, write_json
 
 
 def test_builders_provenance_is_in_every_stage_and_in_miou_txt(tmp_path):

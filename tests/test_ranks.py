@@ -17,8 +17,10 @@ from safetensors.torch import load_file
 from test_loop import job
 from torch import nn
 from wsss import methods
+from wsss.engine import backup
+from wsss.engine.atomic import read_json
+from wsss.engine.entry import guarded
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 from wsss.methods import prototype_contrast
 from wsss.methods.ppc import PPC
 from wsss.nets.deeplab import DeepLabV2
@@ -26,8 +28,7 @@ from wsss.nets.norm import BatchNorm
 from wsss.refine.affinitynet import AffinityNet
 from wsss.refine.irn import IrnNet
 from wsss.stages import classifier
-from wsss.stages.task import guarded
-from wsss.train import device, finished, ranks
+from wsss.train import device, ranks
 from wsss.train.loop import fit
 from wsss.wrappers.fsae import FSAE
 
@@ -367,7 +368,7 @@ def test_a_training_given_two_gpus_is_two_processes(results):
     one, two = (load_file(task.folder / "model.safetensors") for task in tasks.values())
     assert one.keys() == two.keys() and any(not torch.equal(one[k], two[k]) for k in one)
     assert '"processes": 2' in (tasks[2].folder / "run.json").read_text()
-    marks = [read_json(task.folder / finished.NOTE)["fingerprint"] for task in tasks.values()]
+    marks = [read_json(task.folder / backup.NOTE)["fingerprint"] for task in tasks.values()]
     assert marks[0] != marks[1], "one must not go on from the other's checkpoint"
 
 
@@ -379,7 +380,7 @@ def test_one_that_fails_before_they_meet_leaves_none_waiting(results, monkeypatc
             raise UserError("no GPU is free for me")
         return torch.device("cpu")
 
-    monkeypatch.setattr("wsss.stages.training.pick_device", pick)
+    monkeypatch.setattr("wsss.train.start.pick_device", pick)
     task = Chain(results, steps=1).task("classifier", into="lonely")
     task.gpus = 2
     assert run_stage(task) == -signal.SIGTERM  # within two minutes; alone it would wait longer

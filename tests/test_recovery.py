@@ -9,11 +9,11 @@ import sys
 import pytest
 from helpers import LIBRARY, Chain, environment, folder_dataset
 from wsss.data.manifest import load_manifest
-from wsss.io.atomic import drop_temporaries, write_text
-from wsss.io.journal import Journal
-from wsss.stages.images import run_images
-from wsss.train import finished
-from wsss.train.signals import MASTER
+from wsss.engine import backup
+from wsss.engine.atomic import drop_temporaries, write_text
+from wsss.engine.journal import Journal
+from wsss.engine.per_image import run_images
+from wsss.engine.signals import MASTER
 
 
 def test_a_journal_that_is_closed_does_not_tell_in_which_order_it_was_filled(tmp_path):
@@ -72,7 +72,7 @@ def test_files_of_rows_that_are_gone_go_too(results, tmp_path, shard):
     """Those that the stage made, and no others: neither the user's nor, where it is split, another job's."""
     copied = tmp_path / "results"
     shutil.copytree(results, copied)
-    ids = [record.id for record in load_manifest(copied / "manifest.csv").records]
+    ids = every = [record.id for record in load_manifest(copied / "manifest.csv").records]
 
     def run(ids):
         task = Chain(copied).task("seeds", into="images", **({"shard": shard} if shard else {}))
@@ -84,7 +84,7 @@ def test_files_of_rows_that_are_gone_go_too(results, tmp_path, shard):
                 write_text(task.folder / f"{item_id}.txt", item_id)
                 yield item_id
 
-        run_images(task, ids, [".txt"], work)
+        run_images(task, ids, [".txt"], work, every=every)
         return {path.name for path in task.folder.glob("*.txt")}
 
     assert run([*ids, "gone"]) == {f"{item_id}.txt" for item_id in [*ids, "gone"]}
@@ -109,7 +109,7 @@ def test_a_training_cleans_up_when_it_ends_and_when_it_is_put_back(results):
         "history.csv",
         "check.json",
         "run.json",
-        finished.NOTE,
+        backup.NOTE,
         ".finished.model.safetensors",
         ".finished.history.csv",
         ".finished.check.json",
@@ -125,7 +125,7 @@ STAGE = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from wsss.stages.task import start
+from wsss.engine.entry import start
 
 def run(task):
     Path(sys.argv[1]).touch()

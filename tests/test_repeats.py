@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers import REPOSITORY, copy_project, rules_of, shorten, snakemake
 from test_report import CLASSES, make_scores
-from wsss.io.atomic import read_json
+from wsss.engine.atomic import read_json
 from wsss.report import pages, plots, tables
 from wsss.report.repeats import mean_curve, spread
 from wsss.rownames import seed_number

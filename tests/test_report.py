@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from PIL import Image
+from wsss.engine.atomic import write_text
 from wsss.errors import UserError
-from wsss.io.atomic import write_text
 from wsss.report import pages, panels, plots
 from wsss.report.repeats import spread
 from wsss.score.confusion import summarise

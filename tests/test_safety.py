@@ -19,11 +19,11 @@ import pytest
 import yaml
 from helpers import LIBRARY, REPOSITORY, copy_project, own_photos, shorten, snakemake
 from PIL import EpsImagePlugin, Image
-from wsss.cluster import refuse_shell_words
 from wsss.data import archive, coco_download, sbd, voc
+from wsss.engine import transfer
+from wsss.engine.cluster import refuse_shell_words
+from wsss.engine.download import download
 from wsss.errors import UserError
-from wsss.io import transfer
-from wsss.io.download import download
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency

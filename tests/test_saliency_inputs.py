@@ -12,12 +12,12 @@ from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import MEAN, STD
 from wsss.data.user_files import folder_stamp, has_saliency, own_data, saliency_maker
+from wsss.engine import backup
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.saliency import read_saliency, write_saliency
 from wsss.recipes.config import Config
 from wsss.stages import classifier, saliency
-from wsss.stages.task import Task
-from wsss.train import finished
 
 SIZE = (48, 64)
 NAMES = [f"p{number}" for number in range(6)]
@@ -263,7 +263,7 @@ def task_of(own, net="eps", says=True, **inputs):
 
 def model(task):
     """What it learns now: maps are changed here behind the index, so a finished training would be taken for the same."""
-    (task.folder / finished.NOTE).unlink(missing_ok=True)
+    (task.folder / backup.NOTE).unlink(missing_ok=True)
     classifier.run(task)
     return (task.folder / "model.safetensors").read_bytes()
 

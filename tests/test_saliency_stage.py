@@ -14,11 +14,11 @@ import pytest
 from helpers import LIBRARY, RUNTIME, environment, folder_dataset
 from PIL import Image
 from wsss.data.manifest import load_manifest
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.saliency import read_saliency
 from wsss.saliency import command as commands
 from wsss.stages import saliency
-from wsss.stages.task import Task
 
 SIZES = ((40, 56), (64, 48), (33, 90), (40, 40))
 MODEL = """

@@ -14,16 +14,17 @@ import pytest
 from helpers import LIBRARY, Chain, artefacts, environment, folder_dataset
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
+from wsss.engine import signals
+from wsss.engine.model_facts import read_facts
+from wsss.engine.task import Task
+from wsss.engine.workers import in_processes
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder, read_cam, write_cam
-from wsss.io.header import read_facts
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
 from wsss.recipes.config import SECTIONS
-from wsss.stages import aug_masks, evaluation, training
-from wsss.stages.images import in_processes
-from wsss.stages.task import Task
-from wsss.train import signals
+from wsss.stages import aug_masks, evaluation
+from wsss.train import start as starting
 
 MODEL, INDEX = "model.safetensors", "index.json"
 SIZES = ((64, 64), (64, 64), (64, 80), (33, 90), (70, 64), (64, 64))
@@ -210,8 +211,8 @@ def test_unlabelled_images_teach_amn_and_irn_background(made, monkeypatch, stage
 
 
 def test_cams_are_float32_whatever_the_precision(copied, monkeypatch):
-    asked, pick = [], training.pick_device
-    monkeypatch.setattr(training, "pick_device", lambda *a: asked.append(a[2]) or pick(*a))
+    asked, pick = [], starting.pick_device
+    monkeypatch.setattr(starting, "pick_device", lambda *a: asked.append(a[2]) or pick(*a))
     folders = []
     for precision in ("fp32", "bf16"):
         compute = {"precision": precision, "cpu_threads": 1}
@@ -390,8 +391,8 @@ def test_processes_do_every_job_once(processes):
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from wsss.stages.images import in_processes
-from wsss.stages.task import guarded
+from wsss.engine.workers import in_processes
+from wsss.engine.entry import guarded
 
 def sleep(number):
     Path(sys.argv[1], str(os.getpid())).touch()

@@ -13,12 +13,15 @@ import torch
 import torchvision
 from helpers import LIBRARY, environment
 from torch.utils.data import DataLoader
+from wsss.engine.explain import plain_words
+from wsss.engine.task import Task
+from wsss.engine.workers import worker_pool
 from wsss.errors import UserError
 from wsss.io.models import load_model
 from wsss.nets import weights
-from wsss.stages import download, training
-from wsss.stages.images import worker_pool
-from wsss.stages.task import Task, plain_words
+from wsss.stages import download
+from wsss.train import start as starting
+from wsss.train import training
 from wsss.train.device import pick_device
 
 COMPUTE = {"precision": "auto", "cpu_threads": 1}
@@ -44,7 +47,7 @@ SIGNALLED = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from wsss.stages.task import start
+from wsss.engine.entry import start
 
 def run(task):
     Path(sys.argv[1]).touch()
@@ -137,21 +140,21 @@ def test_other_errors_keep_their_traceback():
 def test_the_fingerprint_knows_device_and_number_type(tmp_path, monkeypatch):
     task = make_task(tmp_path)
     marks = {task.fingerprint()}
-    training.note_device(task, torch.device("cpu"))
+    starting.note_device(task, torch.device("cpu"))
     marks.add(task.fingerprint())
     for bf16 in (False, True):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda bf16=bf16: bf16)
-        training.note_device(task, torch.device("cuda", 0))
+        starting.note_device(task, torch.device("cuda", 0))
         marks.add(task.fingerprint())
-    training.note_device(task, torch.device("cuda", 1))
+    starting.note_device(task, torch.device("cuda", 1))
     assert len(marks) == 4 and task.fingerprint() in marks, "which of the GPUs it was makes no difference"
 
 
 def test_the_record_names_the_device(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "pick_device", lambda *a: pick_device("cpu", 1) and torch.device("cuda", 1))
+    monkeypatch.setattr(starting, "pick_device", lambda *a: pick_device("cpu", 1) and torch.device("cuda", 1))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     task = make_task(tmp_path)
-    training.start_device(task)
+    starting.start_device(task)
     task.write_record(images=3)
     assert json.loads((tmp_path / "run.json").read_text())["device"] == "cuda:1"
 
@@ -198,6 +201,6 @@ def test_the_model_says_where_its_first_weights_come_from(tmp_path, monkeypatch,
 
 
 def test_random_weights_and_a_trunk_are_called_so(tmp_path):
-    assert training.initial_weights(make_task(tmp_path))["initial_weights"] == "none"
+    assert starting.initial_weights(make_task(tmp_path))["initial_weights"] == "none"
     trunk = make_task(tmp_path, classifier="model.safetensors")
-    assert training.initial_weights(trunk)["initial_weights"] == "the trained classifier"
+    assert starting.initial_weights(trunk)["initial_weights"] == "the trained classifier"

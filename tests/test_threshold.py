@@ -9,9 +9,11 @@ import pytest
 from helpers import REPOSITORY, Chain, copy_project, edit, folder_dataset, planned, shorten, snakemake
 from wsss.data.labels import label_facts
 from wsss.data.manifest import load_manifest
+from wsss.data.stage_inputs import cam_folder
+from wsss.engine.atomic import read_json, write_json
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import settle, settled, shifted, value_of
-from wsss.io.atomic import read_json, write_json
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
@@ -23,8 +25,6 @@ from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
 from wsss.score.sweep import power_root
 from wsss.stages import merge as merge_stage
 from wsss.stages import pseudo_masks, threshold
-from wsss.stages.images import cam_folder
-from wsss.stages.task import Task
 
 MODEL, INDEX, FILE = "model.safetensors", "index.json", "threshold/threshold.json"
 CAM, THRESHOLD = {"cam": f"cam/{INDEX}"}, {"threshold": FILE}

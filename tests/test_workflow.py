@@ -137,8 +137,17 @@ def touched_scripts(project):
 
 
 def commented(project):
-    for name in ("refine/crf.py", "train/loop.py", "methods/cam.py", "stages/task.py", "io/cams.py"):
+    for name in ("refine/crf.py", "train/loop.py", "methods/cam.py", "stages/cam.py", "io/cams.py"):
         write_more(library(project, name), '\n\n# a remark\n"""And a string that is no code."""\n')
+
+
+def reworded(project):
+    """Another message of a stage, and other code of the engine."""
+    stage = library(project, "stages/cam.py")
+    text = stage.read_text()
+    assert "of another recipe; set" in text
+    stage.write_text(text.replace("of another recipe; set", "of another; please set"))
+    write_more(library(project, "engine/task.py"), "\n\nMORE = 1\n")
 
 
 def new_method(project):
@@ -176,6 +185,7 @@ CHANGES = {
     "nothing": (lambda project: None, set()),
     "times of all scripts": (touched_scripts, set()),
     "comments and docstrings": (commented, set()),
+    "messages and the engine": (reworded, set()),
     "a new method": (new_method, set()),
     "runtime": (
         in_config(runtime={"workers": 1, "checkpoint_seconds": 5, "log_every": 1, "device": "cpu"}),
@@ -252,7 +262,7 @@ def test_scores_know_the_whole_chain(finished):
     """The code of AMN's first stage too, and what each figure was made with."""
     stages = [f"wsss.stages.{stage}" for stage in STAGES]
     scores = json.loads((finished / TARGET).with_name("scores.json").read_text())["stages"]
-    walk = ["wsss.stages.learn_irn", "wsss.stages.walk_irn"]
+    walk = ["wsss.refine.learn_irn", "wsss.refine.walk_irn"]
     expected = code_version(*stages, *walk, "wsss.methods.cam", "wsss.methods.amn", "wsss.nets.deeplab")
     assert {s["provenance"]["code_version"] for s in scores.values()} == {expected}
     pseudo = scores["pseudo_mask"]["provenance"]

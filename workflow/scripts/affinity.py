@@ -1,7 +1,7 @@
-"""Rule script. Stage `affinity`: train IRN on IR labels; its boundary map says where the random walk may not pass."""
+"""Rule script. Stage `affinity`: train the network of the random walk, IRN or AffinityNet by the recipe."""
 
+from wsss.engine.entry import start
 from wsss.stages import affinity
-from wsss.stages.task import start
 
 if __name__ == "__main__":
     start(affinity.run, snakemake)

@@ -1,7 +1,7 @@
 """Rule script. Stage `classifier`: train the network whose maps become CAMs."""
 
+from wsss.engine.entry import start
 from wsss.stages import classifier
-from wsss.stages.task import start
 
 if __name__ == "__main__":
     start(classifier.run, snakemake)

@@ -1,7 +1,7 @@
 """Rule script. Downloads of public datasets: archives checked, resumed, unpacked safely; a small JSON says what came."""
 
+from wsss.engine.entry import start
 from wsss.stages import download
-from wsss.stages.task import start
 
 if __name__ == "__main__":
     start(download.run, snakemake)

@@ -1,7 +1,7 @@
-"""Rule script. Stage `segmentation`: train DeepLab-V2 on pseudo-masks, or on ground truth for `full`."""
+"""Rule script. Stage `segmentation`: train the recipe's DeepLab on pseudo-masks, or on ground truth for `full`."""
 
+from wsss.engine.entry import start
 from wsss.stages import segmentation
-from wsss.stages.task import start
 
 if __name__ == "__main__":
     start(segmentation.run, snakemake)

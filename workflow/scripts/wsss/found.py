@@ -8,15 +8,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from wsss.engine.atomic import read_json
+from wsss.engine.explain import for_people
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
-from wsss.io.remake import AGAIN, mend
 
 FOUND = "found"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
 FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> what its index says of a background that was found
-NO_CUT = "the CAMs have a background map of their own, so there is no threshold to find; set {kind: map} in place of a found value"
+NO_CUT = for_people("the CAMs have a background map of their own, so there is no threshold to find; set {kind: map} in place of a found value")
 MAP = "map"  # the kind of a background that is a map of the method's own: there is no threshold
 Rule = Mapping[str, Any]
 
@@ -29,9 +30,9 @@ def is_found(rule: Rule) -> bool:
 def kind_fault(rule: Rule, has_map: bool) -> str | None:
     """What is wrong with a rule for CAMs that have a background map, or none, in words that say the mend; None: nothing."""
     if has_map and rule["kind"] != MAP:
-        return "the CAMs have a background map of their own, and no threshold; set {kind: map}"
+        return for_people("the CAMs have a background map of their own, and no threshold; set {kind: map}")
     if not has_map and rule["kind"] == MAP:
-        return "the CAMs have no background map; set kind: const or power, and a value"
+        return for_people("the CAMs have no background map; set kind: const or power, and a value")
     return None
 
 
@@ -90,7 +91,7 @@ def read_cut(path: str) -> float:
     content = read_json(path)
     cut = content.get("cut") if isinstance(content, dict) else None
     if isinstance(cut, bool) or not isinstance(cut, int | float) or not 0 < cut < 1:
-        raise UserError(f"{path}: holds no cut between 0 and 1; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: holds no cut between 0 and 1; {remedy(path)}")
     return float(cut)
 
 

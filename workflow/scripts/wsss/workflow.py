@@ -12,9 +12,9 @@ from snakemake.io import ancient
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
 
-from wsss.cluster import end_jobs, refuse_shell_words
+from wsss.engine.cluster import end_jobs, refuse_shell_words
+from wsss.engine.shards import index_paths
 from wsss.errors import UserError
-from wsss.io.shards import index_paths
 from wsss.plan.paths import manifest
 from wsss.plan.plan import Plan
 from wsss.plan.stages import STAGES

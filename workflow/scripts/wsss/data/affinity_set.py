@@ -10,10 +10,10 @@ from torch.utils.data import Dataset as TorchDataset
 from wsss.data.manifest import Record
 from wsss.data.torch_sets import MapPath
 from wsss.data.transforms import draw_colours, draw_geometry
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.images import read_image
-from wsss.io.probs import AGAIN, read_probs
-from wsss.io.remake import mend
+from wsss.io.probs import read_probs
 
 
 class AffinitySet(TorchDataset):
@@ -58,6 +58,6 @@ class AffinitySet(TorchDataset):
         if probs.shape[1:] != wanted:
             raise UserError(
                 f"{path}: shape {probs.shape[1:]} differs from {wanted}, background and classes, height and width of "
-                f"the image; {mend(path, AGAIN)}"
+                f"the image; {remedy(path)}"
             )
         return probs

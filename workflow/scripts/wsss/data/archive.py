@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from wsss.engine.atomic import explain_os_errors
 from wsss.errors import UserError
-from wsss.io.atomic import explain_os_errors
 
 MAX_BYTES = 20 << 30
 MAX_MEMBERS = 500_000

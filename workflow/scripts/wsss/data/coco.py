@@ -24,10 +24,10 @@ from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.table import listing
 from wsss.data.user_files import coco_annotations, coco_images
 from wsss.data.validate import validate
+from wsss.engine.index import read_index
+from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.io.images import image_size
-from wsss.io.index import read_index
-from wsss.io.threads import threaded
 
 SPLITS_OF = {"train": ("train", "trainaug"), "val": ("val",)}
 

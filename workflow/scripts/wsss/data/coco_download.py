@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsss.data.archive import extract
-from wsss.io.download import download
+from wsss.engine.download import download
 
 # images.cocodataset.org answers https with Amazon's certificate, not its own; the same bucket under Amazon's name
 # is trusted. The second address is plain http: what comes from there has to agree with the checksum as well.

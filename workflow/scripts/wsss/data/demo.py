@@ -15,8 +15,8 @@ from wsss.data.demo_scene import Scene, make_scene
 from wsss.data.demo_shapes import CLASSES
 from wsss.data.manifest import Dataset, write_manifest
 from wsss.data.validate import validate
+from wsss.engine.atomic import explain_os_errors
 from wsss.errors import UserError
-from wsss.io.atomic import explain_os_errors
 from wsss.io.masks import VOC_PALETTE
 
 GENERATOR_VERSION = "1"

@@ -9,11 +9,11 @@ import numpy as np
 
 from wsss.data.manifest import Row
 from wsss.data.text import first_few
+from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.io.images import read_photo
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
-from wsss.io.threads import threaded
 
 T = TypeVar("T")
 MIRRORED = (2, 3, 4)  # EXIF orientations that keep height and width

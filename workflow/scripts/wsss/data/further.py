@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from wsss.data.transforms import Geometry
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
 OWN_NAMES = frozenset({"id", "image", "y", "label", "saliency"})  # what the engine itself puts into a sample
@@ -50,7 +51,7 @@ def require_plain(further: FurtherArrays) -> None:
     Raises:
         UserError: they cannot.
     """
-    mend = "give a function of the module, by functools.partial with plain values (as wsss.methods.cpn does)"
+    mend = for_people("give a function of the module, by functools.partial with plain values (as wsss.methods.cpn does)")
     try:
         _Plain(io.BytesIO()).dump(further)
     except _HoldsTorch as error:

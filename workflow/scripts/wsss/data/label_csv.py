@@ -10,8 +10,8 @@ from pathlib import Path
 from wsss.data.class_names import unknown_class
 from wsss.data.columns import check_columns
 from wsss.data.table import listing, read_rows, split_list
+from wsss.engine.atomic import write_text
 from wsss.errors import UserError
-from wsss.io.atomic import write_text
 
 COLUMNS = ("id", "labels")
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from wsss.data.manifest import Dataset, Record
 from wsss.data.table import listing
+from wsss.engine.explain import for_people
+from wsss.engine.index import read_index
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder
 from wsss.io.digest import fingerprint
-from wsss.io.index import read_index
-from wsss.io.remake import AGAIN, mend
 
 
 def label_facts(dataset: Dataset) -> dict[str, Any]:
@@ -27,8 +28,8 @@ def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset) ->
     """
     facts = label_facts(dataset)
     if "labels" not in index:
-        _refuse_unsaid(path, mend(path, AGAIN))
-    require_classes(path, index, dataset, mend(path, AGAIN))
+        _refuse_unsaid(path, remedy(path))
+    require_classes(path, index, dataset, remedy(path))
     return index["labels"] == facts["labels"]
 
 
@@ -42,7 +43,7 @@ def require_classes(path: str | Path, facts: Mapping[str, Any], dataset: Dataset
 
 
 def _refuse_unsaid(path: str | Path, again: str) -> None:
-    what = "does not say what classes and labels it was made of"
+    what = for_people("does not say what classes and labels it was made of")
     raise UserError(f"{path}: {what}, and class numbers may mean others now; {again}")
 
 
@@ -56,10 +57,10 @@ def cams_of(path: str | Path, records: Iterable[Record], dataset: Dataset) -> Ca
     index = read_index(path, [record.id for record in records])
     cams = CamFolder.of(path, index)
     if not same_labels(path, index, dataset) and (found := cams.differences(records)):
-        raise UserError(listing(f"{path}: not of the dataset's labels; {mend(path, AGAIN)}", found))
+        raise UserError(listing(f"{path}: not of the dataset's labels; {remedy(path)}", found))
     return cams
 
 
 def refuse_other_labels(path: str | Path) -> None:
     """UserError for files that do not say their classes themselves."""
-    raise UserError(f"{path}: the training images or their labels have changed since it was imported; {mend(path, AGAIN)}")
+    raise UserError(f"{path}: the training images or their labels have changed since it was imported; {remedy(path)}")

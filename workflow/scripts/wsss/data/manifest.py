@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 from wsss.data.digests import digests
 from wsss.data.places import below, cell, in_project, located
 from wsss.data.table import bad_id, iter_rows, listing, split_list
+from wsss.engine.atomic import read_json, write_json, write_text
+from wsss.engine.explain import for_people
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import read_json, write_json, write_text
 from wsss.io.digest import fingerprint, sha256_bytes
-from wsss.io.remake import mend
 
 if TYPE_CHECKING:  # what plans with this module has no NumPy
     import numpy as np
 
 COLUMNS = ("id", "split", "image", "labels", "mask", "mask_train", "saliency")
 SPLITS = ("trainaug", "train", "val")
-AGAIN = "run the dataset stage again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +181,15 @@ def load_manifest(manifest_csv: str | Path) -> Dataset:
     problems: list[str] = []
     for line, cells in _rows(path):
         found = _faults(cells, index, first_line)
-        problems += [f"line {line} (id {cells['id']!r}): {fault}" for fault in found]
+        problems += [for_people(f"line {line} (id {cells['id']!r}): {fault}") for fault in found]
         first_line.setdefault(cells["id"], line)
         if not found:
             records.append(_record(cells, str(root), str(path.parent), index))
     whole = info.get("counts", {}).get("all", len(records))
     if not problems and len(records) != whole:
-        problems.append(f"{len(records)} rows, and dataset.json counts {whole}")
+        problems.append(for_people(f"{len(records)} rows, and dataset.json counts {whole}"))
     if problems:
-        raise UserError(listing(f"{path}: damaged; {mend(path, AGAIN)}", problems))
+        raise UserError(listing(f"{path}: damaged; {remedy(path)}", problems))
     return Dataset(
         info["name"], root, tuple(info["classes"]), tuple(records), info["allow_unlabelled"], info["digest"]
     )
@@ -200,7 +200,7 @@ def _absolute(path: str | Path) -> Path:
 
 
 def _table(rows: Sequence[Row], root: Path, folder: Path, classes: list[str]) -> str:
-    faults = [f"row {n}: id {row.id!r} {bad_id(row.id)}" for n, row in enumerate(rows, 1) if bad_id(row.id)]
+    faults = [for_people(f"row {n}: id {row.id!r} {bad_id(row.id)}") for n, row in enumerate(rows, 1) if bad_id(row.id)]
     if faults:
         raise UserError(listing("manifest: an id must serve as a file name; rename these", faults))
     out = io.StringIO(newline="")
@@ -218,10 +218,10 @@ def _read_info(path: Path) -> dict[str, Any]:
     info = read_json(path)
     missing = sorted({"name", "root", "classes", "allow_unlabelled", "digest"} - set(info if isinstance(info, dict) else ()))
     if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: lacks {', '.join(missing)}; {remedy(path)}")
     is_right = all(isinstance(info[key], str) for key in ("name", "root", "digest")) and isinstance(info.get("counts", {}), dict)
     if not is_right or not isinstance(info["classes"], list) or not all(isinstance(name, str) for name in info["classes"]):
-        raise UserError(f"{path}: damaged; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: damaged; {remedy(path)}")
     return info
 
 
@@ -230,18 +230,18 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         yield from iter_rows(path, COLUMNS)
     except UserError as error:
-        raise UserError(f"{path}: damaged; {mend(path, AGAIN)}\n  {error}") from error
+        raise UserError(f"{path}: damaged; {remedy(path)}\n  {error}") from error
 
 
 def _faults(cells: dict[str, str], index: dict[str, int], first_line: dict[str, int]) -> list[str]:
     """What is wrong with a row; `first_line`: the lines of the ids before it."""
     image_id, reason = cells["id"], bad_id(cells["id"])
     return [
-        *([f"the id is already used in line {first_line[image_id]}"] if image_id in first_line else []),
-        *([f"the id {reason}"] if reason else []),
-        *([] if cells["image"] else ["no image"]),
-        *(f"unknown split {name!r}" for name in split_list(cells["split"]) if name not in SPLITS),
-        *(f"unknown class {name!r}" for name in split_list(cells["labels"]) if name not in index),
+        *([for_people(f"the id is already used in line {first_line[image_id]}")] if image_id in first_line else []),
+        *([for_people(f"the id {reason}")] if reason else []),
+        *([] if cells["image"] else [for_people("no image")]),
+        *(for_people(f"unknown split {name!r}") for name in split_list(cells["split"]) if name not in SPLITS),
+        *(for_people(f"unknown class {name!r}") for name in split_list(cells["labels"]) if name not in index),
     ]
 
 

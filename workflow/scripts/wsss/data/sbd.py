@@ -10,8 +10,8 @@ import scipy.io
 
 from wsss.data.archive import extract
 from wsss.data.voc_lists import read_id_list
+from wsss.engine.download import download
 from wsss.errors import UserError
-from wsss.io.download import download
 from wsss.io.masks import read_mask, write_mask
 
 TRAINAUG_IMAGES = 10_582

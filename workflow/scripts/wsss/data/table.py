@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wsss.data.text import hidden
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
-QUOTE = "close the double quote that was opened there, or take it away"
+QUOTE = for_people("close the double quote that was opened there, or take it away")
 BOM = "\ufeff"  # one that was put before another
 WIDE = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")  # how UTF-16 and UTF-32 begin
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}  # of cells, where commas are meant
@@ -50,7 +51,7 @@ def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, 
             elif cells:
                 ragged.append(str(line))
     except csv.Error as error:
-        mend = "no list of labels is that long; shorten the cell" if "field limit" in str(error) else QUOTE
+        mend = for_people("no list of labels is that long; shorten the cell") if "field limit" in str(error) else QUOTE
         raise UserError(f"{path}: line {line + 1}: not a CSV ({error}); {mend}") from error
     if ragged:
         raise UserError(
@@ -114,17 +115,17 @@ RESERVED = (".unsure", ".nocrf")  # suffixes of second masks: a.unsure.png belon
 def bad_id(image_id: str) -> str | None:
     """Why an id cannot serve as a file name, or None. Spaces and unicode are fine."""
     if not image_id.strip():
-        return "is empty"
+        return for_people("is empty")
     if "/" in image_id or "\\" in image_id:
-        return "contains a slash"
+        return for_people("contains a slash")
     if image_id.startswith("."):
-        return "begins with a dot"
+        return for_people("begins with a dot")
     if image_id.endswith(RESERVED):
-        return f"ends in {' or '.join(RESERVED)}, which name other files of an id"
+        return for_people(f"ends in {' or '.join(RESERVED)}, which name other files of an id")
     if found := hidden(image_id):
-        return f"contains a control character ({found})"
+        return for_people(f"contains a control character ({found})")
     if len(image_id.encode("utf-8")) > MAX_ID_BYTES:
-        return f"is longer than {MAX_ID_BYTES} bytes"
+        return for_people(f"is longer than {MAX_ID_BYTES} bytes")
     return None
 
 

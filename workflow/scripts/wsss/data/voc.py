@@ -15,8 +15,8 @@ from wsss.data.table import listing
 from wsss.data.user_files import VOC_PLACES
 from wsss.data.validate import validate
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list
+from wsss.engine.download import download
 from wsss.errors import UserError
-from wsss.io.download import download
 
 ARCHIVE_NAME = "VOCtrainval_11-May-2012.tar"
 URLS = (

@@ -9,12 +9,12 @@ import torch
 
 from wsss.data.labels import cams_of
 from wsss.data.manifest import Record
+from wsss.engine.atomic import atomic_path
+from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.imports.command import dataset_of, parser, run
-from wsss.io.atomic import atomic_path
 from wsss.io.cams import CamFolder
 from wsss.io.images import image_size
-from wsss.io.threads import threaded
 
 LAYOUTS = ("keys", "classes")
 

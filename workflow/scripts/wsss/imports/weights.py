@@ -20,7 +20,7 @@ from wsss.plan.paths import MODEL, import_folder
 from wsss.recipes.config import Config
 from wsss.recipes.refinement import NETWORK, WALKS
 from wsss.recipes.schema import read_yaml
-from wsss.stages import walks
+from wsss.refine import walks
 
 CONFIG = Path(__file__).resolve().parents[4] / "config"
 STAGES = ("classifier", "affinity")

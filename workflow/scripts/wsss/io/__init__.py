@@ -1,1 +1,1 @@
-"""Files on disk: atomic writes, images, masks, CAMs, indexes, journals, run records."""
+"""File formats of results and inputs: photos, masks, CAMs, probabilities, models, pickles; and digests of content."""

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 from wsss.io.grids import ceil16, nearest, unpack_foreground
 from wsss.io.images import scaled
@@ -124,11 +125,11 @@ class Form:
     def fault(self, stored: StoredCam) -> str | None:
         """What a file lacks that is to be read so, in words."""
         if self.scales and len(stored.maps) != len(self.scales):
-            return f"holds maps of {len(stored.maps)} scales, its index says {len(self.scales)}"
+            return for_people(f"holds maps of {len(stored.maps)} scales, its index says {len(self.scales)}")
         if self.form == "softmax" and stored.classes and "rest" not in stored.extras:
-            return "has no map `rest`, and its index says softmax"
+            return for_people("has no map `rest`, and its index says softmax")
         if stored.has_bg != (self.bg_map and len(stored.classes) > 0):
-            return f"holds {'a' if stored.has_bg else 'no'} background map, and its index says otherwise"
+            return for_people(f"holds {'a' if stored.has_bg else 'no'} background map, and its index says otherwise")
         return None
 
     def read(self, stored: StoredCam, size_hw: tuple[int, int], target: tuple[int, int]) -> np.ndarray:

@@ -13,16 +13,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
+from wsss.engine.recovery import after_divergence, remedy
 from wsss.errors import UserError
 from wsss.io.archives import NotAnArchive, read_arrays
-from wsss.io.atomic import atomic_path
 from wsss.io.cam_forms import Form, StoredCam
 from wsss.io.grids import walk_grid
-from wsss.io.remake import mend
 
 SUFFIX = ".npz"
-AGAIN = "run the cam stage again"
-DIVERGED = "the network diverged: train it again with a lower classifier.lr, or with compute.precision: fp32"
 
 
 class Labelled(Protocol):
@@ -67,8 +66,8 @@ def _half(values: np.ndarray, path: str | Path) -> np.ndarray:
     with np.errstate(over="ignore"):
         half = np.ascontiguousarray(values, np.float16)
     if not np.isfinite(half).all():
-        what = "beyond what float16 holds (65504)" if np.isfinite(values).all() else "that are not finite"
-        raise UserError(f"{path}: not written, its maps have values {what}; {DIVERGED}")
+        what = for_people("beyond what float16 holds (65504)" if np.isfinite(values).all() else "that are not finite")
+        raise UserError(f"{path}: not written, its maps have values {what}; {after_divergence('classifier')}")
     return half
 
 
@@ -81,9 +80,9 @@ def read_cam(path: str | Path) -> StoredCam:
     try:
         stored = _stored(read_arrays(path))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing CAM; {mend(path, AGAIN)}") from error
+        raise UserError(f"{path}: missing CAM; {remedy(path)}") from error
     except (NotAnArchive, ValueError, LookupError) as error:
-        raise UserError(f"{path}: not a CAM of this workflow ({error}); {mend(path, AGAIN)}") from error
+        raise UserError(f"{path}: not a CAM of this workflow ({error}); {remedy(path)}") from error
     return stored
 
 
@@ -131,8 +130,8 @@ class CamFolder:
         index = index if isinstance(index, dict) else {}
         classes = index.get("classes")
         if "form" not in index or not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            what = "CAMs of the former format (ID.npy, without class ids) cannot be read"
-            raise UserError(f"{path}: {what}; {mend(path, AGAIN)}")
+            what = for_people("CAMs of the former format (ID.npy, without class ids) cannot be read")
+            raise UserError(f"{path}: {what}; {remedy(path)}")
         return cls(Path(path).parent, Form.of(path, index), tuple(classes))
 
     def at(self, record: Labelled, size_hw: tuple[int, int]) -> np.ndarray:
@@ -161,7 +160,7 @@ class CamFolder:
         bits, wanted = stored.extras.get("foreground"), (size_hw[0], -(-size_hw[1] // 8))
         if bits is not None and bits.shape != wanted:
             path = self.folder / f"{record.id}{SUFFIX}"
-            raise UserError(f"{path}: is of an image of another size ({bits.shape} bits, not {wanted}); {mend(path, AGAIN)}")
+            raise UserError(f"{path}: is of an image of another size ({bits.shape} bits, not {wanted}); {remedy(path)}")
         return stored
 
     def stored(self, record: Labelled) -> StoredCam:
@@ -172,20 +171,20 @@ class CamFolder:
     def checked(self, stored: StoredCam, record: Labelled, path: Path) -> StoredCam:
         """`stored`, read from `path`. UserError where it is not of the record's labels, or not as the index says."""
         if stored.classes != tuple(record.labels):
-            raise UserError(f"{path}: {self._difference(stored, record)}; {mend(path, AGAIN)}")
+            raise UserError(f"{path}: {self._difference(stored, record)}; {remedy(path)}")
         if fault := self.form.fault(stored):
-            raise UserError(f"{path}: {fault}; {mend(path, AGAIN)}")
+            raise UserError(f"{path}: {fault}; {remedy(path)}")
         return stored
 
     def differences(self, records: Iterable[Labelled]) -> list[str]:
         """Files that are not of the labels of their records, in words."""
         pairs = ((read_cam(self.folder / f"{record.id}{SUFFIX}"), record) for record in records)
         differing = [(stored, record) for stored, record in pairs if stored.classes != tuple(record.labels)]
-        return [f"{record.id}: {self._difference(stored, record)}" for stored, record in differing]
+        return [for_people(f"{record.id}: {self._difference(stored, record)}") for stored, record in differing]
 
     def _difference(self, stored: StoredCam, record: Labelled) -> str:
         has, wants = self._named(stored.classes), self._named(record.labels)
-        return f"holds classes {has}, but its image is labelled {wants}"
+        return for_people(f"holds classes {has}, but its image is labelled {wants}")
 
     def _named(self, classes: Iterable[int]) -> str:
         names = [self.classes[k] if k < len(self.classes) else f"number {k}" for k in classes]

@@ -3,10 +3,11 @@
 import numpy as np
 from PIL import Image
 
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
 DARK = 1 << 14  # 14 bits and fewer lie in 16-bit files unscaled; a 16-bit photo without a brighter pixel is rare
-CONVERT = (
+CONVERT = for_people(
     "save it as 8 bits a channel, with the range that is meant (NumPy, Pillow: "
     "Image.fromarray((values * (255 / largest)).clip(0, 255).astype('uint8')), the same `largest` for all photos)"
 )
@@ -40,7 +41,7 @@ def refuse_unknown_range(image: Image.Image, path: object) -> None:
     bits, signs = tags.get(_BITS_PER_SAMPLE, (8,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
     kind = "floating-point" if image.mode == "F" else f"{bits[0]}-bit" if image.mode.startswith("I") and bits[0] not in (8, 16) else ""
     if not kind and image.mode.startswith("I") and (set(signs) != {_UNSIGNED} or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO):
-        kind = "signed or inverted 16-bit"
+        kind = for_people("signed or inverted 16-bit")
     if kind:
         raise UserError(f"{path}: holds {kind} values, and nothing says which of them is white; {CONVERT}")
 

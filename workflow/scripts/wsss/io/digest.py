@@ -1,4 +1,4 @@
-"""Content digests: of files, of bytes, and of settings."""
+"""Content digests: of files, of bytes, of settings, and of ids."""
 
 import hashlib
 import json
@@ -20,3 +20,8 @@ def sha256_file(path: str | Path) -> str:
 def fingerprint(obj: Any) -> str:
     """Hex sha256 of the canonical JSON of plain data (dict order does not matter)."""
     return sha256_bytes(json.dumps(obj, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8"))
+
+
+def stable_hash(item_id: str) -> int:
+    """64 bits of the id's sha256: the same on every machine, unlike Python's own hash."""
+    return int.from_bytes(hashlib.sha256(item_id.encode("utf-8")).digest()[:8], "big")

@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path
 from wsss.io.depth import scales_values
 from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
-from wsss.io.remake import mend
 
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")  # as Pillow finds them in the file, not in its name
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
-DRAW_AGAIN = "export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)"
-EIGHT = "save it as PNG with 8 bits, whose values are the class ids"
-RESTORE = "restore it, or run the stage that writes it again"
+DRAW_AGAIN = for_people("export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)")
+EIGHT = for_people("save it as PNG with 8 bits, whose values are the class ids")
+RESTORE = for_people("restore it, or run the stage that writes it again")
 
 
 def _voc_palette() -> np.ndarray:
@@ -71,6 +72,6 @@ def read_mask(path: str | Path) -> np.ndarray:
                 )
             return np.array(image)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing mask; {mend(path, RESTORE)}") from error
+        raise UserError(f"{path}: missing mask; {remedy(path, RESTORE)}") from error
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable mask ({error}); {mend(path, RESTORE)}") from error
+        raise UserError(f"{path}: not a readable mask ({error}); {remedy(path, RESTORE)}") from error

@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
+from wsss.engine.atomic import write_bytes, write_text
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import write_bytes, write_text
-from wsss.io.remake import mend
 from wsss.io.tensors import tensor_fault
 
 
@@ -50,11 +50,11 @@ def read_model(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
             facts = dict(json.loads((handle.metadata() or {}).get("facts", "{}")))
     except Exception as error:  # safetensors raises many kinds on damaged files
         words = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: not a readable model ({words}); {mend(path, 'train it again')}") from error
+        raise UserError(f"{path}: not a readable model ({words}); {remedy(path, 'train it again')}") from error
     faults = [f"{key}: {fault}" for key, value in state.items() if (fault := tensor_fault(key, value))]
     if faults:
         some = "; ".join(faults[:5]) + (f" and {len(faults) - 5} more" if len(faults) > 5 else "")
-        raise UserError(f"{path}: not the weights of a trained network ({some}); {mend(path, 'train it again')}")
+        raise UserError(f"{path}: not the weights of a trained network ({some}); {remedy(path, 'train it again')}")
     return state, facts
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.archives import NotAnArchive, read_arrays
-from wsss.io.atomic import atomic_path
-from wsss.io.remake import mend
 
 SUFFIX, NAME = ".npz", "probs"
-AGAIN = "run the seeds stage again"
-MEND = "set seeds.crf_params as published (docs/config.md)"
+MEND = for_people("set seeds.crf_params as published (docs/config.md)")
 SLACK = 1e-3  # what rounding may put outside [0, 1]
 
 
@@ -42,9 +42,9 @@ def read_probs(path: str | Path) -> np.ndarray:
     try:
         values = read_arrays(path)[NAME]
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing CRF probabilities; {mend(path, AGAIN)}") from error
+        raise UserError(f"{path}: missing CRF probabilities; {remedy(path)}") from error
     except (NotAnArchive, KeyError) as error:
-        raise UserError(f"{path}: not CRF probabilities of this workflow ({error}); {mend(path, AGAIN)}") from error
+        raise UserError(f"{path}: not CRF probabilities of this workflow ({error}); {remedy(path)}") from error
     if values.ndim != 4 or len(values) != 2 or values.dtype != np.uint8:
-        raise UserError(f"{path}: CRF probabilities are uint8 (2, K+1, H, W); {mend(path, AGAIN)}")
+        raise UserError(f"{path}: CRF probabilities are uint8 (2, K+1, H, W); {remedy(path)}")
     return values

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path
 from wsss.io.images import FORMATS, UNREADABLE, refuse_frames
-from wsss.io.remake import mend
 
-MEND = "save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)"
+MEND = for_people("save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)")
 
 
 def write_saliency(path: str | Path, values: np.ndarray) -> None:
@@ -32,6 +33,6 @@ def read_saliency(path: str | Path) -> np.ndarray:
                 raise UserError(f"{path}: saliency map has mode {image.mode}, not 8-bit gray (L); {MEND}")
             return np.array(image)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing saliency map; {mend(path, 'make it again or leave the column empty')}") from error
+        raise UserError(f"{path}: missing saliency map; {remedy(path, 'make it again or leave the column empty')}") from error
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable saliency map ({error}); {mend(path, 'make it again')}") from error
+        raise UserError(f"{path}: not a readable saliency map ({error}); {remedy(path, 'make it again')}") from error

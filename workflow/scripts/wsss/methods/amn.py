@@ -66,8 +66,8 @@ class AMN(Method):
             image_logits=False,
         )
 
-    def param_groups(self, options=None):
-        scale = {**self.options, **(options or {})}["head_lr_scale"]
+    def param_groups(self):
+        scale = self.options["head_lr_scale"]
         head = trainable(self.label_encoder, self.classifier)
         return [group(trainable(self.backbone)), group(head, scale)]
 

@@ -92,10 +92,10 @@ class Method(nn.Module):
         """Load pretrained backbone weights strictly. Raises UserError on any mismatch."""
         load_pretrained(self.backbone, state)
 
-    def param_groups(self, options: Mapping | None = None) -> list[dict]:
+    def param_groups(self) -> list[dict]:
         """Trainable parameters as [{"params": list, "lr_scale": float, "weight_decay": float | None}].
 
-        None means the optimiser's weight decay. `options` overrides those given at construction.
+        None means the optimiser's weight decay.
         """
         raise NotImplementedError
 

@@ -50,8 +50,8 @@ class EPSBase(Method):
         stride = {**cls.defaults, **(options or {})}["output_stride"]
         return Spec(stride=stride, geometry="stretch", norm="max")
 
-    def param_groups(self, options=None):
-        scale = {**self.options, **(options or {})}["head_lr_scale"]
+    def param_groups(self):
+        scale = self.options["head_lr_scale"]
         return [group(trainable(self.backbone)), group(trainable(self.classifier), scale)]
 
     def forward(self, batch, want=frozenset({"logits"})):

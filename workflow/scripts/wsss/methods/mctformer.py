@@ -48,7 +48,7 @@ class MCTformerV1(Method):
         """DeiT's weights; the class token and its position are repeated for every class."""
         self.backbone.load_deit(state)
 
-    def param_groups(self, options=None):
+    def param_groups(self):
         """No weight decay for vectors (norms, biases), class tokens and positions."""
         tokens = {id(self.backbone.cls_token), id(self.backbone.pos_embed)}
         learns = [p for p in self.parameters() if p.requires_grad]

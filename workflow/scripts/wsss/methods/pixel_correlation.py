@@ -53,8 +53,8 @@ class PixelCorrelationMethod(Method):
         """What no pretrained weights exist for."""
         return [self.fc8, self.pcm]
 
-    def param_groups(self, options=None):
-        scale = {**self.options, **(options or {})}["head_lr_scale"]
+    def param_groups(self):
+        scale = self.options["head_lr_scale"]
         return [group(trainable(self.backbone)), group(trainable(*self.new_layers()), scale)]
 
     def forward(self, batch, want=frozenset({"logits"})):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from wsss.engine.download import download
 from wsss.errors import UserError
-from wsss.io.download import download
 from wsss.nets.catalog import entry, require_source
 from wsss.nets.mxnet_params import is_params, read_params, rename
 from wsss.nets.weights import convert, expected_shapes, read_state

@@ -12,8 +12,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from wsss.engine.atomic import atomic_path
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path
 from wsss.io.digest import sha256_file
 from wsss.io.tensors import tensor_fault
 from wsss.nets.catalog import TRANSFORMERS, WEIGHTS, entry
@@ -96,8 +97,10 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         )
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if reason.startswith("Weights only load failed"):
-        mend = "only tensors are loaded, since a pickle can run anything; save the network's state_dict() alone (torch.save(network.state_dict(), FILE))"
-        return UserError(f"{path}: holds objects of Python beside tensors, or is damaged; {mend}")
+        return UserError(
+            f"{path}: holds objects of Python beside tensors, or is damaged; only tensors are loaded, since a pickle can run "
+            "anything; save the network's state_dict() alone (torch.save(network.state_dict(), FILE))"
+        )
     return UserError(f"{path}: damaged, or not weights ({reason}); delete it and fetch it again")
 
 
@@ -141,12 +144,12 @@ def _check(state: Mapping[str, Tensor], name: str, path: Path) -> None:
     groups = {
         "missing": sorted(needed - set(state)),
         "surplus": sorted(set(state) - set(expected)),
-        "of another shape": [
+        for_people("of another shape"): [
             f"{key} {tuple(value.shape)} instead of {tuple(expected[key])}"
             for key, value in state.items()
             if key in expected and value.shape != expected[key]
         ],
-        "that no trained network has": [
+        for_people("that no trained network has"): [
             f"{key} {fault}"
             for key, value in state.items()
             if key in expected and value.shape == expected[key] and (fault := tensor_fault(key, value))

@@ -9,7 +9,7 @@ from wsss.plan import given, saliency, segmentation
 from wsss.plan.code_digest import code_version
 from wsss.plan.row import Row
 from wsss.recipes.config import SECTIONS
-from wsss.stages import walks
+from wsss.refine import walks
 
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan

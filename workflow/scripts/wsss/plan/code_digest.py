@@ -2,7 +2,15 @@
 
 The digest covers the stage module, everything it imports from `wsss` (static imports, transitively) and
 the method's module with its imports. Methods are loaded by name, so no method is in another's closure.
-It is taken over the syntax tree without docstrings and comments: prose never retrains a network.
+It is taken over the syntax tree without what cannot change a result:
+
+- comments and docstrings;
+- words for people: strings inside `raise` statements, inside calls of `log`, of `UserError` and of `for_people`,
+  f-strings with all that they show;
+- the modules of LEFT_OUT, by name. `wsss.engine` argues why, and says what is not left out.
+
+So a reworded message retrains nothing. A text that is made in one place and raised in another goes through
+`wsss.engine.explain.for_people`, or it counts as code.
 """
 
 import ast
@@ -12,52 +20,89 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # The dicts of names: one more in them changes no other's results.
-REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.stages.walks", "wsss.nets.segmenters")
-# Says in log and run.json how a result looks, and shapes none: another threshold of a warning reruns nothing.
-SAYING = ("wsss.stages.diagnosing",)
+REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.refine.walks", "wsss.nets.segmenters")
+# The plumbing, and what a stage says of its finished result in log and run.json.
+LEFT_OUT = ("wsss.engine", "wsss.score.self_report")
+# All that the engine imports from outside itself: in every digest, since the engine does not show what it uses.
+BELOW_ENGINE = ("wsss.errors", "wsss.fixed", "wsss.io.digest")
+SPEAKING = ("UserError", "for_people")  # functions whose strings are words for people
+LEVELS = ("debug", "info", "warning", "error", "exception", "critical")  # and methods of `log`
 
 
 @functools.cache
 def code_version(*modules: str) -> str:
     """Digest (16 hex digits) over the import closure of dotted `modules` such as ``wsss.stages.cam``."""
     digest = hashlib.sha256()
-    for name in sorted(closure(*modules, without=SAYING)):
-        digest.update(f"{name}:{_tree_digest(_path(name))}\n".encode())
+    for name in sorted(closure(*modules, *BELOW_ENGINE, without=LEFT_OUT)):
+        digest.update(f"{name}:{_tree_digest(_source(name))}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def closure(*modules: str, without: tuple[str, ...] = ()) -> set[str]:
-    """All `wsss` modules that `modules` import, themselves included; not through those of `without`."""
+    """All `wsss` modules that `modules` import, themselves included; not through those of `without`, modules or packages."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in (*REGISTRIES, *without) and _path(name) is not None:
-            found.add(name)
-            waiting += _imports(_path(name))
+        if name in found or name in REGISTRIES or is_within(name, without) or _source(name) is None:
+            continue
+        found.add(name)
+        waiting += _imports(_source(name))
     return found
 
 
+def is_within(module: str, packages: tuple[str, ...]) -> bool:
+    """Whether a module is one of `packages` or lies in one."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
 @functools.cache
-def _path(module: str) -> Path | None:
+def _source(module: str) -> str | None:
+    """The text of a `wsss` module or of a package's __init__; None where there is none of that name."""
     parts = module.split(".")
     if parts[0] != "wsss":
         return None
     base = ROOT.joinpath(*parts[1:])
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
-            return path
+            return path.read_text("utf-8")
     return None
 
 
 @functools.cache
-def _parse(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
+def _tree_digest(source: str) -> str:
+    tree = _WithoutWords().visit(ast.parse(source))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Takes out docstrings, and empties the strings that are words for people."""
+
+    def __init__(self) -> None:
+        self._for_people = False  # inside a raise statement, or a call that takes words
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [statement for statement in body if not _is_string(statement)]
-    return tree
+            node.body = [statement for statement in node.body if not _is_string(statement)]
+        return super().generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return self._without_strings(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return self._without_strings(node) if _takes_words(node.func) else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if self._for_people and isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return ast.Constant("") if self._for_people else self.generic_visit(node)
+
+    def _without_strings(self, node: ast.AST) -> ast.AST:
+        before, self._for_people = self._for_people, True
+        node = self.generic_visit(node)
+        self._for_people = before
+        return node
 
 
 def _is_string(statement: ast.stmt) -> bool:
@@ -65,15 +110,17 @@ def _is_string(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-@functools.cache
-def _tree_digest(path: Path) -> str:
-    return hashlib.sha256(ast.dump(_parse(path)).encode()).hexdigest()
+def _takes_words(function: ast.expr) -> bool:
+    """Whether it is one of SPEAKING, or `log.info` or the like; every module's logger is called `log`."""
+    if isinstance(function, ast.Attribute):
+        return function.attr in LEVELS and isinstance(function.value, ast.Name) and function.value.id == "log"
+    return isinstance(function, ast.Name) and function.id in SPEAKING
 
 
 @functools.cache
-def _imports(path: Path) -> list[str]:
+def _imports(source: str) -> list[str]:
     names: list[str] = []
-    for node in ast.walk(_parse(path)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:

@@ -4,9 +4,9 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from wsss.engine.atomic import read_json
+from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
-from wsss.io.header import read_facts
 from wsss.plan.paths import INDEX, MODEL, import_folder
 
 COMMANDS = {  # stage -> the command that fills its folder

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
-from wsss.io.header import read_facts
 from wsss.plan import given
 from wsss.plan.chain import refuse_circle
 from wsss.plan.imported_stages import refuse_imported_seeds, require_settings

@@ -7,8 +7,8 @@ from typing import Any
 
 from wsss.data import folder
 from wsss.data.user_files import folder_stamp, own_data, voc_trees
+from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 from wsss.io.digest import sha256_file
 
 

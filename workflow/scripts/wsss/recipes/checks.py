@@ -6,7 +6,7 @@ from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
 from wsss.recipes.net_options import needs, option_names
 from wsss.recipes.refinement import ELSEWHERE, check_imports, check_refinement
-from wsss.recipes.sources import check_sources
+from wsss.train.sources import check_sources
 
 BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import yaml
+
 from wsss.errors import UserError
 
 

@@ -1,32 +1,13 @@
 """CAM -> two CRF-refined seeds -> IR labels, the supervision of IRN and AMN (IRN, CVPR 2019)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from wsss.refine.background import argmax_index, background, to_class_ids
-from wsss.refine.crf import IRN_LABEL, CrfParams, label_marginals, score_marginals, to_labels
+from wsss.refine.background import argmax_index, background
+from wsss.refine.crf import IRN_LABEL, CrfParams, label_marginals, score_marginals
 
 IGNORE = 255
-
-
-def seeds_pair(
-    image: np.ndarray,
-    cam: np.ndarray,
-    keys: Sequence[int],
-    t_fg: Mapping,
-    t_bg: Mapping,
-    params: CrfParams = IRN_LABEL,
-    bg_map: np.ndarray | None = None,
-    unary: str = "labels",
-) -> tuple[np.ndarray, np.ndarray]:
-    """The confident and the unsure seed of an image: `seed_marginals`, then the class of the largest.
-
-    Returns:
-        Two (H, W) uint8 maps of class ids, 0 = background.
-    """
-    confident, unsure = seed_marginals(image, cam, t_fg, t_bg, params, bg_map, unary)
-    return to_class_ids(to_labels(confident), keys), to_class_ids(to_labels(unsure), keys)
 
 
 def seed_marginals(

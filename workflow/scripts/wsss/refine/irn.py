@@ -106,7 +106,7 @@ class IrnNet(nn.Module):
         """Load ImageNet weights strictly. Raises UserError on a mismatch."""
         load_pretrained(self.backbone, state)
 
-    def param_groups(self, options: Mapping | None = None) -> list[dict]:
+    def param_groups(self) -> list[dict]:
         """Published learning rates: edge 0.1, displacement 1.0; hence the scale of 10 on an lr of 0.1."""
         branches = [(self.edge, 1.0), (self.displacement, 10.0)]
         return [

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from wsss.engine.atomic import read_json, write_bytes, write_text
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import read_json, write_bytes, write_text
-from wsss.io.remake import AGAIN, mend
 from wsss.report import diagnosis, plots, tables
 from wsss.report.repeats import mean_curve, spread
 from wsss.report.style import CSS
@@ -229,18 +229,18 @@ def _read_csv(path, names, also=()):
     """The columns `names`, and of `also` those that are there."""
     content = _read(path)
     if not content.endswith(b"\n"):  # what is cut short is mostly a CSV still
-        raise UserError(f"{path}: damaged, its last line has no end; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: damaged, its last line has no end; {remedy(path)}")
     try:
         table = pd.read_csv(io.BytesIO(content))
         return {name: table[name].to_numpy(dtype=float) for name in [*names, *(n for n in also if n in table)]}
     except KeyError as error:
-        raise UserError(f"{path}: needs the columns {', '.join(names)}; {mend(path, AGAIN)}") from error
+        raise UserError(f"{path}: needs the columns {', '.join(names)}; {remedy(path)}") from error
     except ValueError as error:  # pandas' own errors are of this kind too
-        raise UserError(f"{path}: damaged ({error}); {mend(path, AGAIN)}") from error
+        raise UserError(f"{path}: damaged ({error}); {remedy(path)}") from error
 
 
 def _read(path):
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {mend(path, AGAIN)}") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy(path)}") from error

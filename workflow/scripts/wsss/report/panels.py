@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from wsss.data.text import shown
+from wsss.engine.atomic import write_bytes
 from wsss.errors import UserError
-from wsss.io.atomic import write_bytes
 from wsss.io.masks import VOC_PALETTE
 
 TILE_HEIGHT, GAP, BAR = 190, 8, 24

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from wsss.io.atomic import write_bytes
+from wsss.engine.atomic import write_bytes
 from wsss.report.repeats import Spread
 
 # Okabe and Ito's palette: told apart with every kind of colour vision.

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from wsss.engine.signals import die_with_parent
 from wsss.errors import UserError
-from wsss.train.signals import die_with_parent
 
 PLACES = ("list", "out")
 TAIL_LINES, TAIL_BYTES = 15, 8192  # of what a failed command said

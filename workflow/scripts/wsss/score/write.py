@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from wsss.data.text import as_cell, shown
+from wsss.engine.atomic import write_json, write_text
 from wsss.errors import UserError
-from wsss.io.atomic import write_json, write_text
 from wsss.score.sweep import SweepResult
 
 STAGES = {

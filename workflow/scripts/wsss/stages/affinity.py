@@ -3,11 +3,13 @@
 import torch
 
 from wsss.data.manifest import load_manifest
+from wsss.data.stage_inputs import training_records
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.models import read_model
-from wsss.stages import walks
-from wsss.stages.task import Task
-from wsss.stages.training import load_initial, start_devices, train, training_records
+from wsss.refine import walks
+from wsss.train.start import load_initial, start_devices
+from wsss.train.training import train
 
 
 def run(task: Task) -> None:
@@ -22,7 +24,7 @@ def run(task: Task) -> None:
         network.load_backbone(classifier_trunk(task.inputs["classifier"]))
     else:
         load_initial(task, network, task.settings["backbone"])
-    finish = learner.finish(task, network, dataset, device)
+    finish = learner.finish(task, network, dataset, device) if hasattr(learner, "finish") else None
     train(task, network, samples, network.param_groups(), network.loss, device, finish=finish)
 
 

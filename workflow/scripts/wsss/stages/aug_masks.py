@@ -4,9 +4,9 @@ from pathlib import Path
 
 from wsss.data import sbd, voc
 from wsss.data.voc_lists import VOC_CLASSES
-from wsss.io.atomic import write_json
+from wsss.engine.atomic import write_json
+from wsss.engine.task import Task
 from wsss.stages.dataset import unpacked
-from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:

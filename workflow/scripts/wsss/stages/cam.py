@@ -6,19 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wsss.data.inference import inference_loader, shard_batches
 from wsss.data.labels import label_facts, require_classes
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import input_index
+from wsss.engine.index import file_of
+from wsss.engine.per_image import run_images
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
 from wsss.methods.base import Method
 from wsss.stages.classifier import build_method
-from wsss.stages.images import file_of, input_index, run_images
-from wsss.stages.loader import inference_loader, shard_batches
-from wsss.stages.task import Task
-from wsss.stages.training import start_device
 from wsss.train.device import EXACT
+from wsss.train.start import start_device
 
 
 def run(task: Task) -> None:
@@ -43,6 +45,7 @@ def run(task: Task) -> None:
         [records[i].id for batch in batches for i in batch],
         [SUFFIX],
         lambda todo: maker.make(records, batches, todo),
+        every=[r.id for r in records],
         form=method.spec.form,
         geometry=method.spec.geometry,
         norm=method.spec.norm,

@@ -8,22 +8,17 @@ import torch
 from wsss import methods, wrappers
 from wsss.data.further import require_plain
 from wsss.data.manifest import Dataset, load_manifest
+from wsss.data.stage_inputs import label_files, saliency_files, training_records
 from wsss.data.torch_sets import TrainingSet
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.methods.base import Method
-from wsss.recipes.sources import check_sources
-from wsss.stages.classifier_check import check, plan
-from wsss.stages.diagnosing import about_classifier
-from wsss.stages.task import Task
-from wsss.stages.training import (
-    label_files,
-    load_initial,
-    saliency_files,
-    start_devices,
-    train,
-    training_records,
-)
-from wsss.stages.wrapper_check import pseudo_label_facts
+from wsss.score.self_report import about_classifier
+from wsss.train.classifier_check import check, plan
+from wsss.train.sources import check_sources
+from wsss.train.start import load_initial, start_devices
+from wsss.train.training import train
+from wsss.train.wrapper_check import pseudo_label_facts
 
 
 def run(task: Task) -> None:
@@ -47,7 +42,7 @@ def run(task: Task) -> None:
         found = pseudo_label_facts(task, dataset, records, learner, device) if learner is not method else {}
         return {"pseudo_labels": found} if found else {}
 
-    def look(history: list[dict[str, float]]) -> None:
+    def check_trained(history: list[dict[str, float]]) -> None:
         start = partial(initial_method, task, dataset)
         facts = check(task, dataset, planned, method, history, device, start, pseudo_labels)
         about_classifier(task, facts)
@@ -61,7 +56,7 @@ def run(task: Task) -> None:
         lambda batch, step: learner.loss(batch, learner(batch, learner.loss_want), step),
         device,
         after_step=learner.after_step,
-        check=look,
+        check=check_trained,
         saved=method,
     )
 

@@ -10,11 +10,12 @@ from wsss.data.coco_labels import SPLITS, coco_id
 from wsss.data.coco_paint import CROWDS, RULE, TOLERANCE_PX, Region, examine, paint
 from wsss.data.table import listing
 from wsss.data.user_files import coco_annotations
+from wsss.engine.atomic import read_json
+from wsss.engine.per_image import run_images, shard_records
+from wsss.engine.task import Task
+from wsss.engine.workers import in_processes
 from wsss.errors import UserError
-from wsss.io.atomic import read_json
 from wsss.io.masks import write_mask
-from wsss.stages.images import in_processes, run_images, shard_records
-from wsss.stages.task import Task
 
 log = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from wsss.data import coco, demo, folder, voc
+from wsss.engine.atomic import drop_temporaries, read_json
+from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.io.atomic import drop_temporaries, read_json
-from wsss.stages.task import Task
 
 BUILDERS = {"demo": demo.build, "voc": voc.build, "folder": folder.build, "coco": coco.build}
 

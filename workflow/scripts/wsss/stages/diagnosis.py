@@ -8,18 +8,18 @@ import numpy as np
 
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import cam_folder
+from wsss.engine.atomic import read_json, write_json, write_text
+from wsss.engine.index import file_of, read_index
+from wsss.engine.task import Task
 from wsss.found import FOUND_RULE, is_found, settle
-from wsss.io.atomic import read_json, write_json, write_text
 from wsss.io.images import image_size
-from wsss.io.index import read_index
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.report.diagnosis import in_words
 from wsss.rownames import base_name
 from wsss.score.diagnosis import diagnose
 from wsss.score.mask_facts import Agreement, facts_of
-from wsss.stages.images import cam_folder, file_of
-from wsss.stages.task import Task
 
 log = logging.getLogger(__name__)
 STAGES = ("seeds", "ir_labels", "pseudo_masks", "predictions")

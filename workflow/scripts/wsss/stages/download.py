@@ -4,8 +4,8 @@ from functools import partial
 from pathlib import Path
 
 from wsss.data import coco_download, sbd, voc
-from wsss.io.atomic import write_json
-from wsss.stages.task import Task
+from wsss.engine.atomic import write_json
+from wsss.engine.task import Task
 
 FETCHERS = {
     "voc12": voc.fetch,

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import cam_folder, input_index
+from wsss.engine.atomic import drop_temporaries, read_json, write_text
+from wsss.engine.index import file_of
+from wsss.engine.model_facts import read_facts
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import FOUND, FOUND_RULE, MAP, is_found, seed_rule, settle, value_of
-from wsss.io.atomic import drop_temporaries, read_json, write_text
 from wsss.io.cams import SUFFIX as CAM
-from wsss.io.header import read_facts
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.score.confusion import confusion, summarise
@@ -19,9 +22,7 @@ from wsss.score.cuts import Scores
 from wsss.score.sweep import Sweep, SweepResult, default_values
 from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
-from wsss.stages.images import cam_folder, file_of, input_index
 from wsss.stages.seeds import CONFIDENT
-from wsss.stages.task import Task
 
 MaskPath = Callable[[Record], Path]
 

@@ -1,18 +1,21 @@
 """Stage `ir_labels`: merge confident and unsure seeds into the labels IRN and AMN learn from; 255 = unsure."""
 
 from wsss.data.manifest import load_manifest
+from wsss.data.stage_inputs import input_index
+from wsss.engine.index import file_of
+from wsss.engine.per_image import run_images, shard_records
+from wsss.engine.task import Task
 from wsss.io.masks import read_mask, write_mask
 from wsss.refine.ir_labels import merge
-from wsss.stages.diagnosing import about_masks
-from wsss.stages.images import file_of, input_index, run_images, shard_records
+from wsss.score.self_report import about_masks
 from wsss.stages.seeds import CONFIDENT, UNSURE
-from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug."""
     dataset = load_manifest(task.inputs["manifest"])
-    records = shard_records(task, dataset.split("trainaug"))
+    every = dataset.split("trainaug")
+    records = shard_records(task, every)
     ids = [r.id for r in records]
     seeds = task.inputs["seeds"]
     input_index(task, "seeds", records)
@@ -23,4 +26,4 @@ def run(task: Task) -> None:
             write_mask(task.folder / f"{item_id}.png", label)
             yield item_id
 
-    run_images(task, ids, [".png"], work, about_masks(task, records, dataset.classes))
+    run_images(task, ids, [".png"], work, about_masks(task, records, dataset.classes), [r.id for r in every])

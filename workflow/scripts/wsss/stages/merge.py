@@ -1,9 +1,9 @@
 """Stage `merge`: of the shards of a per-image stage, the index that one job for all images would have written."""
 
-from wsss.io.atomic import drop_temporaries, read_json
-from wsss.io.index import merge_shards
-from wsss.io.shards import drop_leftovers, index_paths
-from wsss.stages.task import Task
+from wsss.engine.atomic import drop_temporaries, read_json
+from wsss.engine.index import merge_shards
+from wsss.engine.shards import drop_leftovers, index_paths
+from wsss.engine.task import Task
 
 FACTS = ("device", "images", "peak_memory_mb", "wall_seconds")
 

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import cam_folder
+from wsss.engine.index import file_of
+from wsss.engine.per_image import run_images
+from wsss.engine.task import Task
 from wsss.found import settle
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.report.panels import write_panel
-from wsss.stages.images import cam_folder, file_of, run_images
 from wsss.stages.predictions import prediction_records
-from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:

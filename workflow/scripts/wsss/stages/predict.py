@@ -20,18 +20,18 @@ from wsss.data.photos import find_photos, left_out
 from wsss.data.table import listing
 from wsss.data.text import as_cell, shown
 from wsss.data.transforms import normalise, resize_image, resize_label
+from wsss.engine.atomic import atomic_path, read_json, write_text
+from wsss.engine.per_image import run_images
+from wsss.engine.task import Task
+from wsss.engine.workers import forked_loader
 from wsss.errors import UserError
-from wsss.io.atomic import atomic_path, read_json, write_text
 from wsss.io.images import read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.report.panels import overlay
-from wsss.stages.diagnosing import about_masks
-from wsss.stages.images import run_images
+from wsss.score.self_report import about_masks
 from wsss.stages.predictions import PRUNE, Predictor, crf_pool, trained_network
-from wsss.stages.task import Task
-from wsss.stages.training import start_device
-from wsss.train.workers import quiet_worker
+from wsss.train.start import start_device
 
 log = logging.getLogger(__name__)
 MASK, OVERLAY = ".png", ".overlay.jpg"
@@ -112,15 +112,8 @@ class PhotoSet(TorchDataset):
 
 def photo_loader(task: Task, photos: list[Photo], device: torch.device) -> DataLoader:
     """Batches of one photo, read in worker processes."""
-    workers = min(task.runtime["workers"], task.threads, len(photos))
-    return DataLoader(
-        PhotoSet(photos, task.settings["scales"]),
-        batch_size=None,
-        num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
-        worker_init_fn=quiet_worker,
-        pin_memory=device.type == "cuda",
-    )
+    samples = PhotoSet(photos, task.settings["scales"])
+    return forked_loader(samples, task.loader_workers(len(photos)), batch_size=None, pin_memory=device.type == "cuda")
 
 
 class PhotoPredictor(Predictor):

@@ -10,23 +10,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from wsss.data.inference import inference_loader, shard_batches
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.engine.per_image import run_images
+from wsss.engine.recovery import after_divergence
+from wsss.engine.task import Task
+from wsss.engine.workers import worker_pool
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.refine.crf import CrfParams, softmax_crf
-from wsss.stages.diagnosing import about_masks
-from wsss.stages.images import run_images, worker_pool
-from wsss.stages.loader import inference_loader, shard_batches
+from wsss.score.self_report import about_masks
 from wsss.stages.segmentation import build_network
-from wsss.stages.task import Task
-from wsss.stages.training import start_device
 from wsss.train.device import autocast
+from wsss.train.start import start_device
 
 PRUNE = 5e-3  # labels whose probability stays below it in the whole image
 WAITING_BYTES = 2**29
-LOWER = "it diverged: train it again with a lower segmentation.lr, or with compute.precision: fp32"
 
 
 def run(task: Task) -> None:
@@ -43,7 +44,8 @@ def run(task: Task) -> None:
     def work(todo: set[str]) -> Iterator[str]:
         return predictor.make(records, inference_loader(task, dataset, records, batches, todo, device), todo)
 
-    run_images(task, [r.id for r in predicted], suffixes, work, about_masks(task, predicted, dataset.classes))
+    told = about_masks(task, predicted, dataset.classes)
+    run_images(task, [r.id for r in predicted], suffixes, work, told, [r.id for r in records])
     if pool:
         pool.shutdown()
 
@@ -92,7 +94,7 @@ class Predictor:
         for batch in loader:
             probs = self.probabilities(batch)
             if not torch.isfinite(probs).all():
-                raise UserError(f"{self.task.inputs['model']}: its network makes no numbers of {', '.join(batch['id'])}; {LOWER}")
+                raise UserError(f"{self.task.inputs['model']}: its network makes no numbers of {', '.join(batch['id'])}; {after_divergence('segmentation')}")
             for row, item_id in enumerate(batch["id"]):
                 if item_id not in todo:
                     continue

@@ -7,25 +7,28 @@ import numpy as np
 import torch
 
 from wsss.data.manifest import Record, load_manifest
+from wsss.data.stage_inputs import cam_folder, input_index
 from wsss.data.transforms import normalise
+from wsss.engine.index import file_of
+from wsss.engine.per_image import run_images, shard_records
+from wsss.engine.recovery import after_divergence
+from wsss.engine.task import Task
+from wsss.engine.workers import in_processes
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, is_found, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.models import load_model
+from wsss.refine import walks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import Scores
-from wsss.stages import walks
-from wsss.stages.diagnosing import about_masks
-from wsss.stages.images import cam_folder, file_of, in_processes, input_index, run_images, shard_records
+from wsss.score.self_report import about_masks
 from wsss.stages.seeds import CONFIDENT
-from wsss.stages.task import Task
 from wsss.stages.threshold import labelled_sample, required_cut
-from wsss.stages.training import note_device
 from wsss.train.device import EXACT, pick_device
+from wsss.train.start import note_device
 
-LOWER = "it diverged: train it again with a lower affinity.lr, or with compute.precision: fp32"
 WALKED = 40  # images that are walked to find a cut, before all of them are
 Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what the index says of a found background
 
@@ -33,13 +36,15 @@ Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what th
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug, as the recipe's `refine` says."""
     dataset = load_manifest(task.inputs["manifest"])
-    records = shard_records(task, dataset.split("trainaug"))
+    every = dataset.split("trainaug")
+    records = shard_records(task, every)
     makers = {"crf": by_crf, "none": by_threshold}
     work, found = makers.get(task.params["refine"], by_walk)(task, records)
     bg = found.get("bg") or task.settings.get("bg")
     key = "seeds.confident" if task.params["refine"] == "crf" else "pseudo_masks.bg"
     told = about_masks(task, records, dataset.classes, cut={"key": key, **bg} if bg else None)
-    run_images(task, [r.id for r in records], [".png"], work, told, refine=task.params["refine"], **found)
+    ids, all_ids = [r.id for r in records], [r.id for r in every]
+    run_images(task, ids, [".png"], work, told, all_ids, refine=task.params["refine"], **found)
 
 
 def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
@@ -121,25 +126,25 @@ class Walker:
 
     def __call__(self, record: Record) -> str:
         image = read_image(record.image)
-        mask = self.walk.mask(self.cams, record, image.shape[:2], self.settings, lambda: self.see(image))
+        mask = self.walk.mask(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image))
         write_mask(self.task.folder / f"{record.id}.png", mask)
         return record.id
 
     def histogram(self, record: Record) -> np.ndarray:
         """Of the scores that the walk's background cuts."""
         image, scores = read_image(record.image), Scores()
-        scores.add(self.walk.scores(self.cams, record, image.shape[:2], self.settings, lambda: self.see(image)), record.id)
+        scores.add(self.walk.scores(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image)), record.id)
         return scores.histogram
 
     @torch.inference_mode()
-    def see(self, image: np.ndarray) -> torch.Tensor:
+    def network_output(self, image: np.ndarray) -> torch.Tensor:
         """What the network says of (H, W, 3) uint8."""
         network = self._network or self._load()
         view = torch.from_numpy(normalise(image)).to(self._device)
-        seen = self.walk.see(network, view)
-        if not torch.isfinite(seen).all():
-            raise UserError(f"{self.task.inputs['affinity']}: its network makes no numbers of an image; {LOWER}")
-        return seen
+        output = self.walk.run_network(network, view)
+        if not torch.isfinite(output).all():
+            raise UserError(f"{self.task.inputs['affinity']}: its network makes no numbers of an image; {after_divergence('affinity')}")
+        return output
 
     def _load(self) -> torch.nn.Module:
         wanted = self.task.runtime["device"]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from wsss.data.manifest import load_manifest
-from wsss.io.atomic import read_json
+from wsss.engine.atomic import read_json
+from wsss.engine.task import Task
 from wsss.report import pages, plots
-from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:

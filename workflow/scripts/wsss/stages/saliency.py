@@ -10,16 +10,17 @@ from typing import Any
 
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.table import listing
+from wsss.engine.atomic import explain_os_errors, write_text
+from wsss.engine.per_image import run_images, shard_records
+from wsss.engine.signals import stop_requested
+from wsss.engine.task import Task
+from wsss.engine.threads import threaded
+from wsss.engine.workers import in_processes
 from wsss.errors import UserError
-from wsss.io.atomic import explain_os_errors, write_text
 from wsss.io.images import image_size, read_image
 from wsss.io.saliency import read_saliency, write_saliency
-from wsss.io.threads import threaded
 from wsss.saliency.command import run_command, write_list
 from wsss.saliency.robust_background import robust_background
-from wsss.stages.images import in_processes, run_images, shard_records
-from wsss.stages.task import Task
-from wsss.train.signals import stop_requested
 
 log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 30.0
@@ -27,14 +28,16 @@ PROGRESS_SECONDS = 30.0
 
 def run(task: Task) -> None:
     """Write `{id}.png`, 8-bit gray of the image's size, for every image of trainaug."""
-    records = shard_records(task, load_manifest(task.inputs["manifest"]).split("trainaug"))
+    every = load_manifest(task.inputs["manifest"]).split("trainaug")
+    records = shard_records(task, every)
     options = dict(task.settings)
     make = {"robust_background": by_robust_background, "command": by_command}[options.pop("make")]
 
     def work(todo: set[str]) -> Iterator[str]:
         return make(task, [r for r in records if r.id in todo], **options)
 
-    run_images(task, [r.id for r in records], [".png"], work, made_by=task.settings["make"])
+    ids, all_ids = [r.id for r in records], [r.id for r in every]
+    run_images(task, ids, [".png"], work, every=all_ids, made_by=task.settings["make"])
 
 
 def by_robust_background(task: Task, records: list[Record], **options: Any) -> Iterator[str]:

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from wsss.data.manifest import Record, load_manifest
+from wsss.data.stage_inputs import cam_folder
+from wsss.engine.per_image import run_images, shard_records
+from wsss.engine.task import Task
+from wsss.engine.workers import in_processes
 from wsss.found import refuse_reversed, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
@@ -15,9 +19,7 @@ from wsss.io.probs import SUFFIX, write_probs
 from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, to_labels
 from wsss.refine.ir_labels import seed_marginals
-from wsss.stages.diagnosing import about_masks
-from wsss.stages.images import cam_folder, in_processes, run_images, shard_records
-from wsss.stages.task import Task
+from wsss.score.self_report import about_masks
 
 CONFIDENT, UNSURE = ".png", ".unsure.png"
 
@@ -25,7 +27,8 @@ CONFIDENT, UNSURE = ".png", ".unsure.png"
 def run(task: Task) -> None:
     """Write `{id}.png` (confident), `{id}.unsure.png` and where asked for `{id}.npz` for every image of trainaug."""
     dataset = load_manifest(task.inputs["manifest"])
-    records = shard_records(task, dataset.split("trainaug"))
+    every = dataset.split("trainaug")
+    records = shard_records(task, every)
     cams = cam_folder(task, records, task.settings["confident"], task.settings["unsure"])
     settings, found = settled(task.settings, task.inputs, "confident", "unsure")
     refuse_reversed(settings["confident"], settings["unsure"], "seeds")  # where one of them is found
@@ -36,7 +39,8 @@ def run(task: Task) -> None:
 
     suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * gives_probabilities(task.settings)
     told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **settings["confident"]})
-    run_images(task, [r.id for r in records], suffixes, work, told, unary=unary_of(task.settings), **found)
+    ids, all_ids = [r.id for r in records], [r.id for r in every]
+    run_images(task, ids, suffixes, work, told, all_ids, unary=unary_of(task.settings), **found)
 
 
 def make_seed(record: Record, cams: CamFolder, settings: dict[str, Any], folder: Path) -> str:

@@ -3,11 +3,13 @@
 import torch
 
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import label_files, training_records
 from wsss.data.torch_sets import MapPath, TrainingSet
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import segmenters
-from wsss.stages.task import Task
-from wsss.stages.training import label_files, load_initial, start_devices, train, training_records
+from wsss.train.start import load_initial, start_devices
+from wsss.train.training import train
 
 
 def run(task: Task) -> None:

@@ -3,18 +3,20 @@
 import logging
 
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import cam_folder
+from wsss.engine.atomic import drop_temporaries, write_json
+from wsss.engine.explain import for_people
+from wsss.engine.index import file_of
+from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import NO_CUT
-from wsss.io.atomic import drop_temporaries, write_json
 from wsss.io.cams import SUFFIX
+from wsss.io.digest import stable_hash
 from wsss.io.images import image_size
-from wsss.io.shards import stable_hash
 from wsss.score.cuts import RULE, Scores
-from wsss.stages.images import cam_folder, file_of
-from wsss.stages.task import Task
 
 SAMPLE = 500  # images: the cut of more moves by less than it is rounded to
-INSTEAD = "give a number in place of `value: found` and `policy: found` (docs/evaluation.md)"
+INSTEAD = for_people("give a number in place of `value: found` and `policy: found` (docs/evaluation.md)")
 log = logging.getLogger(__name__)
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from wsss.engine.task import Task
 from wsss.nets.fetch import fetch
-from wsss.stages.task import Task
 
 
 def run(task: Task) -> None:

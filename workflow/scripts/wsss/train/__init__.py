@@ -1,1 +1,1 @@
-"""The one training loop: sampler, schedule, precision, checkpoint, resume."""
+"""Training: the one loop, sampler, schedule, precision, processes, checkpoint, and checks of what was trained."""

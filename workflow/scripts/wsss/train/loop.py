@@ -17,14 +17,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from wsss.engine.atomic import write_bytes
+from wsss.engine.signals import graceful_stop, stop_requested
+from wsss.engine.workers import forked_loader
 from wsss.errors import UserError
-from wsss.io.atomic import write_bytes
 from wsss.train import ranks
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 from wsss.train.sampler import StepSampler, steps_per_epoch
-from wsss.train.signals import graceful_stop, stop_requested
-from wsss.train.workers import quiet_worker
 
 log = logging.getLogger(__name__)
 StepLoss = Callable[[dict[str, Any], int], dict[str, torch.Tensor]]
@@ -155,13 +155,11 @@ def _loader(job: Job, start: int, stop: int) -> DataLoader:
     workers = min(job.runtime["workers"], max(stop - start, 0))
     place = ranks.rank(), ranks.world()
     sampler = StepSampler(len(job.dataset), job.settings["batch_size"], job.seed, start, stop, *place)
-    return DataLoader(
+    return forked_loader(
         job.dataset,
+        workers,
         batch_sampler=sampler,
-        num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
         pin_memory=job.device.type == "cuda",
-        worker_init_fn=quiet_worker,
         generator=torch.Generator().manual_seed(job.seed),
     )
 

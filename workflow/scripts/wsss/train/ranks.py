@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from wsss.train import signals
+from wsss.engine import signals
 
 _rank, _world = 0, 1
 _meeting: Path | None = None  # file by which the processes find each other
@@ -72,7 +72,7 @@ def connect(device: torch.device) -> None:
     if device.type == "cuda":
         dist.all_reduce(torch.zeros(1, device=device))  # NCCL meets at its first use only, and by the file too
     agree(False)  # all have read the file
-    signals.met()
+    signals.note_connected()
     if _rank == 0:
         shutil.rmtree(_meeting.parent, ignore_errors=True)
 

@@ -33,12 +33,12 @@ def _in_one_pass(job: Job) -> Iterator[str]:
     """The layers and losses that give such values for the first batch."""
     strange: list[str] = []
 
-    def look(name: str, *call: Any) -> None:
+    def note_strange(name: str, *call: Any) -> None:
         if not all(_is_finite(value) for value in _tensors(call[-1])):
             strange.append(f"what layer {name} makes")
 
     leaves = [(name, module) for name, module in job.network.named_modules() if not any(module.children())]
-    hooks = [module.register_forward_hook(functools.partial(look, name)) for name, module in leaves]
+    hooks = [module.register_forward_hook(functools.partial(note_strange, name)) for name, module in leaves]
     job.network.eval()
     try:
         with torch.random.fork_rng(devices=[]), autocast(job.device, job.runtime["precision"]):

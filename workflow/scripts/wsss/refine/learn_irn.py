@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from wsss.data.manifest import Dataset, Record
+from wsss.data.stage_inputs import label_files
 from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import Geometry
+from wsss.engine.task import Task
 from wsss.io.images import read_image
 from wsss.refine.irn import IrnNet
-from wsss.stages.task import Task
-from wsss.stages.training import label_files
 
 
 def network(settings: Mapping[str, Any]) -> IrnNet:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from wsss.io.shards import FOLDER
+from wsss.engine.shards import FOLDER
 
 AGAIN = "run the stage that writes it again"  # where no command is known
 OUTPUTS = (  # declared to Snakemake one by one
@@ -38,8 +38,8 @@ def _as_rules_know(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def mend(path: str | Path, otherwise: str, ids: Collection[str] = ()) -> str:
-    """How to bring the file at `path` back: run a command, or `otherwise` where there is none."""
+def remedy(path: str | Path, otherwise: str = AGAIN, ids: Collection[str] = ()) -> str:
+    """How to bring the file at `path` back, for an error message: run a command, or `otherwise` where there is none."""
     command = remake_command(path, ids)
     return f"run: {command}" if command else otherwise
 
@@ -72,3 +72,8 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
         return content if isinstance(content, dict) else {}
     return {}
+
+
+def after_divergence(stage: str) -> str:
+    """What to do where the network that `stage` trained makes no numbers, for an error message."""
+    return f"the network diverged: train it again with a lower {stage}.lr, or with compute.precision: fp32"

@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import TrainingSet
-from wsss.stages.task import Task
+from wsss.engine.task import Task
+from wsss.engine.workers import forked_loader
 from wsss.train.device import autocast
 from wsss.train.loop import to_device
-from wsss.train.workers import quiet_worker
 from wsss.wrappers.base import Wrapper
 
 MOST, BATCH = 100, 8
@@ -45,11 +45,5 @@ def _loader(task: Task, dataset: Dataset, records: tuple[Record, ...], learner: 
     samples = TrainingSet(dataset, records, task.settings["augmentation"], lambda r: r.mask, None, learner.further_arrays())
     seeds = np.random.default_rng(task.params["seed"]).integers(0, 2**62, len(records))
     keys = [(index, int(seed)) for index, seed in enumerate(seeds)]
-    workers = min(task.runtime["workers"], task.threads, len(records))
-    return DataLoader(
-        samples,
-        batch_sampler=[keys[i : i + BATCH] for i in range(0, len(keys), BATCH)],
-        num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
-        worker_init_fn=quiet_worker,
-    )
+    batches = [keys[i : i + BATCH] for i in range(0, len(keys), BATCH)]
+    return forked_loader(samples, task.loader_workers(len(records)), batch_sampler=batches)

@@ -1,22 +1,22 @@
 """What a stage says of its own result when it ends: facts for log and `run.json`, warnings as one line each on the terminal.
 
-None of it reaches a declared file, so it is no part of the code that results depend on (`wsss.plan.code_digest.SAYING`).
+None of it reaches a declared file, so no code digest covers it (`wsss.plan.code_digest.LEFT_OUT`).
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wsss.engine.task import Task
 from wsss.score.diagnosis import diagnose
 from wsss.score.mask_facts import facts_of
-from wsss.stages.task import Task
 
 log = logging.getLogger(__name__)
 
 
 def about_classifier(task: Task, check: dict[str, Any]) -> None:
     """Warn of what `check.json` shows, and note it for the run record."""
-    task.record.facts["diagnosis"] = _said(task, {"classifier": check}, check)
+    task.record.facts["diagnosis"] = _say(task, {"classifier": check}, check)
 
 
 def about_masks(
@@ -29,15 +29,15 @@ def about_masks(
         cut: key, kind and value of the background that the masks were cut at.
     """
 
-    def look() -> dict[str, Any]:
+    def report() -> dict[str, Any]:
         facts = facts_of(items, classes, lambda item: task.folder / f"{item.id}{suffix}")
         own = {**facts, **({"cut": cut} if cut else {})}
-        return {"diagnosis": _said(task, {"stages": {task.stage: own}}, own)}
+        return {"diagnosis": _say(task, {"stages": {task.stage: own}}, own)}
 
-    return look
+    return report
 
 
-def _said(task: Task, facts: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _say(task: Task, facts: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     log.info("%s: %s", task.stage, own)
     warnings = [] if task.shard else diagnose(facts)  # of a part of the images nothing follows
     for line in warnings:

@@ -5,21 +5,23 @@ a walk any training. A learner, for the stage `affinity`, has
 
 - network(settings): the network, with random weights;
 - samples(task, dataset, records): its training set, the labels being checked before any training;
-- finish(task, network, dataset, device): what remains to be done when it is trained, or None;
+- where its network learns something after the last step, finish(task, network, dataset, device): a function that
+  does it, or None;
 
 and a walker, for the stage `pseudo_masks`,
 
 - network(settings, walk): the same network; `walk` is the stage's own section;
-- see(network, image): what the network says of one normalised image (3, H, W);
-- mask(cams, record, size_hw, walk, see): the pseudo-mask (H, W) uint8, `see` being a function without arguments;
+- run_network(network, image): what the network says of one normalised image (3, H, W);
+- mask(cams, record, size_hw, walk, network_output): the pseudo-mask (H, W) uint8; `network_output` is a function
+  without arguments that runs the network on the record's image;
 - where it is named in wsss.found.CUT_AFTER, scores(the same): the walked scores that its background cuts.
 """
 
 from importlib import import_module
 from types import ModuleType
 
-LEARNERS = {"irn": "wsss.stages.learn_irn", "affinitynet": "wsss.stages.learn_affinitynet"}
-WALKERS = {"irn": "wsss.stages.walk_irn", "affinitynet": "wsss.stages.walk_affinitynet"}
+LEARNERS = {"irn": "wsss.refine.learn_irn", "affinitynet": "wsss.refine.learn_affinitynet"}
+WALKERS = {"irn": "wsss.refine.walk_irn", "affinitynet": "wsss.refine.walk_affinitynet"}
 
 
 def learner(refine: str) -> ModuleType:

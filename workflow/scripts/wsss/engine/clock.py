@@ -17,7 +17,7 @@ OURS = ("results", "resources", "imports")
 PATIENCE_S = 60  # a little is only a server's clock, and over when the stage ends
 
 
-def bring_back(inputs: Iterable[str]) -> None:
+def correct_future_times(inputs: Iterable[str]) -> None:
     """Give inputs of this workflow the present time where they are from the future.
 
     That reruns nothing: Snakemake compares content where times disagree.

@@ -11,10 +11,10 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsss.engine.atomic import explain_os_errors
+from wsss.engine.checksums import Checksums, locked_sha256, record_sha256
+from wsss.engine.transfer import CHUNK, Options, Refused, discard, fetch, refuse_web_page
 from wsss.errors import UserError
-from wsss.io.atomic import explain_os_errors
-from wsss.io.checksums import Checksums, locked_sha256, record_sha256
-from wsss.io.transfer import CHUNK, Options, Refused, discard, fetch, refuse_web_page
 
 log = logging.getLogger(__name__)
 

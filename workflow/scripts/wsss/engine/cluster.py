@@ -59,19 +59,19 @@ def _queued(folder: str | Path) -> set[str]:
     """Numbers of this user's jobs from `folder` that wait, run or are about to end; none where there is no SLURM."""
     if shutil.which("squeue") is None:
         return set()
-    lines = _words("squeue", "--noheader", "--user", getpass.getuser(), "--format", "%A|%Z").splitlines()
+    lines = _output_of("squeue", "--noheader", "--user", getpass.getuser(), "--format", "%A|%Z").splitlines()
     jobs = (line.partition("|") for line in lines)
     return {number for number, _, where in jobs if Path(where).resolve() == Path(folder).resolve()}
 
 
 def snakemake_jobs(number: str) -> set[str]:
     """What a SLURM job is to make: the words that follow --target-jobs in its script."""
-    words = shlex.split(_words("scontrol", "write", "batch_script", number, "-"), comments=True)
+    words = shlex.split(_output_of("scontrol", "write", "batch_script", number, "-"), comments=True)
     rest = words[words.index("--target-jobs") + 1 :] if "--target-jobs" in words else []
     return set(itertools.takewhile(lambda word: not word.startswith("--"), rest))
 
 
-def _words(*command: str) -> str:
+def _output_of(*command: str) -> str:
     """What a command says; nothing where it fails, as for a job that has just gone."""
     done = subprocess.run(command, capture_output=True, text=True)
     return "" if done.returncode else done.stdout

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.remake import mend
 
 _MENDS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again (finished work is kept)",
@@ -89,7 +89,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; {mend(path, 'restore it')}") from error
+        raise UserError(f"{path}: missing; {remedy(path, 'restore it')}") from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, brackets without end
-        again = mend(path, "delete it and run the same command again")
+        again = remedy(path, "delete it and run the same command again")
         raise UserError(f"{path}: not valid JSON ({error}); {again}") from error

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsss.engine.atomic import read_json, write_json
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.atomic import read_json, write_json
 from wsss.io.digest import fingerprint
-from wsss.io.remake import AGAIN, mend
 
 
 def write_index(folder: str | Path, digests: dict[str, Any], suffixes: list[str], **facts: Any) -> None:
@@ -44,7 +44,7 @@ def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
     for path in paths:
         part = read_json(path)
         if not isinstance(part, dict) or not isinstance(part.get("digests"), dict) or not _are_words(part.get("suffixes")):
-            raise UserError(f"{path}: not an index of this workflow; {mend(path, AGAIN)}")
+            raise UserError(f"{path}: not an index of this workflow; {remedy(path)}")
         digests |= part.pop("digests")
         facts = facts or part
         if part != facts:
@@ -70,12 +70,17 @@ def read_index(path: str | Path, ids: list[str]) -> dict[str, Any]:
     path = Path(path)
     index = read_json(path)
     if not isinstance(index, dict) or not all(_are_words(index.get(key)) for key in ("ids", "suffixes")) or not _are_words(index.get("classes", [])):
-        raise UserError(f"{path}: not an index of this workflow; {mend(path, AGAIN)}")
+        raise UserError(f"{path}: not an index of this workflow; {remedy(path)}")
     known, present = set(index["ids"]), set(os.listdir(path.parent))
     absent = sorted(set(ids) - known)
     absent += [i for i in ids if i in known and any(i + suffix not in present for suffix in index["suffixes"])]
     if absent:
-        missing = mend(path, AGAIN, absent)
+        missing = remedy(path, ids=absent)
         names = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
         raise UserError(f"{path.parent}: {len(absent)} of {len(ids)} ids have no file here ({names}); {missing}")
     return index
+
+
+def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:
+    """The file of `item_id` beside an index."""
+    return Path(index_path).parent / f"{item_id}{suffix}"

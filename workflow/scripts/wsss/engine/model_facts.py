@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.remake import mend
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
@@ -19,4 +19,4 @@ def read_facts(path: str | Path) -> dict[str, Any]:
             header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
         return dict(json.loads(header.get("__metadata__", {}).get("facts", "{}")))
     except (OSError, ValueError, TypeError, OverflowError, MemoryError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable model ({error}); {mend(path, 'train it again')}") from error
+        raise UserError(f"{path}: not a readable model ({error}); {remedy(path, 'train it again')}") from error

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from wsss.engine.atomic import explain_os_errors, read_json, write_json
 from wsss.errors import UserError
-from wsss.io.atomic import explain_os_errors, read_json, write_json
 
 log = logging.getLogger(__name__)
 

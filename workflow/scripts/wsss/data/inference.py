@@ -8,10 +8,10 @@ from torch.utils.data import DataLoader
 
 from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import InferenceSet
+from wsss.engine.task import Task
+from wsss.engine.threads import threaded
+from wsss.engine.workers import forked_loader
 from wsss.io.images import image_size
-from wsss.io.threads import threaded
-from wsss.stages.task import Task
-from wsss.train.workers import quiet_worker
 
 
 def equal_size_batches(records: tuple[Record, ...], size: int) -> list[list[int]]:
@@ -54,13 +54,10 @@ def inference_loader(
 ) -> DataLoader:
     """Those of `batches` (indices of `records`) that hold at least one id of `todo`."""
     batches = [b for b in batches if any(records[i].id in todo for i in b)]
-    workers = min(task.runtime["workers"], task.threads, len(batches))
-    return DataLoader(
+    return forked_loader(
         InferenceSet(dataset, records, task.settings["scales"]),
+        task.loader_workers(len(batches)),
         batch_sampler=batches,
-        num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
         collate_fn=collate,
-        worker_init_fn=quiet_worker,
         pin_memory=device.type == "cuda",
     )

@@ -1,4 +1,4 @@
-"""What a finished training keeps for the case that Snakemake never hears of its end.
+"""Second names of a finished training's outputs, for the case that Snakemake never hears of its end.
 
 A Snakemake that was killed while its SLURM job went on finds the outputs of that job without having seen it end.
 It takes them for incomplete and deletes them; second names for the same files, which it does not know, survive.
@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from wsss.io.atomic import write_text
+from wsss.engine.atomic import write_text
 from wsss.io.digest import sha256_file
 
 NOTE = "finished.json"

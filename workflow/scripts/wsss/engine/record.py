@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from wsss.io.atomic import write_json
+from wsss.engine.atomic import write_json
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pydensecrf2", "scipy", "scikit-image", "pandas")
 

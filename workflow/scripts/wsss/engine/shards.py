@@ -5,10 +5,11 @@ makes the index.json that one job for all images would have written. The files t
 """
 
 import contextlib
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from wsss.io.digest import stable_hash
 
 FOLDER = "shards"
 
@@ -31,24 +32,19 @@ class Shard:
         return stable_hash(item_id) % self.total == self.number - 1
 
 
-def stable_hash(item_id: str) -> int:
-    """64 bits of the id's sha256: the same on every machine, unlike Python's own hash."""
-    return int.from_bytes(hashlib.sha256(item_id.encode("utf-8")).digest()[:8], "big")
-
-
 def index_paths(folder: str | Path, total: int) -> list[Path]:
     """What the `total` jobs of a stage declare."""
     return [Path(folder, FOLDER, f"{number}of{total}.json") for number in range(1, total + 1)]
 
 
-def drop_claims(folder: Path, own: Path, ids: set[str]) -> None:
-    """Remove every index but `own` that vouches for files of `ids`, before the first of them changes.
+def drop_claims(folder: Path, kept: Path, ids: set[str]) -> None:
+    """Remove every index but `kept` that vouches for files of `ids`, before the first of them changes.
 
     Jobs of two splits write the same files, which Snakemake does not know: with the old number of shards it
     would take the old indexes for good again.
     """
     for path in (folder / "index.json", *folder.glob(f"{FOLDER}/*of*.json")):
-        if path != own and not ids.isdisjoint(_claimed(path)):
+        if path != kept and not ids.isdisjoint(_claimed(path)):
             path.unlink(missing_ok=True)
 
 

@@ -47,7 +47,7 @@ def follow() -> None:
     die_with_parent(signal.SIGKILL)
 
 
-def met() -> None:
+def note_connected() -> None:
     """The processes are joined: from now on each notices when another one ends."""
     global _alone
     _alone = False

@@ -19,16 +19,16 @@ def network(settings: Mapping[str, Any], walk: Mapping[str, Any]) -> AffinityNet
     return AffinityNet(**settings)
 
 
-def see(network: AffinityNet, image: torch.Tensor) -> torch.Tensor:
+def run_network(network: AffinityNet, image: torch.Tensor) -> torch.Tensor:
     """(448, h, w) features of (3, H, W)."""
     return network.features(image)
 
 
 def mask(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: background and CAM on stride-8 cells, walked."""
     cam, bg_map = cams.both_at(record, size_hw)
     if len(cam) == 0:
         return np.zeros(size_hw, np.uint8)
-    return affinitynet_semantic(cam, see(), record.labels, bg_map=bg_map, **{name: walk[name] for name in WALK})
+    return affinitynet_semantic(cam, network_output(), record.labels, bg_map=bg_map, **{name: walk[name] for name in WALK})

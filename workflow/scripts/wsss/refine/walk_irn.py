@@ -19,25 +19,25 @@ def network(settings: Mapping[str, Any], walk: Mapping[str, Any]) -> IrnNet:
     return IrnNet(**settings, pad_to=walk["pad_to"])
 
 
-def see(network: IrnNet, image: torch.Tensor) -> torch.Tensor:
+def run_network(network: IrnNet, image: torch.Tensor) -> torch.Tensor:
     """(h, w) boundary probabilities of (3, H, W), from the image and its mirror image."""
     views = torch.stack([image, image.flip(-1)]).contiguous(memory_format=torch.channels_last)
     return network.edge_maps(views)[0]
 
 
 def mask(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: the CAM on the stride-4 grid, walked inside the boundaries."""
     cam, bg_map = cams.both_on_grid(record, size_hw)
-    edge = see() if len(cam) else np.zeros(cam.shape[1:], np.float32)
+    edge = network_output() if len(cam) else np.zeros(cam.shape[1:], np.float32)
     options = {name: walk[name] for name in WALK}
     return irn_semantic(cam, edge, size_hw, record.labels, walk["bg"], bg_map, **options)
 
 
 def scores(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], see: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(K, H, W) float32 in [0, 1]: what `mask` cuts, of an image that has labels."""
     cam = cams.on_grid(record, size_hw)
-    return irn_scores(cam, see(), size_hw, **{name: walk[name] for name in WALK})
+    return irn_scores(cam, network_output(), size_hw, **{name: walk[name] for name in WALK})

@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader
 from wsss.data.held_out import hold_out, sample
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import Geometry
-from wsss.io.atomic import write_json
+from wsss.engine.atomic import write_json
+from wsss.engine.task import Task
+from wsss.engine.workers import forked_loader
 from wsss.io.images import read_image
 from wsss.methods.base import Method
 from wsss.score.ranking import guess_loss, mean_average_precision, soft_margin
-from wsss.stages.task import Task
 from wsss.train.cross_fit import FOLDS, cross_fitted
 from wsss.train.device import autocast
-from wsss.train.workers import quiet_worker
 
 log = logging.getLogger(__name__)
 FEW = 100  # below so many labelled photos none is kept out
@@ -81,27 +81,27 @@ def check(
         start: makes the network as it was before the training, for the cross-fit.
         more: further facts, once all these are found.
     """
-    look = Look(task, dataset, device)
+    examiner = Examiner(task, dataset, device)
     facts = {"how": planned.how, **training_facts(task, dataset, planned, history)}
     if method.spec.image_logits:
         seen = sample(planned.training, MOST_TRAINED, task.params["seed"])
-        facts["training"] |= figures(look.logits(method, seen), look.labels(seen), look.labels(planned.training))
-    facts |= {"why": planned.why} if planned.how == "none" else _checked(look, planned, method, start)
+        facts["training"] |= figures(examiner.logits(method, seen), examiner.labels(seen), examiner.labels(planned.training))
+    facts |= {"why": planned.why} if planned.how == "none" else _checked(examiner, planned, method, start)
     facts |= more()
     write_json(task.outputs["check"], facts)
     log.info("classifier: check %s", facts)
     return facts
 
 
-def _checked(look: "Look", planned: Plan, method: Method, start: Callable[[], Method]) -> dict[str, Any]:
+def _checked(examiner: "Examiner", planned: Plan, method: Method, start: Callable[[], Method]) -> dict[str, Any]:
     """Figures on photos that what gives them has not trained on."""
-    y = look.labels(planned.checked)
+    y = examiner.labels(planned.checked)
     if planned.how == "cross_fit":
-        features = look.features(start().to(look.device).eval(), planned.checked)
+        features = examiner.features(start().to(examiner.device).eval(), planned.checked)
         logits = cross_fitted(torch.from_numpy(features), torch.from_numpy(y)).numpy()
     else:
-        logits = look.logits(method, planned.checked)
-    return figures(logits, y, look.labels(planned.training))
+        logits = examiner.logits(method, planned.checked)
+    return figures(logits, y, examiner.labels(planned.training))
 
 
 def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def training_facts(task: Task, dataset: Dataset, planned: Plan, history: list[di
     }
 
 
-class Look:
+class Examiner:
     """Whole photos in the classifier's square, unchanged but for their size."""
 
     def __init__(self, task: Task, dataset: Dataset, device: torch.device) -> None:
@@ -156,23 +156,17 @@ class Look:
         return self._over(records, lambda image: method.backbone(image)[-1].mean((-2, -1)))
 
     @torch.inference_mode()
-    def _over(self, records: Sequence[Record], see: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+    def _over(self, records: Sequence[Record], network: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
         found = []
         for image in self._loader(records):
             with autocast(self.device, self.task.params["compute"]["precision"]):
-                seen = see(image.to(self.device, memory_format=torch.channels_last))
+                seen = network(image.to(self.device, memory_format=torch.channels_last))
             found.append(seen.float().cpu().numpy())
         return np.concatenate(found)
 
     def _loader(self, records: Sequence[Record]) -> DataLoader:
-        workers = min(self.task.runtime["workers"], self.task.threads, len(records))
-        return DataLoader(
-            Whole(records, self.task.settings["augmentation"]["crop"]),
-            batch_size=BATCH,
-            num_workers=workers,
-            multiprocessing_context="fork" if workers else None,
-            worker_init_fn=quiet_worker,
-        )
+        samples = Whole(records, self.task.settings["augmentation"]["crop"])
+        return forked_loader(samples, self.task.loader_workers(len(records)), batch_size=BATCH)
 
 
 class Whole(torch.utils.data.Dataset):

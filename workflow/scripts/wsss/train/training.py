@@ -1,0 +1,87 @@
+"""One training from start to end, for the stages classifier, affinity and segmentation: resume, train, check, save."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsss.engine import backup
+from wsss.engine.atomic import drop_temporaries
+from wsss.engine.record import package_versions
+from wsss.engine.task import Task
+from wsss.io.digest import fingerprint
+from wsss.io.models import save_model, write_history
+from wsss.train import ranks
+from wsss.train.loop import Job, StepLoss, fit
+from wsss.train.sanity import refuse_diverged
+from wsss.train.start import initial_weights
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    task: Task,
+    network: torch.nn.Module,
+    dataset: Any,
+    groups: list[dict],
+    step_loss: StepLoss,
+    device: torch.device,
+    after_step: Callable[[int], None] | None = None,
+    finish: Callable[[], None] | None = None,
+    check: Callable[[list[dict[str, float]]], None] | None = None,
+    saved: torch.nn.Module | None = None,
+) -> None:
+    """Train (or resume), then write model, history and run record; what finished before is not trained again.
+
+    `finish` may change the trained network; `check` looks at it, given the history. `saved` is the part of it that the
+    model file holds; by default it is all of it.
+
+    Raises:
+        UserError: the network diverged; then nothing is written.
+    """
+    state_path, mark = task.folder / "train_state.pt", task.fingerprint()
+    made_with = fingerprint({"training": mark, "packages": package_versions()})  # another environment trains again
+    if ranks.agree(ranks.rank() == 0 and backup.restore(task.outputs.values(), made_with))[0]:
+        ranks.leave()
+        log.info("%s: this training had finished; its model is back in place", task.stage)
+        tidy(task.folder, state_path)
+        return  # run.json too is that training's
+    job = Job(
+        network=network,
+        step_loss=step_loss,
+        groups=groups,
+        dataset=dataset,
+        settings=task.settings,
+        runtime={**task.runtime, **task.params["compute"], "workers": loader_workers(task)},
+        seed=task.params["seed"],
+        device=device,
+        state_path=state_path,
+        fingerprint=mark,
+        after_step=after_step,
+    )
+    history = fit(job)
+    ranks.leave()
+    if finish is not None:
+        finish()
+    refuse_diverged(job, task.stage)
+    if check is not None:
+        check(history)
+    write_history(task.outputs["history"], history)
+    initial = initial_weights(task)
+    save_model(task.outputs["model"], network if saved is None else saved, params=task.params, **initial)
+    task.write_record(images=len(history) * task.settings["batch_size"], **initial)
+    backup.keep(task.outputs.values(), made_with)
+    tidy(task.folder, state_path)
+
+
+def loader_workers(task: Task) -> int:
+    """Processes that read images for each of those that train."""
+    return min(task.runtime["workers"], max(task.threads // ranks.world(), 1))
+
+
+def tidy(folder: Path, state_path: Path) -> None:
+    """Remove what only an unfinished training needs, and what killed ones left."""
+    state_path.unlink(missing_ok=True)
+    drop_temporaries(folder)
