@@ -264,7 +264,7 @@ def test_no_import_escapes_the_digest():
         tree = ast.parse(path.read_text())
         relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
         assert not relative, f"{path}: relative import"
-        if path not in registries:
+        if path not in registries and path.relative_to(LIBRARY / "wsss").parts[0] not in PLANNING:
             assert "import_module" not in path.read_text() and "__import__" not in path.read_text(), path
 
 

@@ -26,7 +26,7 @@ def show(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run a finished stage once more, into a folder of its own."""
-    from wsss.engine.again import run_again
+    from wsss.plan.again import run_again
 
     print(run_again(options.record, options.into))
 

@@ -150,9 +150,9 @@ def _check_preset_names(config: "Config", content: dict[str, Any], path: str) ->
 
 def _override_layers(config: "Config", chain: list[Layer], dataset: str) -> list[Layer]:
     """What the dataset's own file lays on the recipe."""
-    where, overrides = f"config/datasets/{dataset}.yaml", config.dataset(dataset).get("overrides", {})
-    known(overrides, config.names("methods"), f"{where}: overrides")
-    return [Layer(where, layer.recipe, overrides[layer.recipe]) for layer in chain if layer.recipe in overrides]
+    path, overrides = str(config.existing("datasets", dataset)), config.dataset(dataset).get("overrides", {})
+    known(overrides, config.names("methods"), f"{path}: overrides")
+    return [Layer(path, layer.recipe, overrides[layer.recipe]) for layer in chain if layer.recipe in overrides]
 
 
 def _cam_has_bg_map(config: "Config", recipe: dict) -> bool | None:

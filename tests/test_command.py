@@ -1,0 +1,63 @@
+"""`python -m wsss`: what a recipe is made of, and a finished stage once more."""
+
+import shutil
+
+import pytest
+from helpers import REPOSITORY, Chain, artefacts, folder_dataset
+from wsss.__main__ import main
+from wsss.errors import UserError
+from wsss.plan.again import run_again
+
+
+def test_show_names_the_file_of_each_value_and_the_way_of_the_data(capsys):
+    assert main(["show", "amn", "demo"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["net_options.label_smoothing", "0.4", "config/methods/amn.yaml"] in lines  # its own
+    assert ["segmentation.steps", "200", "config/presets/demo.yaml"] in lines  # the preset's, over cam's 20,000
+    assert ["refine", '"irn"', "config/methods/irn.yaml"] in lines  # extended
+    stages = [line[0].rstrip(":") for line in lines if line and "/" in line[0] and line[0].endswith(":")]
+    assert stages.index("cam/ir_labels") < stages.index("amn/classifier") < stages.index("amn/affinity")
+    assert ["labels", "results/demo/cam/ir_labels/index.json"] in lines
+
+
+def test_show_says_what_the_dataset_file_overrides(tmp_path, capsys):
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    path = tmp_path / "config/datasets/demo.yaml"
+    path.write_text(path.read_text() + "overrides: {cam: {segmentation: {steps: 7}}}\n")
+    assert main(["show", "cam", "demo", "--config", str(tmp_path / "config")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["segmentation.steps", "7", "config/datasets/demo.yaml"] in lines
+
+
+def test_a_wrong_name_is_one_line(capsys):
+    assert main(["show", "anm", "demo"]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("wsss: ") and said.err.count("\n") == 1 and "anm.yaml" in said.err and not said.out
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A chain up to its CAMs."""
+    chain = Chain(folder_dataset(tmp_path_factory.mktemp("again")), "cam")
+    chain.run("classifier")
+    chain.run("cam", {"model": "classifier/model.safetensors"})
+    return chain.results
+
+
+def test_a_finished_stage_gives_the_same_bytes_again(finished, tmp_path, capsys):
+    for stage in ("classifier", "cam"):
+        assert main(["run", str(finished / stage / "run.json"), "--into", str(tmp_path / stage)]) == 0
+        assert artefacts(tmp_path / stage) == artefacts(finished / stage)
+        assert capsys.readouterr().out.strip() == str(tmp_path / stage)
+
+
+def test_again_never_touches_the_results(finished, tmp_path):
+    with pytest.raises(UserError, match="holds the results of the stage itself"):
+        run_again(finished / "cam/run.json", finished / "cam")
+    with pytest.raises(UserError, match="no run.json of a stage"):
+        run_again(finished / "dataset.json")
+    shutil.copytree(finished / "cam", tmp_path / "cam")
+    text = (tmp_path / "cam/run.json").read_text()
+    (tmp_path / "cam/run.json").write_text(text.replace("classifier/model.safetensors", "classifier/gone.safetensors"))
+    with pytest.raises(UserError, match="gone.safetensors: an input of the stage is not there"):
+        run_again(tmp_path / "cam/run.json")

@@ -1,0 +1,52 @@
+"""One finished stage once more, outside Snakemake: to look into it with a debugger, or to try an edit of its code."""
+
+import logging
+import os
+from importlib import import_module
+from pathlib import Path
+
+from wsss.engine.atomic import read_json
+from wsss.engine.task import Task
+from wsss.errors import UserError
+from wsss.plan.stages import STAGES
+
+RUNTIME = {"device": "auto", "workers": 0, "checkpoint_seconds": 3600, "log_every": 20}  # one process, so that a debugger sees all
+
+
+def run_again(record: str | Path, into: str | Path | None = None) -> Path:
+    """Run the stage that a `run.json` is of, with the same inputs and parameters, into a folder of its own.
+
+    Errors keep their traceback. A folder that holds a part of the work is gone on with.
+
+    Args:
+        record: the stage's run.json; the working directory must be the project's, as inputs are named from there.
+        into: folder for what it makes; None: FOLDER.again beside the stage's own.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: no record of a stage that can be run like this, an input is missing, or `into` is the stage's own.
+    """
+    task = task_of(record, into)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    import_module(f"wsss.stages.{task.stage}").run(task)
+    return task.folder
+
+
+def task_of(record: str | Path, into: str | Path | None = None) -> Task:
+    """The task that `run_again` runs."""
+    facts = read_json(record)
+    stage = facts.get("stage") if isinstance(facts, dict) else None
+    if stage not in STAGES or not STAGES[stage].makes or not {"params", "inputs"} <= set(facts):
+        raise UserError(f"{record}: no run.json of a stage that can be run again; give that of a stage in results/DATASET/METHOD")
+    own = Path(record).resolve().parent
+    folder = Path(into) if into else own.with_name(f"{own.name}.again")
+    if folder.resolve() == own:
+        raise UserError(f"{folder}: holds the results of the stage itself; give another folder with --into")
+    missing = [path for path in facts["inputs"].values() if not os.path.exists(path)]
+    if missing:
+        raise UserError(f"{missing[0]}: an input of the stage is not there; run this command in the project's folder, or make it with snakemake first")
+    outputs = {name: str(folder / file) for name, file in STAGES[stage].makes.items()}
+    threads = facts["params"].get("compute", {}).get("cpu_threads", 1)
+    return Task(stage, facts["inputs"], outputs, facts["params"], RUNTIME, threads)
