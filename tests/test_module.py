@@ -1,0 +1,48 @@
+"""The workflow as a module of another one, in another folder."""
+
+from helpers import copy_project, shorten, snakemake
+
+OUTER = """
+configfile: "outer.yaml"
+
+
+module wsss:
+    snakefile:
+        "{home}/Snakefile"
+    config:
+        config["wsss"]
+
+
+use rule * from wsss
+
+
+rule headline:
+    default_target: True
+    input:
+        "results/demo_tiny/cam/miou.txt",
+    output:
+        "headline.txt",
+    shell:
+        "head -n 1 {{input}} > {{output}}"
+"""
+
+
+def test_another_workflow_goes_on_from_its_scores(tmp_path):
+    home, outer = shorten(copy_project(tmp_path / "lib")), tmp_path / "outer"
+    outer.mkdir()
+    (outer / "Snakefile").write_text(OUTER.format(home=home))
+    inner = (home / "config/config.yaml").read_text()
+    (outer / "outer.yaml").write_text("wsss:\n" + "".join(f"  {line}\n" for line in inner.splitlines()))
+    done = snakemake(outer, "--cores", "1", "--resources", "gpu=1")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (outer / "headline.txt").read_text().strip()
+    assert not (home / "results").exists() and (outer / "logs/demo_tiny/cam/evaluation.log").exists()
+
+
+def test_a_mistake_is_one_line_there_too(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        f'module wsss:\n    snakefile:\n        "{copy_project(tmp_path / "lib")}/Snakefile"\n\n\nuse rule * from wsss\n'
+    )
+    done = snakemake(tmp_path, "-n", "results/demo_tiny/anm/miou.txt")
+    lines = done.stdout.strip().splitlines()
+    assert done.returncode != 0 and "anm.yaml: no such file" in lines[-1] and "Traceback" not in done.stdout
