@@ -25,7 +25,7 @@ from wsss.train import training
 from wsss.train.device import pick_device
 
 COMPUTE = {"precision": "auto", "cpu_threads": 1}
-LIGHT = ("task", "dataset", "download", "aug_masks")
+LIGHT = ("engine.entry", "stages.dataset", "stages.download", "stages.aug_masks")
 
 
 def make_task(folder, stage="own", **inputs):
@@ -34,9 +34,9 @@ def make_task(folder, stage="own", **inputs):
     return Task(stage, {k: str(v) for k, v in inputs.items()}, outputs, params, {"device": "cpu"})
 
 
-@pytest.mark.parametrize("stage", LIGHT)
-def test_light_stages_start_without_torch(stage):
-    code = f"import sys, wsss.stages.{stage}; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_stages_start_without_torch(module):
+    code = f"import sys, wsss.{module}; sys.exit('torch' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, env={**environment(), "PYTHONPATH": str(LIBRARY)}).returncode == 0
 
