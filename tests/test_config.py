@@ -7,7 +7,7 @@ import pytest
 import yaml
 from helpers import REPOSITORY
 from wsss import methods
-from wsss.data.user_files import folder_stamp, label_table, own_data
+from wsss.data.user_files import folder_stamp, own_data
 from wsss.errors import UserError
 from wsss.found import refuse_reversed
 from wsss.imports.command import NAME
@@ -673,14 +673,6 @@ def test_a_changed_file_of_a_users_voc_tree_is_seen(tmp_path, below, changed):
 def test_made_and_downloaded_data_are_not_watched():
     assert own_data({"kind": "demo", "params": {"seed": 0}}) == []
     assert own_data({"kind": "voc", "params": {"path": None, "sbd": None}}) == []
-
-
-def test_label_table(tmp_path):
-    (tmp_path / "a.csv").write_bytes("\ufeffimage, split ,mask\na.png,val,\nb.png\n".encode())
-    columns, rows = label_table(tmp_path / "a.csv")
-    assert columns == ["image", "split", "mask"] and [row["split"] for row in rows] == ["val", ""]
-    with pytest.raises(UserError, match="none.csv: not a readable CSV"):
-        label_table(tmp_path / "none.csv")
 
 
 # --- numbers that are none, and sizes that cannot be meant

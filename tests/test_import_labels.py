@@ -14,10 +14,10 @@ from wsss.data.cls_labels import coco_key, read_cls_labels, voc_id
 from wsss.data.coco_labels import COCO_CLASSES
 from wsss.data.import_labels import import_labels, main
 from wsss.data.label_csv import read_labels, write_labels
-from wsss.data.user_files import label_table
 from wsss.data.voc_lists import VOC_CLASSES, read_id_list
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
+from wsss.plan.ground_truth import has_masks
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set (real VOC images)")
@@ -178,7 +178,7 @@ def test_a_pickle_where_a_csv_belongs_names_the_command(tmp_path):
     words = f"not a CSV; .*python workflow/scripts/import_labels.py {path} labels.csv --classes voc"
     (tmp_path / "images").mkdir()
     readers = (
-        lambda: label_table(path),  # at plan time
+        lambda: has_masks({"kind": "folder", "params": {"labels": str(path)}}),  # at plan time
         lambda: folder.build({"images": str(tmp_path / "images"), "labels": str(path)}, tmp_path / "out"),
         lambda: read_labels(path, {}),
     )

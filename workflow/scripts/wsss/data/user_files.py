@@ -1,13 +1,12 @@
-"""A user's own data as the workflow plans with it: what to watch for changes, and what a CSV of labels promises."""
+"""A user's own files and folders: where they lie, and what changes when one of them does."""
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wsss.data.table import refuse_pickle, refuse_special
+from wsss.data.table import read_rows
 from wsss.errors import UserError
 from wsss.io.folders import files_below
 
@@ -82,7 +81,7 @@ def check_coco(params: dict[str, Any]) -> None:
         if params.get(key) and not os.path.exists(params[key]):
             raise UserError(f"{params[key]}: no such file or folder; mend `{key}` in the dataset's params")
     if params.get("labels"):
-        label_table(params["labels"])
+        read_rows(params["labels"], ())
     if params.get("path"):
         coco_annotations(params["path"], params["year"])
         coco_images(params["path"], params["year"])
@@ -129,21 +128,3 @@ def _image_folders(path: str | Path, year: int) -> dict[str, Path]:
 def voc_trees(path: str | Path) -> list[Path]:
     """The VOC trees at or below a user's path."""
     return [tree for place in VOC_PLACES if ((tree := Path(path, place)) / VOC_PARTS[0]).is_dir()]
-
-
-def label_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Column names and rows of a folder dataset's CSV, as far as it can be planned with; the builder checks it.
-
-    Raises:
-        UserError: not readable.
-    """
-    refuse_special(path)
-    try:
-        with open(path, "rb") as handle:
-            refuse_pickle(path, handle.read(8))
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            table = csv.DictReader(handle, restval="")
-            table.fieldnames = [name.strip() for name in table.fieldnames or ()]
-            return list(table.fieldnames), list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV ({error}); mend `labels` of the dataset") from None

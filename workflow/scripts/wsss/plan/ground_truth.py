@@ -3,7 +3,8 @@
 import os
 from typing import Any
 
-from wsss.data.user_files import label_table, voc_trees
+from wsss.data.table import read_rows
+from wsss.data.user_files import voc_trees
 
 
 def has_masks(spec: dict[str, Any], split: str = "train") -> bool:
@@ -18,9 +19,9 @@ def has_masks(spec: dict[str, Any], split: str = "train") -> bool:
         return not trees or any(_is_filled(tree / "SegmentationClass") for tree in trees)
     if spec["kind"] != "folder":
         return True
-    names, rows = label_table(params["labels"])
-    has_split = split != "val" or any((row.get("split") or "").strip() == "val" for row in rows)
-    return has_split and bool(params.get("masks") or any((row.get("mask") or "").strip() for row in rows if "mask" in names))
+    rows = [row for _, row in read_rows(params["labels"], ())]
+    has_split = split != "val" or any(row.get("split", "").strip() == "val" for row in rows)
+    return has_split and bool(params.get("masks") or any(row.get("mask", "").strip() for row in rows))
 
 
 def _is_filled(folder: str | os.PathLike) -> bool:
