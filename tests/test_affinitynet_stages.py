@@ -270,7 +270,7 @@ def test_what_feeds_the_walk_is_float32_whatever_the_precision(made, monkeypatch
     def seen(wanted):
         torch.manual_seed(0)
         compute = {"precision": wanted, "cpu_threads": 1}
-        return pseudo_masks.Walker(chain.task("pseudo_masks", WALK, compute=compute), None).see(image)
+        return pseudo_masks.Walker(chain.task("pseudo_masks", WALK, compute=compute), None).network_output(image)
 
     assert torch.equal(seen(precision), seen("fp32"))
     assert [precision for _, _, precision in asked] == ["fp32", "fp32"], "nor is it TF32"
