@@ -11,11 +11,12 @@ from wsss.data import folder, voc
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import MEAN, STD
-from wsss.data.user_files import folder_stamp, has_saliency, own_data, saliency_maker
+from wsss.data.user_files import folder_stamp, own_data
 from wsss.engine import backup
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.saliency import read_saliency, write_saliency
+from wsss.plan.saliency import has_saliency, saliency_maker
 from wsss.recipes.config import Config
 from wsss.stages import classifier, saliency
 
