@@ -227,16 +227,6 @@ def own_photos(project):
     return folder / "p0.png"
 
 
-def declared_rules(project):
-    """name -> text of every rule that runs something."""
-    texts = "\n".join(path.read_text() for path in sorted((project / "rules").glob("*.smk")))
-    blocks = re.split(r"^rule (\w+):\n", texts, flags=re.M)[1:]
-    bodies = {}
-    for name, text in zip(blocks[::2], blocks[1::2], strict=True):
-        bodies[name] = "\n".join(re.match(r"((?:    .*\n|\s*\n)*)", text).group(1).splitlines())
-    return bodies
-
-
 def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
 

@@ -20,6 +20,8 @@ from wsss.nets import segmenters
 from wsss.plan.code_digest import closure
 from wsss.refine import walks
 
+from rules import every_rule
+
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pydensecrf": "pydensecrf2", "yaml": "pyyaml", "skimage": "scikit-image"}
@@ -52,26 +54,11 @@ def pip_pins(env):
     return read_pins([line for line in pip_lines(env) if line != CPU_BUILDS])
 
 
-def env_files(directive, folder):
-    """Env files that a rule's `conda:` may name: one, or one for each build of PyTorch."""
-    stage = re.fullmatch(r'torch_env\("([a-z_]+)"\)', directive)
-    if stage:
-        return [ROOT / f"envs/{stage[1]}{variant}.yaml" for variant in ("", ".cpu")]
-    return [(folder / directive.strip('"')).resolve()]
-
-
 def rules():
-    """(rule, conda env files, script file, whether it may ask for a GPU) of every rule."""
-    found = []
-    for path in sorted((ROOT / "rules").glob("*.smk")):
-        for block in re.split(r"^rule ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
-            conda = re.search(r"^    conda:\s+(\S+)$", block, re.MULTILINE)
-            script = re.search(r'^    script:\s+"([^"]+)"', block, re.MULTILINE)
-            name = block.split(":")[0]
-            assert conda and script, f"{path.name}: rule {name} needs conda and script"
-            gpu = re.search(r"^ +gpu=", block, re.MULTILINE) is not None
-            found.append((name, env_files(conda[1], path.parent), (path.parent / script[1]).resolve(), gpu))
-    return found
+    """(rule, env files for PyTorch with CUDA and without, script file, whether it may ask for a GPU) of every rule."""
+    without = every_rule("cpu")
+    for name, rule in every_rule().items():
+        yield name, list(dict.fromkeys((rule["conda"], without[name]["conda"]))), rule["script"], "gpu" in rule["resources"]
 
 
 def imported(path):
@@ -210,10 +197,7 @@ def all_needs(name, found):
 
 def test_planning_needs_snakemake_and_nothing_else():
     """With --sdm conda, Snakemake may stand alone in its own environment."""
-    lines = [line for path in (ROOT / "rules").rglob("*.smk") for line in path.read_text("utf-8").splitlines()]
-    imports = sorted({line for line in lines if line.startswith(("from wsss", "import wsss"))})
-    assert len(imports) > 10
-    code = "\n".join(["import sys", *imports, "print(*{name.split('.')[0] for name in sys.modules})"])
+    code = "import sys, wsss.workflow; print(*{name.split('.')[0] for name in sys.modules})"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
     loaded = subprocess.check_output([sys.executable, "-c", code], env=env, text=True).split()
     owners = metadata.packages_distributions()

@@ -11,9 +11,7 @@ import pytest
 import yaml
 from helpers import (
     GPU_RULES,
-    STAGES,
     copy_project,
-    declared_rules,
     edit,
     own_photos,
     photo,
@@ -24,10 +22,14 @@ from helpers import (
 )
 from PIL import Image
 from wsss.plan.code_digest import code_version
+from wsss.plan.stages import STAGES
+from wsss.recipes.config import SECTIONS
+
+from rules import every_rule, read_rules
 
 TARGET = "results/demo_tiny/amn/miou.txt"
-AFTER_CAM = {f"amn/{stage}" for stage in STAGES}
-ALL = {"dataset", *(f"cam/{stage}" for stage in STAGES[:4])} | AFTER_CAM
+AFTER_CAM = {f"amn/{stage}" for stage in SECTIONS}
+ALL = {"dataset", *(f"cam/{stage}" for stage in SECTIONS[:4])} | AFTER_CAM
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +180,7 @@ def code(name):
 
 
 def from_stage(stage, method="amn"):
-    return {f"{method}/{later}" for later in STAGES[STAGES.index(stage) :]}
+    return {f"{method}/{later}" for later in SECTIONS[SECTIONS.index(stage) :]}
 
 
 CHANGES = {
@@ -260,7 +262,7 @@ def test_a_users_own_voc_tree_is_watched(clone):
 
 def test_scores_know_the_whole_chain(finished):
     """The code of AMN's first stage too, and what each figure was made with."""
-    stages = [f"wsss.stages.{stage}" for stage in STAGES]
+    stages = [f"wsss.stages.{stage}" for stage in SECTIONS]
     scores = json.loads((finished / TARGET).with_name("scores.json").read_text())["stages"]
     walk = ["wsss.refine.learn_irn", "wsss.refine.walk_irn"]
     expected = code_version(*stages, *walk, "wsss.methods.cam", "wsss.methods.amn", "wsss.nets.deeplab")
@@ -423,20 +425,24 @@ def test_an_error_of_a_stage_is_one_line(clone):
 
 
 
-def test_every_rule_declares_what_a_cluster_and_a_person_need(fresh):
-    rules = declared_rules(fresh)
-    assert GPU_RULES | {"dataset", "weights", "seeds", "ir_labels", "evaluation", "diagnosis", "report"} <= set(rules)
-    for name, body in rules.items():
-        for directive in ("output", "log", "benchmark", "params", "conda", "threads", "resources", "script"):
-            assert re.search(rf"^    {directive}:", body, re.M), f"rule {name} has no {directive}"
-        for resource in ("mem_mb", "runtime"):
-            assert re.search(rf"^        {resource}=", body, re.M), f"rule {name} has no {resource}"
-        assert (re.search(r"^        gpu=(1|walk_gpu|training_gpus),", body, re.M) is not None) == (name in GPU_RULES), name
-        assert "retries" not in body, "retries belong in the profile"
-        stage = re.search(r'conda:\n\s+(?:"\.\./envs/|torch_env\(")(\w+)', body).group(1)
-        script = re.search(r'script:\n\s+"\.\./(.*?)"', body).group(1)
-        assert (fresh / f"envs/{stage}.yaml").is_file() and (fresh / script).is_file(), name
-        assert script == f"workflow/scripts/{name}.py", "a script has its rule's name"
+def test_every_rule_declares_what_a_cluster_and_a_person_need():
+    rules = every_rule()
+    assert GPU_RULES | {"dataset", "weights", "seeds", "ir_labels", "evaluation", "diagnosis", "report", "merge"} <= set(rules)
+    for name, rule in rules.items():
+        assert rule["output"] and rule["log"] and rule["benchmark"] and rule["params"], name
+        assert {"mem_mb", "runtime", "_cores"} <= set(rule["resources"]), name
+        assert ("gpu" in rule["resources"]) == (name in {*GPU_RULES, "saliency"}), name
+        assert "retries" not in rule["resources"], "retries belong in the profile"
+        assert rule["conda"].is_file() and rule["script"].is_file(), name
+        assert rule["script"].stem in (name, {"mask_scores": "evaluation"}.get(name), name.partition("_")[0]), name
+
+
+def test_rules_make_what_the_plan_says_that_stages_make():
+    for name, rule in read_rules().items():
+        if STAGES.get(name) and STAGES[name].makes:
+            files = {key: os.path.basename(path) for key, path in rule["output"].items()}
+            assert STAGES[name].makes.items() <= files.items(), name
+
 
 
 def test_rerun_triggers_leave_out_code_and_its_times(fresh):
