@@ -11,6 +11,7 @@ min_version("9.9")
 
 
 include: "rules/planning.smk"
+include: "rules/console.smk"
 include: "rules/settings.smk"
 
 
@@ -62,6 +63,15 @@ onstart:
     check_executor()
     check_manifests()
     end_orphans()
+    begin_lines()
+
+
+onsuccess:
+    end_lines(True)
+
+
+onerror:
+    end_lines(False)
 
 
 rule all:
