@@ -1,11 +1,11 @@
 # What a run shows in the terminal, and how it takes its lock: Snakemake's records become one line a job, and the lock of a
 # Snakemake that was killed is no obstacle.
 
-import contextlib
+import functools
 import os
 from pathlib import Path
 
-import snakemake.persistence
+import snakemake.persistence.file
 from snakemake.logging import logger
 from snakemake.settings.types import ExecMode
 
@@ -36,8 +36,8 @@ def one_line_a_job():
 
 def results_made():
     """Where the results of this run are: its reports, or the first files that were asked for."""
-    jobs = workflow.dag.targetjobs
-    files = [str(f) for job in jobs for f in (job.input if job.rule.name == "all" else job.output)]
+    wanted = workflow.dag.targetfiles or [f for job in workflow.dag.targetjobs for f in job.input]
+    files = sorted(map(str, wanted))
     reports = [name for name in files if name.endswith("report/index.html")]
     return ", ".join(reports or files[:3])
 
@@ -61,23 +61,23 @@ def end_lines(went_well):
 
 
 def go_on_after_kills():
-    """Where the Snakemake that holds a lock is gone, its lock goes before Snakemake looks; and ours says whose it is."""
-    persistence = snakemake.persistence.PersistenceBase
-    take = getattr(persistence, "lock", None)
-    if take is None or hasattr(take, "says_whose"):
+    """Where the Snakemake that holds a lock is gone, its lock goes when Snakemake looks; and ours says whose it is."""
+    files = snakemake.persistence.file.FilePersistence
+    look, take = getattr(files, "locked", None), getattr(files, "_write_locks", None)
+    if not isinstance(look, property) or take is None or hasattr(take, "__wrapped__"):
         return
 
-    @contextlib.contextmanager
-    def lock(self):
-        folder = Path(getattr(self, "_lockdir", ""))
-        release_dead(folder)
-        with take(self):
-            if locks := getattr(self, "_lockfile", None):
-                holder.record(folder, locks.values())
-            yield
+    def locked(self):
+        if not workflow.dryrun:
+            release_dead(Path(self._lockdir))
+        return look.fget(self)
 
-    lock.says_whose = True
-    persistence.lock = lock
+    @functools.wraps(take)
+    def write_locks(self, *args):
+        take(self, *args)
+        holder.record(Path(self._lockdir), self._lockfile.values())
+
+    files.locked, files._write_locks = property(locked), write_locks
 
 
 def release_dead(folder):

@@ -70,7 +70,7 @@ class Console(logging.Handler):
     def _on_run_info(self, record: Any) -> None:
         stats = getattr(record, "stats", {})
         self.total = stats.get("total", 0) - stats.get(TARGET_RULE, 0)
-        self._say(f"{self.total} jobs; each has its log in logs/")
+        self._say(f"{self.total} job{'s' * (self.total != 1)}; the log of each is in logs/")
 
     def _on_job_info(self, record: Any) -> None:
         if record.rule_name == TARGET_RULE:
