@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from wsss.data.labels import cams_of, refuse_other_labels, same_labels
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.table import bad_id
@@ -83,7 +81,7 @@ def drop_gone(task: Task, wanted: set[str], suffixes: list[str]) -> None:
 
 def _note_finished(task: Task, journal: Journal, finished: Iterable[str], total: int) -> None:
     every = max(1, total // 10)
-    for count, item_id in enumerate(tqdm(finished, total=total, desc=task.stage, mininterval=5, disable=None), 1):
+    for count, item_id in enumerate(finished, 1):
         journal.add(item_id)
         if count % every == 0:
             log.info("%s: %d of %d", task.stage, count, total)
@@ -134,6 +132,8 @@ def cam_folder(task: Task, records: Iterable[Record], *rules: Rule) -> CamFolder
 
     rules: backgrounds that will stand beside them. UserError where one is of a kind that these CAMs do not have.
     """
+    import torch  # noqa: F401  reading CAMs needs it: once, before processes are forked
+
     cams = cams_of(task.inputs["cam"], records, load_manifest(task.inputs["manifest"]))
     for rule in rules:
         if fault := kind_fault(rule, cams.form.bg_map):

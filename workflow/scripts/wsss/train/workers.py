@@ -1,9 +1,8 @@
 """Forked worker processes: of data loaders and of per-image stages."""
 
 import signal
+import sys
 from typing import Any
-
-import torch
 
 from wsss.train.signals import die_with_parent
 
@@ -18,7 +17,8 @@ def quiet_worker(worker: int = 0) -> None:
     """
     die_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGTERM, _end_later)
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):  # stages without it need not load it
+        torch.set_num_threads(1)
 
 
 def _end_later(signum: int, frame: Any) -> None:
