@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import REPOSITORY
+from config_files import CONFIG, MAIN, change_method, config, rewrite
 from wsss import methods
 from wsss.data.user_files import folder_stamp, own_data
 from wsss.errors import UserError
@@ -16,26 +16,7 @@ from wsss.recipes.merge import merge
 from wsss.recipes.schema import check
 from wsss.rownames import RESERVED
 
-CONFIG = REPOSITORY / "config"
-MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
 pytestmark = pytest.mark.usefixtures("photos_elsewhere")
-
-
-@pytest.fixture
-def project(tmp_path):
-    """A copy of config/ to break."""
-    shutil.copytree(CONFIG, tmp_path / "config")
-    return tmp_path / "config"
-
-
-def config(folder=CONFIG, **changes):
-    return Config(folder, {**MAIN, **changes})
-
-
-def rewrite(path, change):
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content))
 
 
 def names(kind):
@@ -223,11 +204,6 @@ def test_wrong_config_names_file_and_key(change, words):
 def test_a_missing_key_is_named():
     with pytest.raises(UserError, match="config.yaml.*'seeds' is a required property"):
         Config(CONFIG, {k: v for k, v in MAIN.items() if k != "seeds"})
-
-
-def change_method(project, change, name="cam"):
-    rewrite(project / f"methods/{name}.yaml", change)
-    return config(project)
 
 
 @pytest.mark.parametrize(

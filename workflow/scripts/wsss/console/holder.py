@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wsss.errors import UserError
 from wsss.engine.atomic import read_json, write_json
+from wsss.errors import UserError
 
 PREFIX = "holder."
 PATIENCE_SECONDS = 60  # for stages of a killed Snakemake, which save what they have and end
