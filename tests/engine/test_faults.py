@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -377,7 +378,7 @@ def test_short_reads_change_nothing(made, tmp_path):
     subprocess.run([compiler, "-shared", "-fPIC", "-x", "c", tmp_path / "short.c", "-o", library, "-ldl"], check=True)
     shutil.copytree(made.results.parent, tmp_path / "own")
     results = tmp_path / "own/results"
-    code = STAGES_AGAIN.format(paths=[str(LIBRARY), os.path.dirname(__file__)], results=str(results))
+    code = STAGES_AGAIN.format(paths=[str(LIBRARY), str(Path(__file__).parents[1]), str(Path(__file__).parent)], results=str(results))
     shim = {"LD_PRELOAD": str(library), "SHORT": str(tmp_path / "own")}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={**environment(), **shim}, capture_output=True, text=True, timeout=300)
