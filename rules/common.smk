@@ -25,6 +25,7 @@ from wsss.io.header import read_facts
 from wsss.io.shards import index_paths
 from wsss.nets import segmenters
 from wsss.nets.catalog import require_source
+from wsss.report.template_version import template_version
 from wsss.rownames import base_name, seed_number, with_seed
 from wsss.userdata import check_coco, coco_annotations, folder_stamp, saliency_maker
 from wsss.watched import dataset_files, require_manifest, stamp

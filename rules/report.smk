@@ -61,5 +61,6 @@ rule report:
     params:
         methods=report_methods,
         code=code_version("wsss.stages.report"),
+        templates=template_version(),
     script:
         "../workflow/scripts/report.py"

@@ -76,9 +76,9 @@ def write_sweep(path, result: SweepResult, classes) -> None:
 
 def provenance_line(provenance: dict) -> str:
     """One line of plain words; keys without a place of their own follow at the end."""
-    known = [f"{PROVENANCE[k]} {_plain(provenance[k])}" for k in PROVENANCE if k in provenance]
+    known = [f"{PROVENANCE[k]} {plain_words(provenance[k])}" for k in PROVENANCE if k in provenance]
     rest = sorted(set(provenance) - set(PROVENANCE) - REDUNDANT)
-    other = [f"{k.replace('_', ' ')} {_plain(provenance[k])}" for k in rest]
+    other = [f"{k.replace('_', ' ')} {plain_words(provenance[k])}" for k in rest]
     return "; ".join(known + other)
 
 
@@ -157,9 +157,10 @@ def _figure(value):
     return "-" if value is None else f"{value:.1f}"
 
 
-def _plain(value):
+def plain_words(value):
+    """A value of provenance as people read it."""
     if isinstance(value, list | tuple):
-        return ", ".join(str(_plain(v)) for v in value) or "none"
+        return ", ".join(str(plain_words(v)) for v in value) or "none"
     return {"True": "yes", "False": "no", "None": "-"}.get(str(value), value)
 
 
