@@ -130,6 +130,7 @@ class Chain:
             outputs |= {"check": out / "check.json"} if stage == "classifier" else {}
         elif stage == "evaluation":
             outputs = {"miou": out / "miou.txt", "scores": out / "scores.json", "sweep": out / "sweep.csv"}
+            outputs["per_image"] = out / "per_image.csv"
         elif stage == "threshold":
             outputs = {"threshold": out / "threshold.json"}
         files = {"manifest": "manifest.csv", "dataset": "dataset.json", **(inputs or {})}
