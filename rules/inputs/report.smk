@@ -49,7 +49,8 @@ def report_inputs(w):
     files = []
     for row in report_rows(w):
         folder = f"results/{row.dataset}/{row.method}"
-        scored = [f"{folder}/scores.json", f"{folder}/sweep.csv"] if has_ground_truth(w.dataset) else []
+        names = ("scores.json", "sweep.csv", "per_image.csv") if has_ground_truth(w.dataset) else ()
+        scored = [f"{folder}/{name}" for name in names]
         files += [
             *scored,
             f"{folder}/diagnosis.json",

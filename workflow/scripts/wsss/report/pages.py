@@ -8,23 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsss.errors import UserError
-from wsss.io.atomic import read_json, write_bytes, write_text
-from wsss.report import diagnosis, plots, reading, render, tables
+from wsss.io.atomic import read_json, write_text
+from wsss.report import diagnosis, gallery, plots, reading, render, tables
 from wsss.report.cells import Table, over_seeds
+from wsss.report.per_image import image_ious, read_per_image
 from wsss.report.repeats import spread
 from wsss.report.sources import Sources, differing, provenance_of
 from wsss.rownames import base_name, seed_number
 from wsss.score.write import STAGES, provenance_line
 
+SIDE_BY_SIDE = "side-by-side.html"  # no method's name has a hyphen
+FIRST_LOOK = 3  # images on the first page
 UNSCORED = {"miou": None, "stages": {}}
 
 
 def build(inputs: dict, out_dir) -> None:
-    """Write index.html, {method}.html, summary.csv, the plots and copies of the panels into `out_dir`.
+    """Write index.html, {method}.html, side-by-side.html, summary.csv, the plots and the pictures into `out_dir`.
 
     inputs: {"dataset": name, "classes": foreground names, "methods": [{"name", "scores": path of scores.json,
-    "sweep": path of sweep.csv, "diagnosis": path of diagnosis.json, "history": {stage: path of history.csv},
-    "panels": [paths of PNGs]}]}; all but name may be missing (scores: there is no ground truth). Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
+    "sweep": path of sweep.csv, "per_image": path of per_image.csv, "diagnosis": path of diagnosis.json,
+    "history": {stage: path of history.csv}, "panels": {image id: file of `wsss.report.layers`}}]}; all but name may be missing (scores: there is no ground truth). Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
     row, its page and its plots, as mean and standard deviation; panels are the first seed's. Raises UserError naming a file that is missing or unreadable.
     """
     out = Path(out_dir)
@@ -43,6 +46,8 @@ def build(inputs: dict, out_dir) -> None:
     site.index()
     for method in methods:
         site.method(method)
+    if site.images:
+        site.side_by_side()
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,10 @@ class _Site:
         self.out, self.methods, self.seeds = out, methods, seeds
         self.histories = {m: found for m, runs in seeds.items() if (found := reading.histories(runs))}
         self.diagnoses = {m: found for m, runs in seeds.items() if (found := reading.diagnoses(runs))}
-        self.panels = {m: self._copy_panels(m, runs[0].get("panels", [])) for m, runs in seeds.items()}
+        self.tables = {m: read_per_image(runs[0]["per_image"]) for m, runs in seeds.items() if runs[0].get("per_image")}
+        panels = {m: runs[0].get("panels") or {} for m, runs in seeds.items()}
+        ious = {m: image_ious(table) for m, table in self.tables.items()}
+        self.images = gallery.images(out, self.classes, panels, ious)
 
     def index(self):
         scored = [m for m in self.methods if _stages(m)]
@@ -74,7 +82,8 @@ class _Site:
             curves=self._curves("curves.svg", self.methods),
             stability=tables.stability_table(self.methods),
             per_class=self._per_class("per_class.svg", {m.name: _last(m)[1] for m in scored}),
-            panels={m.name: self.panels[m.name] for m in self.methods if self.panels[m.name]},
+            images=_with_ious(gallery.few(self.images, FIRST_LOOK)),
+            image_count=len(self.images),
             **self._training("training.svg", self.histories),
         )  # fmt: skip
 
@@ -87,7 +96,8 @@ class _Site:
             curves=self._curves(f"{name}_curve.svg", [method]),
             per_class=self._per_class(f"{name}_per_class.svg", by_stage),
             diagnosis=self._diagnosis({m: d for m, d in self.diagnoses.items() if m == name}),
-            panels=self.panels[name],
+            images=_with_ious(gallery.of_method(self.images, name)),
+            sortable=[name],
             **self._training(f"{name}_training.svg", {m: h for m, h in self.histories.items() if m == name}),
         )  # fmt: skip
 
@@ -125,21 +135,24 @@ class _Site:
         table = diagnosis.pseudo_label_table([c for m in wrapped for c in self.diagnoses.get(m, [])])
         return {"plot": Plot(file, f"what wrapped classifiers are taught, by step: {', '.join(wrapped)}"), "table": table}
 
-    def _copy_panels(self, method, paths):
-        pictures = []
-        for path in map(Path, paths):
-            pictures.append({"path": f"panels/{method}/{path.name}", "alt": path.stem})
-            target = self.out / pictures[-1]["path"]
-            if path.resolve() != target.resolve():
-                write_bytes(target, reading.read_bytes(path))
-        return pictures
+    def side_by_side(self):
+        """All pictures, in an order that the reader chooses where there is ground truth."""
+        images = _with_ious(self.images)
+        scored = [m.name for m in self.methods if any(m.name in image["ious"] for image in images)]
+        self._page(SIDE_BY_SIDE, "Images", f"of {self.dataset}", images=images, sortable=scored)
 
     def _page(self, file, title, subtitle, **facts):
         links = [{"href": "index.html", "text": "all methods"}]
+        links += [{"href": SIDE_BY_SIDE, "text": "images"}] if self.images else []
         links += [{"href": f"{m.name}.html", "text": m.name} for m in self.methods]
-        template = "index.html" if file == "index.html" else "method.html"
+        template = file if file in ("index.html", SIDE_BY_SIDE) else "method.html"
         text = render.page(template, here=file, title=title, subtitle=subtitle, links=links, **facts)
         write_text(self.out / file, text)
+
+
+def _with_ious(images):
+    """With what the order of images goes by: method -> IoU."""
+    return [{**i, "ious": {row["method"]: row["iou"] for row in i["rows"] if row["iou"] is not None}} for i in images]
 
 
 def _scores(method):

@@ -143,5 +143,5 @@ def _figure(path, columns, size):
         yield list(figure.subplots(1, columns, squeeze=False).flat)
         data = io.BytesIO()
         # tight: a legend wider than its axes would be cut off
-        figure.savefig(data, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+        figure.savefig(data, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None})
     write_bytes(Path(path), data.getvalue())
