@@ -68,9 +68,30 @@ def report_methods(w):
             "folder": f"results/{row.dataset}/{row.method}",
             "scored": has_ground_truth(w.dataset),
             "history": histories(row),
+            "chain": stages_behind(row),
             **panels_of(row),
         }
         for row in report_rows(w)
+    ]
+
+
+@asked
+def stages_behind(w):
+    """What runs on the way to a method's predictions, in order, for the report's costs; no imports."""
+    links = behind(CONFIG, base_name(w.method), w.dataset, "predictions")
+    made = [
+        (STAGES.index(stage), stage, with_seed(owner, seed_number(w.method)))
+        for owner, stage in links
+        if "import" not in CONFIG.recipe(owner, w.dataset).get(stage, {})
+    ]
+    return [
+        {
+            "stage": stage,
+            "method": method,
+            "folder": f"results/{w.dataset}/{method}/{stage}",
+            "log": f"logs/{w.dataset}/{method}/{stage}.tsv",
+        }
+        for _, stage, method in sorted(made)
     ]
 
 

@@ -8,13 +8,17 @@ from wsss.report.repeats import spread
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that is more than its text: a link, the best of its column, a footnote's number, and words in a softer colour."""
+    """A cell that is more than its text: a link, the best of its column, a footnote's number, words in a softer colour, and a tone.
+
+    tone: "better" or "worse", in colour; the sign of the text says it too.
+    """
 
     text: str
     soft: str = ""
     href: str = ""
     note: str = ""
     is_best: bool = False
+    tone: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,16 @@ def table(contents: list[dict[str, Any]]) -> Table:
     """A row a method, of the contents of their diagnosis.json."""
     found = [figures(content) for content in contents]
     rows = [[content["method"], *(words.split("; ") for words in row.values())] for content, row in zip(contents, found, strict=True)]
-    return Table("diagnosis of all methods", ["method", *found[0]], rows)
+    return Table("diagnosis of all methods", ["method", *found[0]], rows, is_words=True)
+
+
+def classifier_map(contents: list[dict[str, Any]]) -> float | None:
+    """mAP of the first seed's classifier, in percent: on photos it has not seen, else on those it was trained on."""
+    check = contents[0].get("classifier") if contents else None
+    if not check:
+        return None
+    shown = check if check["how"] in HOW else check["training"]
+    return (shown or {}).get("map")
 
 
 def warnings(contents: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from wsss.errors import UserError
 from wsss.io.atomic import read_json, write_text
-from wsss.report import diagnosis, gallery, plots, reading, render, tables
+from wsss.report import comparison, confusions, costs, diagnosis, gallery, plots, reading, render, tables
 from wsss.report.cells import Table, over_seeds
 from wsss.report.per_image import image_ious, read_per_image
 from wsss.report.repeats import spread
 from wsss.report.sources import Sources, differing, provenance_of
 from wsss.rownames import base_name, seed_number
+from wsss.score.confusion import matrix_of
 from wsss.score.write import STAGES, provenance_line
 
 SIDE_BY_SIDE = "side-by-side.html"  # no method's name has a hyphen
@@ -27,7 +28,7 @@ def build(inputs: dict, out_dir) -> None:
 
     inputs: {"dataset": name, "classes": foreground names, "methods": [{"name", "scores": path of scores.json,
     "sweep": path of sweep.csv, "per_image": path of per_image.csv, "diagnosis": path of diagnosis.json,
-    "history": {stage: path of history.csv}, "panels": {image id: file of `wsss.report.layers`}}]}; all but name may be missing (scores: there is no ground truth). Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
+    "history": {stage: path of history.csv}, "panels": {image id: file of `wsss.report.layers`}, "chain": of `wsss.report.costs`}]}; all but name may be missing (scores: there is no ground truth). Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
     row, its page and its plots, as mean and standard deviation; panels are the first seed's. Raises UserError naming a file that is missing or unreadable.
     """
     out = Path(out_dir)
@@ -68,6 +69,7 @@ class _Site:
         self.histories = {m: found for m, runs in seeds.items() if (found := reading.histories(runs))}
         self.diagnoses = {m: found for m, runs in seeds.items() if (found := reading.diagnoses(runs))}
         self.tables = {m: read_per_image(runs[0]["per_image"]) for m, runs in seeds.items() if runs[0].get("per_image")}
+        self.costs = {m: costs.stage_costs(runs[0].get("chain", [])) for m, runs in seeds.items()}
         panels = {m: runs[0].get("panels") or {} for m, runs in seeds.items()}
         ious = {m: image_ious(table) for m, table in self.tables.items()}
         self.images = gallery.images(out, self.classes, panels, ious)
@@ -81,7 +83,10 @@ class _Site:
             methods=table if scored else None,
             curves=self._curves("curves.svg", self.methods),
             stability=tables.stability_table(self.methods),
-            per_class=self._per_class("per_class.svg", {m.name: _last(m)[1] for m in scored}),
+            comparisons=comparison.comparisons(self.tables, len(self.classes) + 1),
+            confusions=confusions.confusion_table({m.name: _last_block(m) for m in scored}),
+            cost=costs.cost_table(self.costs),
+            **self._per_class("per_class.svg", {m.name: _last(m)[1] for m in scored}),
             images=_with_ious(gallery.few(self.images, FIRST_LOOK)),
             image_count=len(self.images),
             **self._training("training.svg", self.histories),
@@ -94,7 +99,10 @@ class _Site:
             f"{name}.html", name, f"on {self.dataset}",
             scores=_scores(method) if _stages(method) else None,
             curves=self._curves(f"{name}_curve.svg", [method]),
-            per_class=self._per_class(f"{name}_per_class.svg", by_stage),
+            confusions=confusions.confusion_table({name: _last_block(method)}) if _stages(method) else None,
+            matrix=self._matrix(method),
+            cost=costs.stages_table(name, self.costs[name]),
+            **self._per_class(f"{name}_per_class.svg", by_stage),
             diagnosis=self._diagnosis({m: d for m, d in self.diagnoses.items() if m == name}),
             images=_with_ious(gallery.of_method(self.images, name)),
             sortable=[name],
@@ -114,15 +122,28 @@ class _Site:
 
     def _per_class(self, file, scores):
         if not scores:
-            return None
+            return {"per_class": None, "per_class_table": None}
         plots.per_class(self.out / file, self.classes, scores)
-        return Plot(file, f"IoU of each class: {', '.join(scores)}", is_wide=len(self.classes) > 30)
+        plot = Plot(file, f"IoU of each class: {', '.join(scores)}", is_wide=len(self.classes) > 30)
+        return {"per_class": plot, "per_class_table": tables.per_class_table(self.classes, scores)}
+
+    def _matrix(self, method):
+        """The first seed's confusion matrix at the last stage."""
+        block = _last_block(method) if _stages(method) else {}
+        if "confusion" not in block:
+            return None
+        file, stage = f"{method.name}_confusion.svg", STAGES[_last(method)[0]]
+        conf = matrix_of(block, self.classes, str(self.seeds[method.name][0]["scores"]))
+        plots.matrix(self.out / file, block["labels"], conf)
+        return Plot(file, f"confusion matrix of {method.name}, {stage}: true label by predicted label, in percent of the true label's pixels")
 
     def _training(self, file, histories):
         stages = dict.fromkeys(s for runs in histories.values() for s in runs)
         if not stages:
             return {"training": None, "pseudo_labels": None}
-        plots.training(self.out / file, {s: {m: r[s] for m, r in histories.items() if s in r} for s in stages})
+        found = {m: diagnosis.classifier_map(self.diagnoses.get(m, [])) for m in histories}
+        notes = {"classifier": {m: f"mAP {value:.1f}" for m, value in found.items() if value is not None}}
+        plots.training(self.out / file, {s: {m: r[s] for m, r in histories.items() if s in r} for s in stages}, notes)
         plot = Plot(file, f"training loss of {', '.join(stages)}: {', '.join(histories)}")
         return {"training": plot, "pseudo_labels": self._pseudo_labels(f"pseudo_{file}", histories)}
 
@@ -178,6 +199,11 @@ def _last(method):
     """The last stage there is, and the IoU of each class there, over the seeds."""
     stage, _ = _stages(method)[-1]
     return stage, _per_class(method, stage)
+
+
+def _last_block(method):
+    """The first seed's block of the last stage."""
+    return method.runs[0]["stages"][_last(method)[0]]
 
 
 def _per_class(method, stage):

@@ -8,7 +8,7 @@ import pandas as pd
 from wsss.errors import UserError
 from wsss.io.remake import AGAIN, mend
 from wsss.report.reading import read_bytes
-from wsss.score.per_image import HEAD
+from wsss.score.per_image import HEAD, NAME
 
 TYPES = {"figure": str, "image": str, **dict.fromkeys(HEAD[2:], np.int64)}
 
@@ -25,8 +25,13 @@ def read_per_image(path) -> pd.DataFrame:
 
 
 def image_counts(table: pd.DataFrame, figure: str, labels: int) -> tuple[list[str], np.ndarray]:
-    """Of one figure: the images in the file's order, and their counts (N, labels, 3): tp, fp, fn."""
+    """Of one figure: the images in the file's order, and their counts (N, labels, 3): tp, fp, fn.
+
+    Raises UserError when the file has a label beyond these.
+    """
     rows = table[table["figure"] == figure]
+    if len(rows) and not 0 <= rows["label"].min() <= rows["label"].max() < labels:
+        raise UserError(f"{NAME}: {figure} has label {rows['label'].max()}, the dataset has 0 to {labels - 1}; score the method again")
     places, images = pd.factorize(rows["image"])
     counts = np.zeros((len(images), labels, 3), np.int64)
     counts[places, rows["label"]] = rows[["tp", "fp", "fn"]].to_numpy()

@@ -29,12 +29,22 @@ def differing(columns: dict[str, dict[str, Provenance]]) -> Table | None:
     """The keys that say something else in one column than in another.
 
     columns: heading -> method -> provenance. Where the methods of a column differ among themselves their values stand
-    side by side with the methods' names.
+    there with the methods' names.
     """
     keys = sorted({key for sources in columns.values() for source in sources.values() for key in source} - UNTOLD)
-    rows = [[key.replace("_", " "), *(_value(sources, key) for sources in columns.values())] for key in keys]
-    rows = [row for row in rows if any(cell != row[1] for cell in row[2:])]
+    rows = [
+        [key.replace("_", " "), *(_value(sources, key) for sources in columns.values())] for key in keys if _differs(columns, key)
+    ]
     return Table("what differs between the columns", ["", *columns], rows, is_words=True) if rows else None
+
+
+def _differs(columns: dict[str, dict[str, Provenance]], key: str) -> bool:
+    """Whether some method has one value of a key in one column and another in another."""
+    found: dict[str, set[str]] = {}
+    for sources in columns.values():
+        for method, value in _values(sources, key).items():
+            found.setdefault(method, set()).add(value)
+    return any(len(values) > 1 for values in found.values())
 
 
 def note(heading: str, sources: dict[str, Provenance]) -> str:

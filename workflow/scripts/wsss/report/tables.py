@@ -4,7 +4,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from wsss.report.cells import Cell, Table, dig, over_seeds
+from wsss.report.cells import Cell, Table, dig, figure, over_seeds
 from wsss.report.repeats import Spread, spread
 from wsss.report.sources import Sources, differing, note, provenance_of
 from wsss.rownames import base_name, seed_number
@@ -116,6 +116,23 @@ def stability_table(methods: list[Method]) -> Table | None:
     head = ["method", "best threshold", "mIoU there", "−0.10", "−0.05", "+0.05", "+0.10"]
     head += ["width within 1 point", "pixels changing within ±0.05", "within ±0.10", "own best per image"]
     return Table("how much the threshold matters", head, rows) if rows else None
+
+
+def per_class_table(classes, scores: dict) -> Table:
+    """IoU of each class, a column a method (or stage), the best marked; scores: as `wsss.report.plots.per_class` has them."""
+    rows = []
+    for name in ["background", *classes]:
+        found = [values.get(name) for values in scores.values()]
+        best = max((round(s.mean, 1) for s in found if s), default=None) if len(found) > 1 else None
+        rows.append([name, *(_spread_cell(s, best) for s in found)])
+    return Table("IoU of each class", ["class", *scores], rows)
+
+
+def _spread_cell(found, best):
+    if found is None:
+        return Cell(figure(None))
+    soft = "" if found.std is None else f"± {found.std:.1f}"
+    return Cell(figure(found.mean), soft=soft, is_best=round(found.mean, 1) == best)
 
 
 def _best(methods, column):

@@ -34,5 +34,6 @@ def gather(folder: Path, entry: dict) -> dict:
         **scored,
         "diagnosis": folder / "diagnosis.json",
         "history": entry["history"],
+        "chain": entry["chain"],
         "panels": {item_id: Path(panels).parent / f"{item_id}{LAYERS}" for item_id in ids},
     }
