@@ -32,7 +32,7 @@ def stage_costs(chain: list[dict[str, str]]) -> list[Cost]:
 
 def cost_table(costs: dict[str, list[Cost]]) -> Table | None:
     """A row a method: seconds a stage, then its totals, with all that it takes from other methods."""
-    stages = list(dict.fromkeys(cost.stage for own in costs.values() for cost in own))
+    stages = _in_order([[cost.stage for cost in own] for own in costs.values()])
     if not stages:
         return None
     head = ["method", *(f"{stage.replace('_', ' ')}, s" for stage in stages), "all, s", "peak memory, MB", "disk, MB"]
@@ -46,6 +46,18 @@ def stages_table(method: str, costs: list[Cost]) -> Table | None:
         [c.stage.replace("_", " "), c.method, *map(figure, (c.seconds, c.cpu)), figure(c.peak, 0), figure(c.disk / MEGABYTE, 2)] for c in costs
     ]
     return Table(f"what the stages of {method} cost", head, rows) if rows else None
+
+
+def _in_order(chains):
+    """The stages of several chains, each after what comes before it in its own."""
+    order: list[str] = []
+    for chain in chains:
+        place = 0
+        for stage in chain:
+            if stage not in order:
+                order.insert(place, stage)
+            place = order.index(stage) + 1
+    return order
 
 
 def _row(method, own, stages):

@@ -31,7 +31,9 @@ function enlarge(tile) {
   const dialog = document.getElementById("large");
   const pictures = all("img", tile).map((picture) => picture.cloneNode());
   pictures.forEach((picture) => { picture.loading = "eager"; });
-  dialog.querySelector(".stack").replaceChildren(...pictures);
+  const stack = dialog.querySelector(".stack");
+  stack.style.maxWidth = `calc(66vh * ${pictures[0].getAttribute("width") / pictures[0].getAttribute("height")})`;
+  stack.replaceChildren(...pictures);
   dialog.querySelector(".caption").textContent = tile.dataset.caption;
   dialog.tile = tile;
   if (!dialog.open) dialog.showModal();
