@@ -297,7 +297,7 @@ def test_images_stand_side_by_side_with_their_own_iou(tmp_path):
     one = np.ones((4, 6), np.uint8)
     panels_of = {
         "cam": {"a": write_image(tmp_path, "a", seed=one, ground_truth=one), "b": write_image(tmp_path, "b", prediction=2 * one)},
-        "amn": {"a": write_image(tmp_path, "a2", pseudo_mask=one)},
+        "amn": {"a": write_image(tmp_path, "a2", pseudo_mask=one), "b": write_image(tmp_path, "b2"), "c": write_image(tmp_path, "c")},
     }
     ious = {"cam": {"seed_best": {"a": 20.0}, "refined_seed": {"a": 31.26}}, "amn": {"pseudo_mask": {"a": 50.0}}}
     found = gallery.images(tmp_path / "out", CLASSES, panels_of, ious)

@@ -29,8 +29,9 @@ def images(out: Path, classes, panels: dict, ious: dict) -> list[dict]:
             tiles = {name: f"panels/{method}/{item_id}.{name}.png" for name in COLUMNS if name in arrays and name != TRUTH}
             for name, picture in tiles.items():
                 write_bytes(out / picture, layers.layer_png(name, arrays[name]))
-            image["rows"].append({"method": method, "tiles": tiles, **_score(ious.get(method, {}), item_id)})
-    return [_finished(image, classes) for image in found.values()]
+            if tiles:  # else the method made nothing of it yet
+                image["rows"].append({"method": method, "tiles": tiles, **_score(ious.get(method, {}), item_id)})
+    return [_finished(image, classes) for image in found.values() if image["rows"]]
 
 
 def of_method(gallery: list[dict], method: str) -> list[dict]:
