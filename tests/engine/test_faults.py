@@ -180,11 +180,11 @@ def test_the_forced_stage_makes_what_is_damaged_and_keeps_the_rest(copied):
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("name", ["evaluation/scores.json", "evaluation/sweep.csv", "classifier/history.csv"])
+@pytest.mark.parametrize("name", ["evaluation/scores.json", "evaluation/sweep.csv", "evaluation/per_image.csv", "classifier/history.csv"])
 def test_the_report_names_what_is_damaged(copied, name, how):
     entry = {
         "name": "irn", "scores": "results/evaluation/scores.json", "sweep": "results/evaluation/sweep.csv",
-        "history": {"classifier": "results/classifier/history.csv"}, "panels": [],
+        "history": {"classifier": "results/classifier/history.csv"}, "per_image": "results/evaluation/per_image.csv",
     }  # fmt: skip
     damage(copied.results / name, how)
     with pytest.raises(UserError, match=f"results/{name}: .*run: snakemake --force results/{name}"):
