@@ -46,7 +46,7 @@ def tell_mistakes_plainly() -> None:
     if hasattr(wrapped, "in_own_words"):
         return
 
-    class Wrapped(wrapped):
+    class Wrapped(wrapped):  # type: ignore[misc, valid-type]  # whichever class Snakemake has
         in_own_words = True
 
         def __init__(self, msg: Any, *args: Any, **more: Any) -> None:

@@ -37,6 +37,7 @@ class Console(logging.Handler):
 
     def __init__(self, before: logging.Handler, where: Callable[[], str], stream: TextIO | None = None) -> None:
         super().__init__()
+        self.one_at_a_time = self.lock = threading.RLock()  # the one that `emit` is called with
         self.before, self.where = before, where
         self.several = False
         self.stream = stream or sys.stderr
@@ -120,13 +121,13 @@ class Console(logging.Handler):
 
     def succeeded(self) -> None:
         """The last line of a run that went well."""
-        with self.lock:
+        with self.one_at_a_time:
             self._let_go()
             self._say(f"done in {lines.duration(time.monotonic() - self.begun)}: {self.where()}")
 
     def went_wrong(self) -> None:
         """The last line of one that did not."""
-        with self.lock:
+        with self.one_at_a_time:
             self._let_go()
             what = f"{self.failed} job{'s' * (self.failed != 1)} failed, " if self.failed else "stopped, "
             self._say(f"{what}{self.done} of {self.total} done; the same command goes on from there")
@@ -134,7 +135,7 @@ class Console(logging.Handler):
     def close(self) -> None:
         """End the bar."""
         self.stopped.set()
-        with self.lock:
+        with self.one_at_a_time:
             self._let_go()
             self._clear()
         self.before.close()
@@ -174,7 +175,7 @@ class Console(logging.Handler):
 
     def _tick(self) -> None:
         while not self.stopped.wait(TICK_SECONDS):
-            with self.lock:
+            with self.one_at_a_time:
                 if self.held and time.monotonic() - self.held[2] > 2 * TICK_SECONDS:
                     self._let_go()
                 if self.on_terminal:

@@ -49,7 +49,7 @@ def entries(path: str | Path, levels: Iterable[str]) -> list[str]:
     for line in _lines(path):
         if ENTRY.match(line):
             serious = SERIOUS.match(line)
-            taking = bool(serious) and serious[1] in levels
+            taking = serious is not None and serious[1] in levels
             line = ENTRY.sub("", line)
         if taking:
             found.append(line)

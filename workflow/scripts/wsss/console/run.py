@@ -67,13 +67,15 @@ def go_on_after_kills(workflow: Any) -> None:
     """Where the Snakemake that holds a lock is gone, its lock goes when Snakemake looks; and ours says whose it is."""
     files = snakemake.persistence.file.FilePersistence
     look, take = getattr(files, "locked", None), getattr(files, "_write_locks", None)
-    if not isinstance(look, property) or take is None or hasattr(take, "__wrapped__"):
+    if not isinstance(look, property) or look.fget is None or take is None or hasattr(take, "__wrapped__"):
         return
+
+    seen = look.fget
 
     def locked(self: Any) -> bool:
         if not workflow.dryrun:
             _release_dead(Path(self._lockdir))
-        return look.fget(self)
+        return seen(self)
 
     @functools.wraps(take)
     def write_locks(self: Any, *args: Any) -> None:

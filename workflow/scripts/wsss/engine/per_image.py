@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from wsss.engine.atomic import drop_temporaries
 from wsss.engine.index import write_index, write_shard
@@ -13,7 +13,16 @@ from wsss.engine.signals import graceful_stop, stop_requested
 from wsss.engine.task import Task
 
 log = logging.getLogger(__name__)
-Item = TypeVar("Item")  # a record, or whatever has an id
+
+
+class HasId(Protocol):
+    """A record, or whatever else has an id."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=HasId)
 
 
 def shard_records(task: Task, records: Iterable[Item]) -> tuple[Item, ...]:

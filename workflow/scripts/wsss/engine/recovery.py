@@ -51,7 +51,8 @@ def _targets(path: Path, index: dict[str, Any], ids: Collection[str]) -> list[Pa
     if path.name == "index.json":
         return _shards(folder, ids) or [path]
     if index:
-        suffixes = index.get("suffixes") if isinstance(index.get("suffixes"), list) else []
+        listed = index.get("suffixes")
+        suffixes = listed if isinstance(listed, list) else []
         ids = {path.name.removesuffix(suffix) for suffix in suffixes if isinstance(suffix, str)}
         return _shards(folder, ids) or [folder / "index.json"]
     return [parent / "manifest.csv" for parent in path.parents if (parent / "dataset.json").exists()][:1]

@@ -100,7 +100,8 @@ def _open(url: str, part: Path, state: dict | None, timeout: float) -> http.clie
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
-            return _http_error(error, part, state)
+            _refuse_unless_whole(error, part, state)
+            return None
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise Refused(f"its TLS certificate cannot be trusted ({error.reason.verify_message})") from error
@@ -111,11 +112,11 @@ def _open(url: str, part: Path, state: dict | None, timeout: float) -> http.clie
         raise Refused(f"not an address that can be fetched ({error})") from error
 
 
-def _http_error(error: urllib.error.HTTPError, part: Path, state: dict | None) -> None:
+def _refuse_unless_whole(error: urllib.error.HTTPError, part: Path, state: dict | None) -> None:
     if error.code == 416 and state:
         size = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
         if size and int(size[1]) == state["offset"] == state.get("total"):
-            return None
+            return
         discard(part)
         raise Broken("the server would not resume")
     kind = Broken if error.code in AGAIN else Refused

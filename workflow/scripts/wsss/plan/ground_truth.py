@@ -1,6 +1,7 @@
 """Whether a dataset has masks to score with, as far as can be known before it is built."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from wsss.data.table import read_rows
@@ -24,5 +25,5 @@ def has_masks(spec: dict[str, Any], split: str = "train") -> bool:
     return has_split and bool(params.get("masks") or any(row.get("mask", "").strip() for row in rows))
 
 
-def _is_filled(folder: str | os.PathLike) -> bool:
+def _is_filled(folder: Path) -> bool:
     return os.path.isdir(folder) and any(True for _ in os.scandir(folder))

@@ -1,7 +1,7 @@
 """What of a user's data the workflow watches: a dataset is built again when one of these files is another."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from wsss.errors import UserError
 from wsss.io.digest import sha256_file
 
 
-def dataset_files(spec: dict[str, Any]) -> list[str | Path]:
+def dataset_files(spec: dict[str, Any]) -> Sequence[str | Path]:
     """Files and folders of the user that a dataset is built from; none where it is generated or downloaded.
 
     Of a CSV with images these are the files that its rows name, wherever they lie, as the builder finds them.

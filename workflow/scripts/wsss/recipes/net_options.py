@@ -53,7 +53,8 @@ class _Class:
         self.node = found[0]
 
     def options(self) -> list[str]:
-        values = [node.value for node in self.node.body if "defaults" in _targets(node)]
+        assigned = [node for node in self.node.body if "defaults" in _targets(node)]
+        values = [node.value for node in assigned if isinstance(node, ast.Assign | ast.AnnAssign)]
         if not values and len(self.node.bases) == 1:
             return self._named(self.node.bases[0]).options()
         if len(values) != 1 or not isinstance(values[0], ast.Dict):
@@ -63,10 +64,11 @@ class _Class:
     def bg_map(self) -> bool:
         """As written in `spec_for` of the class, or of the class before it; False where none says so."""
         said = self._said("bg_map")
-        if not all(isinstance(value, ast.Constant) and isinstance(value.value, bool) for value in said):
+        written = [value.value for value in said if isinstance(value, ast.Constant) and isinstance(value.value, bool)]
+        if len(written) != len(said):
             raise UserError(f"{self.module}: bg_map of {self.name} cannot be read without running it; write bg_map=True in spec_for")
         if said:
-            return any(value.value for value in said)
+            return any(written)
         base = self._before()
         return base is not None and base.bg_map()
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 from wsss.errors import UserError
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # either has the same methods
     """SafeLoader, the fast one where there is one, that refuses duplicate keys and reads 1e-4 as a number."""
 
 
@@ -127,18 +127,25 @@ def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationErro
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
-    key = ".".join(map(str, error.absolute_path)) or "top level"
+    key, schema = ".".join(map(str, error.absolute_path)) or "top level", _schema(error)
+    allows: Any = error.validator_value
+    instance: Any = error.instance
     if error.validator == "additionalProperties":
-        allowed = ", ".join(sorted(error.schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, error.schema.get("patternProperties", {})))
-        unknown = ", ".join(sorted(set(error.instance) - set(error.schema.get("properties", {}))))
-        return f"unknown key {unknown} in {key}; allowed: {allowed}" + _renamed(error.schema, error.instance)
+        allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, schema.get("patternProperties", {})))
+        unknown = ", ".join(sorted(set(instance) - set(schema.get("properties", {}))))
+        return f"unknown key {unknown} in {key}; allowed: {allowed}" + _renamed(schema, instance)
     if error.validator == "enum":
-        allowed = ", ".join(map(str, error.validator_value))
-        return f"{key}: {error.instance!r} is not allowed; allowed: {allowed}" + _renamed(error.schema, [error.instance])
+        allowed = ", ".join(map(str, allows))
+        return f"{key}: {instance!r} is not allowed; allowed: {allowed}" + _renamed(schema, [instance])
     if error.validator == "pattern":
-        is_number = isinstance(error.schema.get("type"), list) and "number" in error.schema["type"]
-        return f"{key}: {error.instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(error.validator_value)}"
-    return f"{key}: {error.message}{_range(error)}" + _renamed(error.schema, [error.instance])
+        is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
+        return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}"
+    return f"{key}: {error.message}{_range(error)}" + _renamed(schema, [instance])
+
+
+def _schema(error: jsonschema.ValidationError) -> dict[str, Any]:
+    """The part of the schema that is not met: a mapping in all schemas of ours."""
+    return dict(error.schema) if isinstance(error.schema, Mapping) else {}
 
 
 def _plain_pattern(pattern: str) -> str:
@@ -151,7 +158,8 @@ def _range(error: jsonschema.ValidationError) -> str:
     if error.validator not in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         return ""
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    return f"; allowed: {' and '.join(f'{words} {error.schema[key]}' for key, words in bounds.items() if key in error.schema)}"
+    schema = _schema(error)
+    return f"; allowed: {' and '.join(f'{words} {schema[key]}' for key, words in bounds.items() if key in schema)}"
 
 
 def _renamed(schema: dict, given: Iterable) -> str:
