@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small_methods import CONVOLUTIONAL, SCRATCH, build, further_of, make_batch
+from small_methods import CONVOLUTIONAL, SCRATCH, build, further_of, make_batch, name  # noqa: F401  (a fixture)
 from wsss import methods
 from wsss.data.further import OWN_NAMES, require_plain
 from wsss.errors import UserError
