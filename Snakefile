@@ -54,6 +54,15 @@ wildcard_constraints:
 
 onstart:
     plan.check_start(workflow)
+    lines.begin()
+
+
+onsuccess:
+    lines.end(True)
+
+
+onerror:
+    lines.end(False)
 
 
 rule all:

@@ -6,9 +6,12 @@ import sys
 HOME = os.path.dirname(str(workflow.current_basedir))  # also where this workflow is a module of another one
 sys.path.insert(0, f"{HOME}/workflow/scripts")
 
+from wsss.console.run import Lines, go_on_after_kills
 from wsss.workflow import Rules, check_config_files, tell_mistakes_plainly
 
 # For stages whose Snakemake dies before they have begun.
 os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))
 tell_mistakes_plainly()
+go_on_after_kills(workflow)
+lines = Lines(workflow)
 check_config_files([f"{HOME}/config/config.yaml", *workflow.overwrite_configfiles])

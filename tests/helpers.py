@@ -228,7 +228,8 @@ def own_photos(project):
 
 
 def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    """Of a Snakemake that the tests start: one thread, and Snakemake's own lines, which they read."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1", "WSSS_CONSOLE": "snakemake"}
 
 
 def snakemake(project, *arguments, timeout=900):

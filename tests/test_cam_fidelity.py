@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cam_reference import published, read_back
-from test_crf import scene
+from plain_crf import scene
 from wsss import methods
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import REPOSITORY
+from config_files import CONFIG, MAIN, change_method, config, rewrite
 from wsss import methods
 from wsss.data.user_files import folder_stamp, own_data
 from wsss.errors import UserError
@@ -16,26 +16,7 @@ from wsss.recipes.merge import merge
 from wsss.recipes.schema import check
 from wsss.rownames import RESERVED
 
-CONFIG = REPOSITORY / "config"
-MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
 pytestmark = pytest.mark.usefixtures("photos_elsewhere")
-
-
-@pytest.fixture
-def project(tmp_path):
-    """A copy of config/ to break."""
-    shutil.copytree(CONFIG, tmp_path / "config")
-    return tmp_path / "config"
-
-
-def config(folder=CONFIG, **changes):
-    return Config(folder, {**MAIN, **changes})
-
-
-def rewrite(path, change):
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content))
 
 
 def names(kind):
@@ -225,11 +206,6 @@ def test_a_missing_key_is_named():
         Config(CONFIG, {k: v for k, v in MAIN.items() if k != "seeds"})
 
 
-def change_method(project, change, name="cam"):
-    rewrite(project / f"methods/{name}.yaml", change)
-    return config(project)
-
-
 @pytest.mark.parametrize(
     "stage, key, value, words",
     [
@@ -375,7 +351,7 @@ def test_circular_from(project):
 
 @pytest.mark.parametrize("name", ["unknown", "../cam", "CAM"])
 def test_unknown_recipe_lists_the_known(name):
-    with pytest.raises(UserError, match="known methods: amn, cam, .*full, irn"):
+    with pytest.raises(UserError, match="known methods: amn, amn_seed, cam, .*full, irn"):
         config().recipe(name, "demo")
 
 
@@ -858,3 +834,15 @@ def test_every_pattern_ends_at_the_end():
     for key, value in (("extends", "cam\n"), ("classifier", {"from": "cam\n"}), ("classifier", {"import": "x\n"})):
         with pytest.raises(UserError):
             check({key: value}, config().schemas["method"], "x.yaml")
+
+
+def test_the_first_run_compares_seeds_that_are_made_alike():
+    """Of the default methods: the two rows differ in the network of the seeds, and each has its maps from its own recipe."""
+    main = yaml.safe_load((CONFIG / "config.yaml").read_text())
+    assert (main["datasets"], main["methods"]) == (["demo_small"], ["cam_seed", "amn_seed", "full"])
+    rows = [config().recipe(name, "demo_small") for name in main["methods"]]
+    assert [row["refine"] for row in rows] == ["none"] * 3
+    assert [row["cam"]["from"] for row in rows[:2]] == ["cam", "amn"]
+    assert [row["pseudo_masks"]["bg"] for row in rows[:2]] == [{"kind": "const", "value": "found"}] * 2
+    trained = [{k: v for k, v in row["segmentation"].items() if k != "labels"} for row in rows]
+    assert trained[0] == trained[1] == trained[2]

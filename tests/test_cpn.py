@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_seam import HEADS, batch_of, count, gradients, narrow_resnet38d, small
+from small_seam import HEADS, batch_of, count, gradients, narrow_resnet38d, small
 from wsss import methods
 from wsss.methods.cpn import CPN, cross_regularisation, shares, triplet
 from wsss.methods.pixel_correlation import max_norm

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import Chain, folder_dataset, sigterm_at_step
-from test_methods_contract import SCRATCH, build, make_batch
+from small_methods import SCRATCH, build, make_batch
 from wsss import methods, wrappers
 from wsss.data import strong_view as strong
 from wsss.data.further import View, require_plain

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cam_reference import seeds_pair
+from plain_crf import plain_crf, scene
 from pydensecrf.utils import unary_from_labels
-from test_crf import plain_crf, scene
 from wsss.refine.crf import IRN_LABEL
 from wsss.refine.ir_labels import merge
 

@@ -90,6 +90,7 @@ def test_other_columns_are_said(build, caplog):
         (["cat；dog"], "joined by ';'"),
         (["cat/dog", "cat", "dog"], "'cat/dog': cat, dog are classes of their own"),
         (["cat dog", "cat", "dog"], "'cat dog': cat, dog are classes of their own"),
+        (["cat & dog", "cat"], "'cat & dog': cat is a class of its own"),
         (["Cat", "cat"], "beside 'Cat': only the spelling differs"),
         (["cat", "ca\u200dt"], "only the spelling differs"),
         (["traffic light", "traffic_light"], "only the spelling differs"),

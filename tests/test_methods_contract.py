@@ -7,54 +7,15 @@ import sys
 import numpy as np
 import pytest
 import torch
+from small_methods import CONVOLUTIONAL, SCRATCH, build, further_of, make_batch
 from wsss import methods
-from wsss.data.further import OWN_NAMES, View, require_plain
-from wsss.data.further import tensors as tensors_of
-from wsss.data.transforms import Geometry, normalise
+from wsss.data.further import OWN_NAMES, require_plain
 from wsss.errors import UserError
 from wsss.io.cam_forms import FORMS, GEOMETRIES, NORMS, Form, StoredCam
 from wsss.io.grids import walk_grid
-from wsss.methods import METHODS, base
+from wsss.methods import base
 from wsss.nets.backbones import build_backbone
 from wsss.recipes.net_options import has_bg_map, option_names
-
-SCRATCH = {"bn": "train", "freeze": "none"}
-SMALL_VIT = {"patch": 16, "dim": 24, "depth": 4, "heads": 2, "grid": 4}  # for nets of a token for each class
-CONVOLUTIONAL = sorted(name for name in METHODS if "freeze" in option_names(name))
-
-
-def build(name, classes=4, options=None, backbone="resnet_small", seed=0):
-    torch.manual_seed(seed)
-    if name not in CONVOLUTIONAL:
-        backbone, options = "vit", {**SMALL_VIT, **(options or {})}
-    return methods.get(name)(classes, backbone, options or {})
-
-
-def make_batch(net, classes=4, size=64, n=2, y=None, label=None):
-    g = torch.Generator().manual_seed(3)
-    if y is None:
-        y = torch.zeros(n, classes)
-        y[torch.arange(n), torch.arange(n) % classes] = 1
-    if label is None:
-        label = torch.randint(0, classes + 1, (n, size, size), generator=g, dtype=torch.uint8)
-        label[:, :8] = 255
-    samples = [further_of(net, size, seed) for seed in range(n)]
-    return {
-        "image": torch.stack([image for image, _ in samples]),
-        "y": y,
-        "id": [f"image_{i}" for i in range(n)],
-        "label": label,
-        "saliency": torch.rand(n, 1, size, size, generator=g),
-        **torch.utils.data.default_collate([further for _, further in samples]),
-    }
-
-
-def further_of(net, size, seed):
-    """An image, and what the method adds to its sample, as the training set does."""
-    photo = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    view = View(photo, Geometry((size, size), False, size, (0, 0)), normalise(photo))
-    make = net.further_arrays()
-    return torch.from_numpy(view.crop), tensors_of(make(view, np.random.default_rng(seed)) if make else {})
 
 
 def step(net, batch):
@@ -98,11 +59,6 @@ def tensors(out):
     """All tensors of an output, further views included."""
     own = [t for t in (out.logits, out.maps, out.attention, *out.features.values()) if t is not None]
     return own + [t for view in out.views.values() for t in tensors(view)]
-
-
-@pytest.fixture(params=sorted(METHODS))
-def name(request):
-    return request.param
 
 
 of_convolutions = pytest.mark.parametrize("name", CONVOLUTIONAL)  # in place of the fixture

@@ -74,8 +74,8 @@ def project(tmp_path_factory):
     "arguments, words",
     [
         (["results/own/cam/miou.txt"], "own has no ground-truth masks, so there is no mIoU; ask for results/own/cam/predictions/index.json"),
-        (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, cam"),
-        (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, cam"),
+        (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
+        (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
         (["results/own/report/miou.txt"], "report is a folder of the workflow's own"),
         (["results/own/full/predictions/index.json"], "own has no ground-truth masks, from which full learns; leave full out of `methods`"),
         (["results/own/round/cam/index.json"], "round.yaml: classifier.labels_from: the labels of round are made with this classifier itself"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_seam import batch_of, small
+from small_seam import batch_of, small
 from wsss.methods import prototype_contrast
 from wsss.methods.base import CamOut
 from wsss.methods.ppc import PPC, PPCEPS

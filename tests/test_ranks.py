@@ -14,8 +14,8 @@ import pytest
 import torch
 from helpers import Chain, folder_dataset
 from safetensors.torch import load_file
-from test_loop import job
 from torch import nn
+from training_job import job
 from wsss import methods
 from wsss.engine import backup
 from wsss.engine.atomic import read_json

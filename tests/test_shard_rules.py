@@ -123,11 +123,8 @@ def written(folder, files):
 
 
 def go_on(project, target):
-    """What a user does after a kill: the same command again (Snakemake's own lock first, as it says itself)."""
+    """What a user does after a kill: the same command again."""
     done = snakemake(project, "--cores", "2", target)
-    if "--unlock" in done.stdout:
-        assert snakemake(project, "--unlock").returncode == 0
-        done = snakemake(project, "--cores", "2", target)
     assert done.returncode == 0, done.stdout[-5000:]
 
 

@@ -343,7 +343,7 @@ def test_unknown_keys_end_in_one_line(clone):
             "results/demo_tiny/cam/affinity/model.safetensors",
             ["method cam has no stage affinity in its recipe"],
         ),
-        ("results/demo_tiny/foo/miou.txt", ["methods/foo.yaml: no such file", "known methods: amn, cam"]),
+        ("results/demo_tiny/foo/miou.txt", ["methods/foo.yaml: no such file", "known methods: amn, amn_seed, cam"]),
         ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: coco14, coco17"]),
     ],
 )

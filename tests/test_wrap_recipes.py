@@ -2,8 +2,8 @@
 
 import pytest
 import yaml
+from config_files import CONFIG, change_method, config, rewrite
 from helpers import copy_project, planned, snakemake
-from test_config import CONFIG, change_method, config, rewrite
 from wsss import wrappers
 from wsss.errors import UserError
 from wsss.plan.code_digest import closure

@@ -101,8 +101,10 @@ def _table_fault(label: str, counts: Mapping[str, int]) -> str | None:
     if any(character in label for character in SEPARATORS):
         return f"names of classes are joined by ';'{meant}"
     parts = [part for part in re.split(r"[\W_]+", label) if part and part.casefold() not in JOINED]
-    if len(parts) > 1 and all(part in counts for part in parts):
-        return f"{', '.join(parts)} are classes of their own; join them by ';'{meant}"
+    is_joined = bool(re.search(r"[&+/]|(?i:\b(and|or|with)\b)", label))  # one part that is a class shows what is meant
+    if len(parts) > 1 and (any if is_joined else all)(part in counts for part in parts):
+        known = [part for part in parts if part in counts]
+        return f"{', '.join(known)} {'are classes of their' if len(known) > 1 else 'is a class of its'} own; join names by ';'{meant}"
     if label.casefold() in MISSING:
         return f"says that there is none; leave the cell empty{meant}"
     if label.casefold() in YES_NO:

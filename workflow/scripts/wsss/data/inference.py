@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from wsss.data.forked_loader import forked_loader
 from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import InferenceSet
 from wsss.engine.task import Task
 from wsss.engine.threads import threaded
-from wsss.engine.workers import forked_loader
 from wsss.io.images import image_size
 
 

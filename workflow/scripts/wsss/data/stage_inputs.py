@@ -32,6 +32,8 @@ def cam_folder(task: Task, records: Iterable[Record], *rules: Rule) -> CamFolder
 
     rules: backgrounds that will stand beside them. UserError where one is of a kind that these CAMs do not have.
     """
+    import torch  # noqa: F401  reading CAMs needs it: once, before processes are forked
+
     cams = cams_of(task.inputs["cam"], records, load_manifest(task.inputs["manifest"]))
     for rule in rules:
         if fault := kind_fault(rule, cams.form.bg_map):

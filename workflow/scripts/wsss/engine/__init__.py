@@ -15,7 +15,7 @@ depend on them by value:
 
 Three rules keep it so, and tests hold them. The engine imports from the rest of the library only
 `wsss.plan.code_digest.BELOW_ENGINE`, and those modules are in every digest; so nothing that shapes results hides behind
-it. It computes nothing with arrays: no NumPy, no OpenCV, and PyTorch only to start worker processes. A fact of it
+it. It computes nothing with arrays: no NumPy, no OpenCV, nor PyTorch. A fact of it
 that results depend on is a number in `wsss.fixed`.
 
 When the engine's own files change their form (index.json, shards, journals) so that an older one cannot be read,

@@ -73,14 +73,15 @@ def _leave(status: int) -> None:
 
 def _log_to(path: str | None) -> None:
     handlers: list[logging.Handler] = []
-    terminal = logging.StreamHandler(sys.stderr)
-    terminal.setLevel(logging.WARNING)
-    handlers.append(terminal)
     logging.raiseExceptions = False  # a line that a full disk does not take is no error of its own
     if path:
         with contextlib.suppress(OSError):  # nor is a log that cannot be opened: the terminal has the errors
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+    if not handlers or os.environ.get("WSSS_CONSOLE") != "lines":  # else Snakemake's side shows what the log says
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setLevel(logging.WARNING)
+        handlers.append(terminal)
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from wsss.engine.atomic import drop_temporaries
 from wsss.engine.index import write_index, write_shard
 from wsss.engine.journal import Journal, recorded_ids
@@ -75,7 +73,7 @@ def _is_file_name(item_id: str) -> bool:
 
 def _note_finished(task: Task, journal: Journal, finished: Iterable[str], total: int) -> None:
     every = max(1, total // 10)
-    for count, item_id in enumerate(tqdm(finished, total=total, desc=task.stage, mininterval=5, disable=None), 1):
+    for count, item_id in enumerate(finished, 1):
         journal.add(item_id)
         if count % every == 0:
             log.info("%s: %d of %d", task.stage, count, total)

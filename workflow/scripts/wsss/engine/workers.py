@@ -2,14 +2,12 @@
 
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any
-
-import torch
-from torch.utils.data import DataLoader, Dataset
 
 from wsss.engine.signals import die_with_parent
 from wsss.fixed import WORKER_THREADS
@@ -25,18 +23,8 @@ def quiet_worker(worker: int = 0) -> None:
     """
     die_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGTERM, _end_later)
-    torch.set_num_threads(WORKER_THREADS)
-
-
-def forked_loader(dataset: Dataset, workers: int, **options: Any) -> DataLoader:
-    """A data loader whose `workers` are forked and start as `quiet_worker`; with 0 this process reads.
-
-    options: of DataLoader: which samples, in what batches.
-    """
-    context = "fork" if workers else None
-    return DataLoader(
-        dataset, num_workers=workers, multiprocessing_context=context, worker_init_fn=quiet_worker, **options
-    )
+    if torch := sys.modules.get("torch"):  # stages without it need not load it
+        torch.set_num_threads(WORKER_THREADS)
 
 
 def in_processes(function: Callable[..., str], jobs: Iterable[tuple], processes: int) -> Iterator[str]:

@@ -15,20 +15,22 @@ Form, how scales are put together:
   probability stays (AMN's mask trick). Without `foreground` it holds everywhere.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
 from wsss.io.grids import ceil16, nearest, unpack_foreground
 from wsss.io.images import scaled
+
+if TYPE_CHECKING:  # two seconds that stages without a CAM need not spend
+    from torch import Tensor
 
 GEOMETRIES = ("pad16", "stretch", "view")
 FORMS = ("sum", "softmax")
@@ -73,7 +75,7 @@ def cut_min_max(maps: Tensor) -> Tensor:
     """As min_max, cut at 0 before and after, and 1e-5 above the minimum is 0 still (SEAM, CPN, PPC)."""
     maps = maps.relu()
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    return F.relu(maps - low - EPSILON) / (high - low + EPSILON)
+    return (maps - low - EPSILON).relu() / (high - low + EPSILON)
 
 
 def as_they_are(maps: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class Form:
     bg_map: bool = False
 
     @classmethod
-    def of(cls, path: str | Path, index: Mapping[str, Any]) -> "Form":
+    def of(cls, path: str | Path, index: Mapping[str, Any]) -> Form:
         """As an index says. UserError naming `path` where it says something unknown."""
         for key, known in (("form", FORMS), ("geometry", GEOMETRIES), ("norm", NORMS)):
             if index.get(key) not in tuple(known):  # whatever stands there, a list too
@@ -145,6 +147,8 @@ class Form:
 
     def _rows(self, stored: StoredCam, size_hw: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
         """All maps of the file, put together."""
+        import torch
+
         if not stored.classes:
             return np.zeros((0, *target), np.float32)
         total = self._placed(stored.maps[0], 0, size_hw, target)
@@ -158,6 +162,8 @@ class Form:
 
     def _placed(self, one: np.ndarray, n: int, size_hw: tuple[int, int], target: tuple[int, int]) -> Tensor:
         """The map of scale `n` at the target size."""
+        import torch
+
         maps = torch.from_numpy(one)
         if self.geometry == "view":
             maps = _resize(maps, scaled(size_hw, self.scales[n]), align_corners=True)
@@ -167,6 +173,8 @@ class Form:
         return _resize(maps, target)
 
     def _off_background(self, probs: Tensor, stored: StoredCam, size_hw: tuple[int, int]) -> Tensor:
+        import torch
+
         normed = NORMS[self.norm](probs)
         if "foreground" not in stored.extras:
             return normed
@@ -178,4 +186,6 @@ def _resize(maps: Tensor, target: tuple[int, int], align_corners: bool = False) 
     """(K, h, w) -> (K, *target), bilinear; never the maps themselves, as callers add to what they get."""
     if maps.shape[-2:] == tuple(target):
         return maps.clone()
+    import torch.nn.functional as F
+
     return F.interpolate(maps[None], size=target, mode="bilinear", align_corners=align_corners)[0]

@@ -7,10 +7,10 @@ from operator import mul
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from wsss.errors import UserError
 from wsss.nets.norm import BatchNorm, set_norm
+from wsss.nets.residual import BasicBlock, Bottleneck
 from wsss.nets.resnet38d import ResNet38d
 
 # Strides of layer2, layer3, layer4 for each output stride.
@@ -73,8 +73,7 @@ def _stage(block, count: int, inplanes: int, planes: int, stride: int, dilation:
 
 
 def _dilate(stage: nn.Module, dilation: int) -> None:
-    # Set afterwards because torchvision's BasicBlock takes no dilation; as in DeepLab, every 3x3
-    # convolution of the stage is dilated, the first block's too.
+    # Set afterwards, as in DeepLab: every 3x3 convolution of the stage is dilated, the first block's too.
     for module in stage.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.dilation = module.padding = (dilation, dilation)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from wsss.data.files import file_problems
+from wsss.data.forked_loader import forked_loader
 from wsss.data.manifest import Row
 from wsss.data.photos import find_photos, left_out
 from wsss.data.table import listing
@@ -23,7 +24,6 @@ from wsss.data.transforms import normalise, resize_image, resize_label
 from wsss.engine.atomic import atomic_path, read_json, write_text
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
-from wsss.engine.workers import forked_loader
 from wsss.errors import UserError
 from wsss.io.images import read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from wsss.data.forked_loader import forked_loader
 from wsss.data.held_out import hold_out, sample
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import Geometry
 from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
-from wsss.engine.workers import forked_loader
 from wsss.io.images import read_image
 from wsss.methods.base import Method
 from wsss.score.ranking import guess_loss, mean_average_precision, soft_margin

@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
+from wsss.data.forked_loader import forked_loader
 from wsss.engine.atomic import write_bytes
 from wsss.engine.signals import graceful_stop, stop_requested
-from wsss.engine.workers import forked_loader
 from wsss.errors import UserError
 from wsss.train import ranks
 from wsss.train.device import autocast, autocast_dtype
@@ -93,14 +92,11 @@ def _run_steps(job: Job, start: int, steps: int, optimiser: torch.optim.Optimize
     """The steps from `start` on; their rows are appended to `history`."""
     saved = time.monotonic()
     pending: list[tuple[int, float, dict[str, torch.Tensor], list[str]]] = []
-    quiet = True if ranks.rank() else None
-    progress = tqdm(total=steps, initial=start, desc="train", mininterval=5, disable=quiet)
     for step, batch in enumerate(_loader(job, start, steps), start):
         lr = learning_rate(step, steps, job.settings)
         set_learning_rate(optimiser, lr)
         losses = _step(job, batch, step, optimiser, scaler)
         pending.append((step, lr, losses, batch["id"]))
-        progress.update()
         due = ranks.rank() == 0 and time.monotonic() - saved >= job.runtime["checkpoint_seconds"]
         stop, due = ranks.agree(stop_requested(), due)  # asked once: what is true for saving must be true for leaving
         save = stop or due
@@ -113,7 +109,6 @@ def _run_steps(job: Job, start: int, steps: int, optimiser: torch.optim.Optimize
         if stop:
             log.info("stopped by SIGTERM after step %d; the same command goes on from here", step + 1)
             raise SystemExit(143)
-    progress.close()
 
 
 def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, scaler: Any) -> dict[str, torch.Tensor]:

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from wsss.data.forked_loader import forked_loader
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.task import Task
-from wsss.engine.workers import forked_loader
 from wsss.train.device import autocast
 from wsss.train.loop import to_device
 from wsss.wrappers.base import Wrapper
