@@ -177,6 +177,29 @@ def test_own_photos_become_a_dataset(project, monkeypatch, tmp_path):
     assert len(dataset.split("trainaug")) == 2 and len(dataset.split("val")) == 1
 
 
+def changes(page):
+    """Values for the dataset's file that a page names inline."""
+    return re.findall(r"`(overrides: [^`]+)`", page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("change", changes(OWN_PHOTOS))
+def test_change_of_own_photos_reaches_amn(change, project, tmp_path):
+    shutil.copytree(project / "config", tmp_path / "config")
+    with open(tmp_path / "config/datasets/photos.yaml", "a", encoding="utf-8") as file:
+        file.write(f"\n{change}\n")
+    config = Config(tmp_path / "config", read_yaml(tmp_path / "config/config.yaml"))
+    wanted = next(iter(yaml.safe_load(change)["overrides"].values()))
+    stage = next(iter(wanted))
+    assert lies_in(wanted[stage], config.recipe("amn", "photos")[stage])
+
+
+def lies_in(part, whole):
+    """Whether all values of nested dicts stand in another one."""
+    if isinstance(part, dict):
+        return all(name in whole and lies_in(value, whole[name]) for name, value in part.items())
+    return part == whole
+
+
 def test_recipes_of_the_newcomers_page_resolve(project, tmp_path, monkeypatch):
     add_method(monkeypatch, tmp_path, blocks(ROOT / "docs/add_a_method.md", "python")[0])
     shutil.copytree(project / "config", tmp_path / "config")
