@@ -46,7 +46,7 @@ MEASURES = {
 }
 HEAD = """# Parity with released code
 
-Made by `docs/make_parity.py` from what the tests `tests/test_golden_*.py` compare; do not edit by hand.
+Made by `docs/make_parity.py` from what the tests `tests/released/test_golden_*.py` compare; do not edit by hand.
 
 `tests/golden/` holds what each method's released code computes, on a CPU in float32, from weights and inputs that a formula
 gives. The same weights go into our networks, through the door that imports checkpoints, and everything is computed again.

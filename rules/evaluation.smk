@@ -8,6 +8,7 @@ rule evaluation:
         miou="results/{dataset}/{method}/miou.txt",
         scores="results/{dataset}/{method}/scores.json",
         sweep="results/{dataset}/{method}/sweep.csv",
+        per_image="results/{dataset}/{method}/per_image.csv",
     log:
         "logs/{dataset}/{method}/evaluation.log",
     benchmark:
@@ -32,6 +33,7 @@ use rule evaluation as mask_scores with:
         miou="results/{dataset}/{method}/mask_scores/miou.txt",
         scores="results/{dataset}/{method}/mask_scores/scores.json",
         sweep="results/{dataset}/{method}/mask_scores/sweep.csv",
+        per_image="results/{dataset}/{method}/mask_scores/per_image.csv",
     log:
         "logs/{dataset}/{method}/mask_scores.log",
     benchmark:

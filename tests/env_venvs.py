@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "workflow/scripts"), str(Path(__file__).resolve().parent / "workflow")]
 
 import coco_tree  # noqa: E402
 import conda_standin  # noqa: E402

@@ -1,4 +1,4 @@
-"""Damages valid files at random and reads them; run as a script by tests/test_fuzz.py, since a reader may die.
+"""Damages valid files at random and reads them; run as a script by tests/engine/test_fuzz.py, since a reader may die.
 
 python fuzz.py FOLDER SECONDS KIND=COUNT... prints {KIND: {"read": n, "refused": n, "faults": [...]}} and tells stderr
 which damage it is at, for the case that a signal ends it. Where the seconds run out it makes fewer.

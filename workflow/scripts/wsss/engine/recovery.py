@@ -12,7 +12,7 @@ from wsss.engine.shards import FOLDER
 
 AGAIN = "run the stage that writes it again"  # where no command is known
 OUTPUTS = (  # declared to Snakemake one by one
-    "model.safetensors", "history.csv", "check.json", "scores.json", "sweep.csv", "threshold.json", "diagnosis.json",
+    "model.safetensors", "history.csv", "check.json", "scores.json", "sweep.csv", "per_image.csv", "threshold.json", "diagnosis.json",
 )  # fmt: skip
 
 

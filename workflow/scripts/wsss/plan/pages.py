@@ -7,6 +7,8 @@ from wsss.plan import given, paths, scores
 from wsss.plan.data import has_ground_truth
 from wsss.plan.masks import IR_LABELS, Read
 from wsss.plan.row import Row
+from wsss.recipes.config import SECTIONS
+from wsss.report.template_version import template_version
 
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan
@@ -59,7 +61,7 @@ def report_inputs(plan: "Plan", dataset: str) -> dict[str, Any]:
 
 
 def _report_files(plan: "Plan", row: Row) -> list[str]:
-    scored = [f"{row.folder}/{name}" for name in ("scores.json", "sweep.csv") if has_ground_truth(plan, row.dataset)]
+    scored = [f"{row.folder}/{name}" for name in ("scores.json", "sweep.csv", "per_image.csv") if has_ground_truth(plan, row.dataset)]
     return [*scored, f"{row.folder}/diagnosis.json", *_panels(plan, row).values(), *_histories(plan, row).values()]
 
 
@@ -71,9 +73,29 @@ def report_methods(plan: "Plan", dataset: str) -> list[dict[str, Any]]:
             "folder": row.folder,
             "scored": has_ground_truth(plan, dataset),
             "history": _histories(plan, row),
+            "chain": _chain(plan, row),
             **_panels(plan, row),
         }
         for row in rows(plan, dataset)
+    ]
+
+
+def templates(plan: "Plan", dataset: str) -> str:
+    """Changes with the pages' templates, which no code digest covers."""
+    return template_version()
+
+
+def _chain(plan: "Plan", row: Row) -> list[dict[str, str]]:
+    """The stages that ran on the way to the row's predictions, for the table of costs: where their files and logs lie."""
+    ran = [(owner, stage) for owner, stage in plan.behind(row, "predictions") if not plan.is_imported(owner, stage)]
+    return [
+        {
+            "stage": stage,
+            "method": owner.method,
+            "folder": f"{owner.folder}/{stage}",
+            "log": f"logs/{owner.dataset}/{owner.method}/{stage}.tsv",
+        }
+        for owner, stage in sorted(ran, key=lambda link: (SECTIONS.index(link[1]) if link[1] in SECTIONS else 2, link[0].recipe))
     ]
 
 

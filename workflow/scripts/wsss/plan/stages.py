@@ -21,7 +21,7 @@ Answer = Callable[["Plan", Any], Any]
 
 MODEL_FILES = {"model": MODEL, "history": "history.csv"}
 INDEX_FILE = {"index": INDEX}
-SCORES = {"miou": "miou.txt", "scores": "scores.json", "sweep": "sweep.csv"}
+SCORES = {"miou": "miou.txt", "scores": "scores.json", "sweep": "sweep.csv", "per_image": "per_image.csv"}
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ READERS = {  # of what a chain has made
     ),
     "report": Stage(
         inputs=(pages.report_inputs,),
-        params={"methods": pages.report_methods, "code": code("report")},
+        params={"methods": pages.report_methods, "templates": pages.templates, "code": code("report")},
         about=_dataset,
     ),
     "predict": Stage(

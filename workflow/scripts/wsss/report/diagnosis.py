@@ -1,7 +1,8 @@
 """The diagnosis of methods in words: a table row each, for diagnosis.txt and the report's first page."""
 
-from html import escape
 from typing import Any
+
+from wsss.report.cells import Table
 
 NAMES = {"seed": "seed", "seeds": "refined seed", "ir_labels": "IR label", "pseudo_masks": "pseudo-mask", "predictions": "prediction"}
 HOW = {
@@ -36,29 +37,37 @@ def in_words(content: dict[str, Any]) -> str:
     return "\n".join([head, *listed, "", *rows, *sampled, "", "Nothing here uses ground truth."]) + "\n"
 
 
-def table(contents: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """HTML cells: head, and a row a method."""
+def table(contents: list[dict[str, Any]]) -> Table:
+    """A row a method, of the contents of their diagnosis.json."""
     found = [figures(content) for content in contents]
-    head = ["method", *(escape(name) for name in found[0])]
-    rows = [["<br>".join(map(escape, words.split("; "))) for words in row.values()] for row in found]
-    return head, [[escape(content["method"]), *row] for content, row in zip(contents, rows, strict=True)]
+    rows = [[content["method"], *(words.split("; ") for words in row.values())] for content, row in zip(contents, found, strict=True)]
+    return Table("diagnosis of all methods", ["method", *found[0]], rows, is_words=True)
 
 
-def warnings(contents: list[dict[str, Any]]) -> str:
-    """HTML: all warnings, by method; a word where there are none."""
-    lines = [f"<li><b>{escape(c['method'])}</b>: {escape(line)}</li>" for c in contents for line in c["warnings"]]
-    return f'<ul class="warnings">{"".join(lines)}</ul>' if lines else "<p>No warnings.</p>"
+def classifier_map(contents: list[dict[str, Any]]) -> float | None:
+    """mAP of the first seed's classifier, in percent: on photos it has not seen, else on those it was trained on."""
+    check = contents[0].get("classifier") if contents else None
+    if not check:
+        return None
+    shown = check if check["how"] in HOW else check["training"]
+    return (shown or {}).get("map")
 
 
-def pseudo_label_table(contents: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]] | None:
-    """HTML cells: how often the labels that wrapped classifiers taught are right, by ground truth; None where none is known."""
+def warnings(contents: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(method, warning) of all, by method."""
+    return [(content["method"], line) for content in contents for line in content["warnings"]]
+
+
+def pseudo_label_table(contents: list[dict[str, Any]]) -> Table | None:
+    """How often the labels that wrapped classifiers taught are right, by ground truth; None where none is known."""
     known = [(c["method"], (c.get("classifier") or {}).get("pseudo_labels")) for c in contents]
     rows = [(method, facts) for method, facts in known if facts]
     if not rows:
         return None
     kinds = list(rows[0][1]["accuracy"])
-    head = ["method", "images", *(f"{escape(k.replace('_', ' '))}, % right (uses ground truth)" for k in kinds)]
-    return head, [[escape(m), str(f["photos"]), *(_number(f["accuracy"][k]) for k in kinds)] for m, f in rows]
+    head = ["method", "images", *(f"{k.replace('_', ' ')}, % right (uses ground truth)" for k in kinds)]
+    cells = [[m, f["photos"], *(_number(f["accuracy"][k]) for k in kinds)] for m, f in rows]
+    return Table("how often pseudo-labels are right", head, cells)
 
 
 def _seen(check: dict, shown: dict) -> str:

@@ -1,35 +1,34 @@
 """Static pages over the scores: `index.html` across methods and one page per method.
 
 Everything a page shows lies beside it under relative links, so the folder can be moved, mailed or opened from
-disk.
+disk. What the pages say in words stands in their templates (`wsss.report.render`).
 """
 
-import io
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-import pandas as pd
-
-from wsss.engine.atomic import read_json, write_bytes, write_text
-from wsss.engine.recovery import remedy
+from wsss.engine.atomic import read_json, write_text
 from wsss.errors import UserError
-from wsss.report import diagnosis, plots, tables
-from wsss.report.repeats import mean_curve, spread
-from wsss.report.style import CSS
-from wsss.report.text import CAPTIONS, PAGE
+from wsss.report import comparison, confusions, costs, diagnosis, gallery, plots, reading, render, tables
+from wsss.report.cells import Table, over_seeds
+from wsss.report.per_image import image_ious, read_per_image
+from wsss.report.repeats import spread
+from wsss.report.sources import Sources, differing, provenance_of
 from wsss.rownames import base_name, seed_number
+from wsss.score.confusion import matrix_of
 from wsss.score.write import STAGES, provenance_line
 
+SIDE_BY_SIDE = "side-by-side.html"  # no method's name has a hyphen
+FIRST_LOOK = 3  # images on the first page
 UNSCORED = {"miou": None, "stages": {}}
 
 
 def build(inputs: dict, out_dir) -> None:
-    """Write index.html, {method}.html, summary.csv, the plots and copies of the panels into `out_dir`.
+    """Write index.html, {method}.html, side-by-side.html, summary.csv, the plots and the pictures into `out_dir`.
 
     inputs: {"dataset": name, "classes": foreground names, "methods": [{"name", "scores": path of scores.json,
-    "sweep": path of sweep.csv, "diagnosis": path of diagnosis.json, "history": {stage: path of history.csv},
-    "panels": [paths of PNGs]}]}; all but name may be missing (scores: there is no ground truth). Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
+    "sweep": path of sweep.csv, "per_image": path of per_image.csv, "diagnosis": path of diagnosis.json,
+    "history": {stage: path of history.csv}, "panels": {image id: file of `wsss.report.layers`}, "chain": of `wsss.report.costs`}]}; all but name may be missing (scores: there is no ground truth). Names `m.seed1`, `m.seed2` are further seeds of method `m`: they join its
     row, its page and its plots, as mean and standard deviation; panels are the first seed's. Raises UserError naming a file that is missing or unreadable.
     """
     out = Path(out_dir)
@@ -40,19 +39,25 @@ def build(inputs: dict, out_dir) -> None:
     seeds = {}
     for entry in sorted(entries, key=lambda m: seed_number(m["name"])):
         seeds.setdefault(base_name(entry["name"]), []).append(entry)
-    write_text(out / "style.css", CSS)
+    for name in render.ASSETS:
+        write_text(out / name, render.asset(name))
     write_text(out / "summary.csv", tables.summary_csv(inputs["dataset"], methods))
     write_text(out / "summary.txt", tables.summary_txt(inputs["dataset"], methods))
     site = _Site(inputs, out, methods, seeds)
     site.index()
     for method in methods:
         site.method(method)
+    if site.images:
+        site.side_by_side()
 
 
-def read_curve(path, kind: str = "const", fixed: float | None = None) -> dict:
-    """sweep.csv -> {"threshold": (T,), "miou": (T,), "kind", "fixed"}, NaN where a cell is empty."""
-    columns = _read_csv(path, ("threshold", "miou"))
-    return {**columns, "kind": kind, "fixed": fixed}
+@dataclass(frozen=True)
+class Plot:
+    """A plot beside the pages; alt: what it shows, in words."""
+
+    name: str
+    alt: str
+    is_wide: bool = False
 
 
 class _Site:
@@ -61,131 +66,129 @@ class _Site:
     def __init__(self, inputs, out, methods, seeds):
         self.dataset, self.classes = inputs["dataset"], list(inputs["classes"])
         self.out, self.methods, self.seeds = out, methods, seeds
-        self.histories = {m: found for m, runs in seeds.items() if (found := _histories(runs))}
-        self.diagnoses = {m: found for m, runs in seeds.items() if (found := _diagnoses(runs))}
-        self.panels = {m: self._copy_panels(m, runs[0].get("panels", [])) for m, runs in seeds.items()}
+        self.histories = {m: found for m, runs in seeds.items() if (found := reading.histories(runs))}
+        self.diagnoses = {m: found for m, runs in seeds.items() if (found := reading.diagnoses(runs))}
+        self.tables = {m: read_per_image(runs[0]["per_image"]) for m, runs in seeds.items() if runs[0].get("per_image")}
+        self.costs = {m: costs.stage_costs(runs[0].get("chain", [])) for m, runs in seeds.items()}
+        panels = {m: runs[0].get("panels") or {} for m, runs in seeds.items()}
+        ious = {m: image_ious(table) for m, table in self.tables.items()}
+        self.images = gallery.images(out, self.classes, panels, ious)
 
     def index(self):
         scored = [m for m in self.methods if _stages(m)]
-        parts = self._diagnosis(self.diagnoses)
-        parts += [_section("Methods", "table", tables.methods_table(self.methods))] if scored else []
-        curves = {m.name: c for m in self.methods if (c := self._curve(m))}
-        if curves:
-            plots.curves(self.out / "curves.svg", curves)
-            parts.append(_section("mIoU against the threshold", "curves", _image("curves.svg")))
-            stability = tables.stability_table(self.methods)
-            parts.append(_section("How much the threshold matters", "stability", stability))
-        if scored:
-            plots.per_class(self.out / "per_class.svg", self.classes, {m.name: _last(m)[1] for m in scored})
-            parts.append(_section("Classes", "per_class", _image("per_class.svg", wide=len(self.classes) > 30)))
-        parts += self._training("training.svg", self.histories)
-        shown = [m.name for m in self.methods if self.panels[m.name]]
-        parts += [self._panel_section(f"Images: {name}", name) for name in shown]
-        self._page("index.html", self.dataset, "from image labels to segmentation", "".join(parts))
+        table = {"table": tables.methods_table(self.methods), "sources": tables.methods_sources(self.methods)}
+        self._page(
+            "index.html", self.dataset, "from image labels to segmentation",
+            diagnosis=self._diagnosis(self.diagnoses),
+            methods=table if scored else None,
+            curves=self._curves("curves.svg", self.methods),
+            stability=tables.stability_table(self.methods),
+            comparisons=comparison.comparisons(self.tables, len(self.classes) + 1),
+            confusions=confusions.confusion_table({m.name: _last_block(m) for m in scored}),
+            cost=costs.cost_table(self.costs),
+            **self._per_class("per_class.svg", {m.name: _last(m)[1] for m in scored}),
+            images=_with_ious(gallery.few(self.images, FIRST_LOOK)),
+            image_count=len(self.images),
+            **self._training("training.svg", self.histories),
+        )  # fmt: skip
 
     def method(self, method):
-        parts = self._scores(method) if _stages(method) else []
-        parts += self._diagnosis({method.name: self.diagnoses[method.name]}) if method.name in self.diagnoses else []
-        runs = {method.name: self.histories[method.name]} if method.name in self.histories else {}
-        parts += self._training(f"{method.name}_training.svg", runs)
-        parts += [self._panel_section("Images", method.name)] if self.panels[method.name] else []
-        self._page(f"{method.name}.html", method.name, f"on {self.dataset}", "".join(parts))
-
-    def _scores(self, method):
-        """What ground truth says of a method."""
-        stage, _ = _last(method)
-        score, n = tables.over_seeds(run["miou"] for run in method.runs), len(method.runs)
-        lead = f'<span class="big">{score}</span> % mIoU, {escape(STAGES[stage])}'
-        lead += f", {escape(tables.REPEATS)}, n = {n}" if n > 1 else ""
-        parts = [f"<section><p>{lead}</p></section>", _section("Stages", "stages", _stages_table(method))]
-        curve = self._curve(method)
-        if curve:
-            plots.curves(self.out / f"{method.name}_curve.svg", {method.name: curve})
-            parts.append(_section("mIoU against the threshold", "curves", _image(f"{method.name}_curve.svg")))
-        plot = f"{method.name}_per_class.svg"
+        name = method.name
         by_stage = {STAGES[s]: _per_class(method, s) for s, _ in _stages(method)}
-        plots.per_class(self.out / plot, self.classes, by_stage)
-        parts.append(_section("Classes", "per_class", _image(plot, wide=len(self.classes) > 30)))
-        return parts
+        self._page(
+            f"{name}.html", name, f"on {self.dataset}",
+            scores=_scores(method) if _stages(method) else None,
+            curves=self._curves(f"{name}_curve.svg", [method]),
+            confusions=confusions.confusion_table({name: _last_block(method)}) if _stages(method) else None,
+            matrix=self._matrix(method),
+            cost=costs.stages_table(name, self.costs[name]),
+            **self._per_class(f"{name}_per_class.svg", by_stage),
+            diagnosis=self._diagnosis({m: d for m, d in self.diagnoses.items() if m == name}),
+            images=_with_ious(gallery.of_method(self.images, name)),
+            sortable=[name],
+            **self._training(f"{name}_training.svg", {m: h for m, h in self.histories.items() if m == name}),
+        )  # fmt: skip
 
     def _diagnosis(self, found):
         contents = [content for runs in found.values() for content in runs]
-        if not contents:
-            return []
-        return [_section("Diagnosis", "diagnosis", diagnosis.warnings(contents) + tables.html_table(*diagnosis.table(contents)))]
+        return {"warnings": diagnosis.warnings(contents), "table": diagnosis.table(contents)} if contents else None
 
-    def _curve(self, method):
-        paths = [entry["sweep"] for entry in self.seeds[method.name] if entry.get("sweep")]
-        source = _dig_provenance(method.runs[0])
-        if not paths or not source:
+    def _curves(self, file, methods):
+        found = {m.name: c for m in methods if (c := reading.curve_of(self.seeds[m.name], _cut_by(m)))}
+        if not found:
             return None
-        kind, fixed = source.get("threshold_kind", "const"), source.get("threshold")
-        return mean_curve([read_curve(path, kind, fixed) for path in paths])
+        plots.curves(self.out / file, found)
+        return Plot(file, f"mIoU of the seed against the threshold: {', '.join(found)}")
 
-    def _training(self, name, histories):
+    def _per_class(self, file, scores):
+        if not scores:
+            return {"per_class": None, "per_class_table": None}
+        plots.per_class(self.out / file, self.classes, scores)
+        plot = Plot(file, f"IoU of each class: {', '.join(scores)}", is_wide=len(self.classes) > 30)
+        return {"per_class": plot, "per_class_table": tables.per_class_table(self.classes, scores)}
+
+    def _matrix(self, method):
+        """The first seed's confusion matrix at the last stage."""
+        block = _last_block(method) if _stages(method) else {}
+        if "confusion" not in block:
+            return None
+        file, stage = f"{method.name}_confusion.svg", STAGES[_last(method)[0]]
+        conf = matrix_of(block, self.classes, str(self.seeds[method.name][0]["scores"]))
+        plots.matrix(self.out / file, block["labels"], conf)
+        return Plot(file, f"confusion matrix of {method.name}, {stage}: true label by predicted label, in percent of the true label's pixels")
+
+    def _training(self, file, histories):
         stages = dict.fromkeys(s for runs in histories.values() for s in runs)
         if not stages:
-            return []
-        plots.training(
-            self.out / name, {s: {m: r[s] for m, r in histories.items() if s in r} for s in stages}
-        )
-        return [_section("Training", "training", _image(name)), *self._pseudo_labels(f"pseudo_{name}", histories)]
+            return {"training": None, "pseudo_labels": None}
+        found = {m: diagnosis.classifier_map(self.diagnoses.get(m, [])) for m in histories}
+        notes = {"classifier": {m: f"mAP {value:.1f}" for m, value in found.items() if value is not None}}
+        plots.training(self.out / file, {s: {m: r[s] for m, r in histories.items() if s in r} for s in stages}, notes)
+        plot = Plot(file, f"training loss of {', '.join(stages)}: {', '.join(histories)}")
+        return {"training": plot, "pseudo_labels": self._pseudo_labels(f"pseudo_{file}", histories)}
 
-    def _pseudo_labels(self, name, histories):
+    def _pseudo_labels(self, file, histories):
         """What wrapped classifiers learned from, where there are any."""
         wrapped = {m: runs["classifier"] for m, runs in histories.items() if "expanded" in runs.get("classifier", [{}])[0]}
         if not wrapped:
-            return []
-        plots.shares(self.out / name, wrapped)
+            return None
+        plots.shares(self.out / file, wrapped)
         table = diagnosis.pseudo_label_table([c for m in wrapped for c in self.diagnoses.get(m, [])])
-        return [_section("Pseudo-labels", "pseudo_labels", _image(name) + (tables.html_table(*table) if table else ""))]
+        return {"plot": Plot(file, f"what wrapped classifiers are taught, by step: {', '.join(wrapped)}"), "table": table}
 
-    def _copy_panels(self, method, paths):
-        names = []
-        for path in map(Path, paths):
-            names.append(f"panels/{method}/{path.name}")
-            target = self.out / names[-1]
-            if path.resolve() != target.resolve():
-                write_bytes(target, _read(path))
-        return names
+    def side_by_side(self):
+        """All pictures, in an order that the reader chooses where there is ground truth."""
+        images = _with_ious(self.images)
+        scored = [m.name for m in self.methods if any(m.name in image["ious"] for image in images)]
+        self._page(SIDE_BY_SIDE, "Images", f"of {self.dataset}", images=images, sortable=scored)
 
-    def _panel_section(self, title, method):
-        figures = "".join(
-            f'<a href="{quote(p)}"><img loading="lazy" src="{quote(p)}" alt="{escape(Path(p).stem)}"></a>'
-            for p in self.panels[method]
-        )
-        return _section(title, "panels", f'<div class="panels">{figures}</div>')
-
-    def _page(self, name, title, subtitle, body):
-        links = [("index.html", "all methods")] + [(f"{m.name}.html", m.name) for m in self.methods]
-        nav = "".join(
-            f'<a href="{escape(href)}"{" aria-current=page" if href == name else ""}>{escape(text)}</a>'
-            for href, text in links
-        )
-        words = {"title": escape(title), "subtitle": escape(subtitle)}
-        write_text(self.out / name, PAGE.format(**words, nav=nav, body=body))
+    def _page(self, file, title, subtitle, **facts):
+        links = [{"href": "index.html", "text": "all methods"}]
+        links += [{"href": SIDE_BY_SIDE, "text": "images"}] if self.images else []
+        links += [{"href": f"{m.name}.html", "text": m.name} for m in self.methods]
+        template = file if file in ("index.html", SIDE_BY_SIDE) else "method.html"
+        text = render.page(template, here=file, title=title, subtitle=subtitle, links=links, **facts)
+        write_text(self.out / file, text)
 
 
-def _section(title, caption, body):
-    return f"<section>\n<h2>{escape(title)}</h2>\n<p>{CAPTIONS[caption]}</p>\n{body}\n</section>\n"
+def _with_ious(images):
+    """With what the order of images goes by: method -> IoU."""
+    return [{**i, "ious": {row["method"]: row["iou"] for row in i["rows"] if row["iou"] is not None}} for i in images]
 
 
-def _image(name, wide=False):
-    kind = "plot wide" if wide else "plot"
-    return f'<figure class="{kind}"><img src="{quote(name)}" alt="{escape(Path(name).stem)}"></figure>'
-
-
-def _histories(entries):
-    """stage -> the history of each seed that has one."""
-    found = {}
-    for stage, path in [pair for entry in entries for pair in entry.get("history", {}).items()]:
-        found.setdefault(stage, []).append(_read_csv(path, ("step", "total"), plots.SHARES))
-    return found
-
-
-def _diagnoses(entries):
-    """diagnosis.json of each seed that has one, under the seed's name."""
-    return [{**read_json(e["diagnosis"]), "method": e["name"]} for e in entries if e.get("diagnosis")]
+def _scores(method):
+    """What ground truth says of a method."""
+    stage, _ = _last(method)
+    found = {STAGES[s]: _provenance(method, s) for s, _ in _stages(method)}
+    notes = [f"{name}: {provenance_line(source)}." for name, source in found.items()]
+    return {
+        "miou": over_seeds(run["miou"] for run in method.runs),
+        "stage": STAGES[stage],
+        "n": len(method.runs),
+        "repeats": tables.REPEATS,
+        "table": _stages_table(method),
+        "sources": Sources(differing({name: {method.name: source} for name, source in found.items()}), notes),
+    }
 
 
 def _stages(method):
@@ -198,49 +201,31 @@ def _last(method):
     return stage, _per_class(method, stage)
 
 
+def _last_block(method):
+    """The first seed's block of the last stage."""
+    return method.runs[0]["stages"][_last(method)[0]]
+
+
 def _per_class(method, stage):
     blocks = [run["stages"][stage]["per_class"] for run in method.runs if stage in run["stages"]]
     return {name: spread(block.get(name) for block in blocks) for name in blocks[0]}
 
 
-def _dig_provenance(scores):
-    return scores["stages"].get("seed", {}).get("fixed", {}).get("provenance")
+def _cut_by(method):
+    """Provenance of the seed at the published threshold."""
+    return method.runs[0]["stages"].get("seed", {}).get("fixed", {}).get("provenance")
 
 
 def _stages_table(method):
     keys = ["miou", "precision", "recall", "coverage", "other_rule_miou"]
     head = ["stage", "mIoU", "precision", "recall", "coverage", "mIoU, other rule for 255"]
-    rows, notes = [], []
-    for number, (stage, _) in enumerate(_stages(method), 1):
-        rows.append([f"{STAGES[stage]}<sup>{number}</sup>", *(_over_seeds(method, stage, k) for k in keys)])
-        notes.append(f"<li>{STAGES[stage]}: {escape(provenance_line(_provenance(method, stage)))}.</li>")
-    return tables.html_table(head, rows) + f'<ol class="notes">{"".join(notes)}</ol>'
+    rows = [[STAGES[stage], *(_over_seeds(method, stage, key) for key in keys)] for stage, _ in _stages(method)]
+    return Table(f"scores of {method.name}, stage by stage", head, rows)
 
 
 def _provenance(method, stage):
-    return tables.provenance_of([run["stages"][stage] for run in method.runs if stage in run["stages"]])
+    return provenance_of([run["stages"][stage] for run in method.runs if stage in run["stages"]])
 
 
 def _over_seeds(method, stage, key):
-    return tables.over_seeds(run["stages"].get(stage, {}).get(key) for run in method.runs)
-
-
-def _read_csv(path, names, also=()):
-    """The columns `names`, and of `also` those that are there."""
-    content = _read(path)
-    if not content.endswith(b"\n"):  # what is cut short is mostly a CSV still
-        raise UserError(f"{path}: damaged, its last line has no end; {remedy(path)}")
-    try:
-        table = pd.read_csv(io.BytesIO(content))
-        return {name: table[name].to_numpy(dtype=float) for name in [*names, *(n for n in also if n in table)]}
-    except KeyError as error:
-        raise UserError(f"{path}: needs the columns {', '.join(names)}; {remedy(path)}") from error
-    except ValueError as error:  # pandas' own errors are of this kind too
-        raise UserError(f"{path}: damaged ({error}); {remedy(path)}") from error
-
-
-def _read(path):
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy(path)}") from error
+    return over_seeds(run["stages"].get(stage, {}).get(key) for run in method.runs)

@@ -55,7 +55,7 @@ def overlay(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     stripe = (np.add.outer(*map(np.arange, label.shape)) // 4) % 2 == 0
     out[(label == 255) & stripe] = UNSURE
     out[(label == 255) & ~stripe] = 0.5 * out[(label == 255) & ~stripe] + 0.5 * np.array(UNSURE)
-    out[_edges(label)] = 255
+    out[edges(label)] = 255
     return out.clip(0, 255).astype(np.uint8)
 
 
@@ -67,7 +67,7 @@ def _heat(image, cam):
     return ((1 - share) * grey + share * colour).clip(0, 255).astype(np.uint8)
 
 
-def _edges(label):
+def edges(label):
     """Pixels whose right or lower neighbour has another label, but not towards unsure ones."""
     edge = np.zeros(label.shape, bool)
     sure = label != 255

@@ -15,6 +15,7 @@ from wsss.report.repeats import Spread
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4B5563", "#B8A800"]
 # Columns of a wrapped classifier's history.
 SHARES = {"confident": "confident", "confident_fg": "confident foreground", "ring": "ring", "expanded": "learned"}
+MOST_WRITTEN = 22  # labels of a matrix whose figures are written into it
 STYLE = {
     "svg.hashsalt": "wsss",
     "svg.fonttype": "path",
@@ -72,10 +73,10 @@ def per_class(path, classes, scores: dict) -> None:
         axis.legend(ncols=max(1, len(scores)), loc="lower left", bbox_to_anchor=(0, 1.0))
 
 
-def training(path, histories: dict) -> None:
+def training(path, histories: dict, notes: dict | None = None) -> None:
     """Training loss per step, one small plot per stage, one line per seed of a method (running mean over raw values).
 
-    histories: {stage: {method: [{"step": (S,), "total": (S,)} per seed]}}.
+    histories: {stage: {method: [{"step": (S,), "total": (S,)} per seed]}}; notes: {stage: {method: words in the legend}}.
     """
     with _figure(path, max(1, len(histories)), (4.2, 3.2)) as axes:
         methods = list(dict.fromkeys(m for runs in histories.values() for m in runs))
@@ -84,8 +85,28 @@ def training(path, histories: dict) -> None:
             for method, seeds in runs.items():
                 for number, run in enumerate(seeds):
                     colour = COLOURS[methods.index(method) % len(COLOURS)]
-                    _loss(axis, run, colour, None if number else method, 1.6 / len(seeds) ** 0.5)
+                    words = (notes or {}).get(stage, {}).get(method)
+                    label = f"{method}, {words}" if words else method
+                    _loss(axis, run, colour, None if number else label, 1.6 / len(seeds) ** 0.5)
             axis.legend(fontsize=9)
+
+
+def matrix(path, labels, conf) -> None:
+    """Confusion matrix (n, m) as shares of the pixels of each true label, in percent; labels: m names, of the columns."""
+    whole = np.maximum(conf.sum(axis=1, keepdims=True), 1)
+    share, size = 100.0 * conf / whole, 2.6 + 0.3 * len(labels)
+    with _figure(path, 1, (size + 1.0, size)) as (axis,):
+        shown = axis.imshow(share, vmin=0, vmax=100, cmap="Blues")
+        axis.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
+        axis.set_yticks(range(len(conf)), labels[: len(conf)], fontsize=8)
+        axis.set(xlabel="predicted", ylabel="ground truth")
+        axis.grid(visible=False)
+        if len(labels) <= MOST_WRITTEN:
+            for (row, column), value in np.ndenumerate(share):
+                if value >= 0.5:
+                    ink = "white" if value > 55 else "#1F2937"
+                    axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=ink)
+        axis.figure.colorbar(shown, ax=axis, label="% of the pixels of the row", shrink=0.8)
 
 
 def shares(path, runs: dict) -> None:
@@ -143,5 +164,5 @@ def _figure(path, columns, size):
         yield list(figure.subplots(1, columns, squeeze=False).flat)
         data = io.BytesIO()
         # tight: a legend wider than its axes would be cut off
-        figure.savefig(data, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+        figure.savefig(data, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None})
     write_bytes(Path(path), data.getvalue())

@@ -1,13 +1,13 @@
-"""Figures of all methods and seeds as tables: for programs (CSV) and for pages (HTML)."""
+"""Figures of all methods and seeds as tables: for programs (CSV), for mails (text) and for pages."""
 
 import csv
 import io
 from dataclasses import dataclass
-from html import escape
 
+from wsss.report.cells import Cell, Table, dig, figure, over_seeds
 from wsss.report.repeats import Spread, spread
+from wsss.report.sources import Sources, differing, note, provenance_of
 from wsss.rownames import base_name, seed_number
-from wsss.score.write import REDUNDANT
 
 # column name in summary.csv: (heading, path inside scores.json "stages")
 COLUMNS = {
@@ -34,12 +34,17 @@ class Method:
 
     def blocks(self, column: str) -> list[dict]:
         """The blocks of one column, of those seeds that have it."""
-        found = [_dig(run["stages"], COLUMNS[column][1]) for run in self.runs]
+        found = [dig(run["stages"], COLUMNS[column][1]) for run in self.runs]
         return [block for block in found if block and block.get("miou") is not None]
 
     def spread(self, column: str) -> Spread | None:
         """mIoU over the seeds, percent; None where no seed has one."""
         return spread(block["miou"] for block in self.blocks(column))
+
+    def is_yardstick(self, column: str) -> bool:
+        """Whether it learns from ground truth: it is compared with, and not in the race."""
+        blocks = self.blocks(column)
+        return bool(blocks) and str(blocks[0].get("provenance", {}).get("supervision", "")).startswith("ground-truth")
 
 
 def group(scores: dict) -> list[Method]:
@@ -47,13 +52,6 @@ def group(scores: dict) -> list[Method]:
     bases = dict.fromkeys(base_name(name) for name in scores)
     names = sorted(scores, key=seed_number)
     return [Method(b, tuple(scores[name] for name in names if base_name(name) == b)) for b in bases]
-
-
-def provenance_of(blocks: list[dict]) -> dict:
-    """Of one figure over its seeds: what differs between them (the seed, a threshold) as a list, in their order."""
-    sources = [block.get("provenance", {}) for block in blocks]
-    found = {key: [source.get(key) for source in sources] for key in sources[0]}
-    return {key: values[0] if all(v == values[0] for v in values) else values for key, values in found.items()}
 
 
 def used_columns(methods: list[Method]) -> list[str]:
@@ -91,104 +89,70 @@ def _words(found, runs):
     return f"{found.mean:.1f}{few}" if found.std is None else f"{found.mean:.1f} ± {found.std:.1f}{few}"
 
 
-def methods_table(methods: list[Method]) -> str:
-    """HTML: a row per method, a column per figure, one note per column.
+def methods_table(methods: list[Method]) -> Table:
+    """A row per method, a column per figure, numbered as the notes of `methods_sources` are.
 
-    The best figure of each column is bold; full supervision is a yardstick and not in that race.
+    The best figure of each column is marked; full supervision is a yardstick and not in that race.
     """
     columns = used_columns(methods)
-    head = ["method", "seeds", *(f"{escape(COLUMNS[c][0])}<sup>{i}</sup>" for i, c in enumerate(columns, 1))]
+    head = ["method", "seeds", *(Cell(COLUMNS[c][0], note=str(i)) for i, c in enumerate(columns, 1))]
     best = {c: _best(methods, c) for c in columns}
-    rows = [[_link(m.name), len(m.runs), *(_cell(m, c, best[c]) for c in columns)] for m in methods]
-    notes = "".join(f"<li>{_note(c, methods)}</li>" for c in columns)
-    return html_table(head, rows) + f'<ol class="notes">{notes}</ol>'
+    rows = [[Cell(m.name, href=f"{m.name}.html"), len(m.runs), *(_cell(m, c, best[c]) for c in columns)] for m in methods]
+    return Table("mIoU of all methods", head, rows)
 
 
-def stability_table(methods: list[Method]) -> str:
-    """HTML: how much the choice of the threshold matters; "" when no method has a sweep."""
+def methods_sources(methods: list[Method]) -> Sources:
+    """Where the columns of `methods_table` come from."""
+    found = {
+        COLUMNS[c][0]: {m.name: provenance_of(m.blocks(c)) for m in methods if m.blocks(c)} for c in used_columns(methods)
+    }
+    return Sources(differing(found), [note(heading, sources) for heading, sources in found.items()])
+
+
+def stability_table(methods: list[Method]) -> Table | None:
+    """How much the choice of the threshold matters; None when no method has a sweep."""
     found = {m.name: [s for run in m.runs if (s := (run["stages"].get("seed") or {}).get("sweep"))] for m in methods}
     rows = [_stability_row(name, sweeps) for name, sweeps in found.items() if sweeps]
-    head = ["method", "best threshold", "mIoU there", "&minus;0.10", "&minus;0.05", "+0.05", "+0.10"]
-    head += ["width within 1 point", "pixels changing within &plusmn;0.05", "within &plusmn;0.10"]
-    head += ["own best per image"]
-    return html_table(head, rows) if rows else ""
+    head = ["method", "best threshold", "mIoU there", "−0.10", "−0.05", "+0.05", "+0.10"]
+    head += ["width within 1 point", "pixels changing within ±0.05", "within ±0.10", "own best per image"]
+    return Table("how much the threshold matters", head, rows) if rows else None
 
 
-def html_table(head: list, rows: list[list]) -> str:
-    """Cells are HTML already."""
-    top = "".join(f"<th>{h}</th>" for h in head)
-    body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>\n" for row in rows)
-    table = f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
+def per_class_table(classes, scores: dict) -> Table:
+    """IoU of each class, a column a method (or stage), the best marked; scores: as `wsss.report.plots.per_class` has them."""
+    rows = []
+    for name in ["background", *classes]:
+        found = [values.get(name) for values in scores.values()]
+        best = max((round(s.mean, 1) for s in found if s), default=None) if len(found) > 1 else None
+        rows.append([name, *(_spread_cell(s, best) for s in found)])
+    return Table("IoU of each class", ["class", *scores], rows)
 
 
-def figure(value: float | None, digits: int = 1) -> str:
-    """A number as the pages print it; a dash where there is none."""
-    return "&ndash;" if value is None else f"{value:.{digits}f}"
-
-
-def over_seeds(values, digits: int = 1) -> str:
-    """HTML: one figure of all seeds, `mean ± std`."""
-    found = spread(values)
-    if found is None or found.std is None:
-        return figure(found and found.mean, digits)
-    return f'{figure(found.mean, digits)} <span class="soft">&plusmn; {found.std:.{digits}f}</span>'
+def _spread_cell(found, best):
+    if found is None:
+        return Cell(figure(None))
+    soft = "" if found.std is None else f"± {found.std:.1f}"
+    return Cell(figure(found.mean), soft=soft, is_best=round(found.mean, 1) == best)
 
 
 def _best(methods, column):
-    racing = [m for m in methods if m.blocks(column) and not _is_yardstick(m.blocks(column)[0])]
+    racing = [m for m in methods if m.blocks(column) and not m.is_yardstick(column)]
     return max((round(m.spread(column).mean, 1) for m in racing), default=None)
-
-
-def _is_yardstick(block):
-    return str(block.get("provenance", {}).get("supervision", "")).startswith("ground-truth")
-
-
-def _link(name):
-    return f'<a href="{escape(name)}.html">{escape(name)}</a>'
 
 
 def _cell(method, column, best):
     blocks = method.blocks(column)
-    text = over_seeds(block["miou"] for block in blocks)
-    is_best = blocks and round(method.spread(column).mean, 1) == best and not _is_yardstick(blocks[0])
-    few = f' <span class="soft">(n = {len(blocks)})</span>' if 0 < len(blocks) < len(method.runs) else ""
-    mean, space, rest = text.partition(" ")
-    return (f"<b>{mean}</b>" if is_best else mean) + space + rest + few
-
-
-def _note(column, methods):
-    """Where a column's figures come from: what all share once, what differs per method."""
-    sources = {m.name: provenance_of(m.blocks(column)) for m in methods if m.blocks(column)}
-    keys = sorted({k for s in sources.values() for k in s} - REDUNDANT)
-    shared, own = [], []
-    for key in keys:
-        values = {name: _plain(s[key]) for name, s in sources.items() if key in s}
-        word = escape(key.replace("_", " "))
-        if len(set(values.values())) == 1 and len(values) == len(sources):
-            shared.append(f"{word} {escape(next(iter(values.values())))}")
-        elif key != "code_version":  # differs whenever the chains do; it stands on the method's page
-            own.append(f"{word} " + ", ".join(f"{escape(v)} ({escape(n)})" for n, v in values.items()))
-    return f"{escape(COLUMNS[column][0])}: " + "; ".join(shared + own) + "."
+    found = over_seeds(block["miou"] for block in blocks)
+    is_best = bool(blocks) and round(method.spread(column).mean, 1) == best and not method.is_yardstick(column)
+    few = f"(n = {len(blocks)})" if 0 < len(blocks) < len(method.runs) else ""
+    return Cell(found.text, soft=f"{found.soft} {few}".strip(), is_best=is_best)
 
 
 def _stability_row(name, sweeps):
     def cell(*keys, digits=1):
-        return over_seeds((_dig(sweep, keys) for sweep in sweeps), digits)
+        return over_seeds((dig(sweep, keys) for sweep in sweeps), digits)
 
     beside = [cell("at", offset, "miou") for offset in ("-0.10", "-0.05", "+0.05", "+0.10")]
     flips = [cell("flips_within", reach) for reach in ("0.05", "0.10")]
     best = [cell("best", digits=2), cell("best_miou")]
-    return [escape(name), *best, *beside, cell("width_1pt", digits=2), *flips, cell("oracle_miou")]
-
-
-def _dig(obj, keys):
-    for key in keys:
-        obj = (obj or {}).get(key)
-    return obj
-
-
-def _plain(value):
-    if isinstance(value, list):
-        return ", ".join(map(_plain, value)) or "none"
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return [name, *best, *beside, cell("width_1pt", digits=2), *flips, cell("oracle_miou")]

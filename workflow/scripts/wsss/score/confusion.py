@@ -10,6 +10,7 @@ from wsss.errors import UserError
 
 IGNORE = 255
 RULES = ("background", "wrong")
+MOST_CONFUSIONS = 10
 
 
 def confusion(gt: np.ndarray, pred: np.ndarray, n: int, name: str = "prediction") -> np.ndarray:
@@ -58,7 +59,8 @@ def summarise(conf: np.ndarray, classes, rule: str = "background") -> dict:
     conf: (n, n + 1) int64; classes: the n - 1 foreground names. mIoU is the mean over labels present in ground
     truth or prediction; `precision` and `recall` are means over the foreground classes that are predicted
     somewhere (precision) or present somewhere (recall); `coverage` is the share of labelled pixels whose
-    prediction is not 255; `other_rule_miou` is the mIoU under the other rule for 255.
+    prediction is not 255; `other_rule_miou` is the mIoU under the other rule for 255. Further figures: `error_rates`,
+    `top_confusions`; `confusion` is the matrix itself, its rows and columns named by `labels`.
     """
     names = ["background", *classes]
     if conf.shape != (len(names), len(names) + 1):
@@ -78,7 +80,65 @@ def summarise(conf: np.ndarray, classes, rule: str = "background") -> dict:
         "coverage": 100.0 * (labelled - int(conf[:, -1].sum())) / labelled if labelled else None,
         "classes_in_mean": int(np.isfinite(union).sum()),
         "other_rule_miou": mean_percent(iou(conf, other)),
+        **error_rates(conf, names, rule),
+        "top_confusions": top_confusions(conf, names, rule),
+        "labels": [*names, "predicted 255"],
+        "confusion": conf.tolist(),
     }
+
+
+def error_rates(conf: np.ndarray, names, rule: str = "background") -> dict:
+    """What a mean IoU is lost to, in percent but for the confusion ratio; None where nothing defines it.
+
+    false_positive_rate, false_negative_rate: FP and FN as parts of the union TP + FP + FN, a label each, so that IoU
+    and the two add up to 100; mfpr, mfnr: their means over the labels of the mIoU. confusion_ratio: FP / TP, a
+    foreground class each, and its mean over those that are hit somewhere. pixel_accuracy: correct labelled pixels;
+    mean_accuracy: mean recall over the labels of the ground truth, background included.
+    """
+    hit, truth, predicted = _totals(conf, rule)
+    union = truth + predicted - hit
+    wrong, missed, confused = ratio(predicted - hit, union), ratio(truth - hit, union), ratio(predicted - hit, hit)[1:]
+    labelled, is_hit = int(truth.sum()), np.isfinite(confused)
+    return {
+        "mfpr": mean_percent(wrong),
+        "mfnr": mean_percent(missed),
+        "false_positive_rate": _named(names, wrong),
+        "false_negative_rate": _named(names, missed),
+        "confusion_ratio": float(confused[is_hit].mean()) if is_hit.any() else None,
+        "confusion_ratio_per_class": {k: float(v) if np.isfinite(v) else None for k, v in zip(names[1:], confused, strict=True)},
+        "pixel_accuracy": 100.0 * int(hit.sum()) / labelled if labelled else None,
+        "mean_accuracy": mean_percent(ratio(hit, truth)),
+    }
+
+
+def top_confusions(conf: np.ndarray, names, rule: str = "background", most: int = MOST_CONFUSIONS) -> list[dict]:
+    """Which label is taken for which: the pairs that cost a foreground class the most IoU, the costliest first.
+
+    Each is {"truth", "taken_for", "of", "percent", "pixels"}: `pixels` of `truth` are predicted as `taken_for`, and
+    that is `percent` of the union of class `of`, whose IoU it lowers: the predicted class, or the true one where
+    it is missed as background.
+    """
+    square = _square(conf, rule)
+    hit, truth, predicted = _totals(conf, rule)
+    union = truth + predicted - hit
+    found = []
+    for true, taken in np.argwhere(square * ~np.eye(len(square), dtype=bool)).tolist():
+        of, pixels = taken or true, int(square[true, taken])
+        pair = {"truth": names[true], "taken_for": names[taken], "of": names[of]}
+        found.append({**pair, "percent": 100.0 * pixels / int(union[of]), "pixels": pixels})
+    return sorted(found, key=lambda pair: -pair["percent"])[:most]
+
+
+def matrix_of(block: dict, classes, name: str) -> np.ndarray:
+    """The matrix that a block of scores.json holds, (n, n + 1) int64.
+
+    Raises UserError naming the file `name` when it is of other classes than these foreground ones.
+    """
+    wanted, found = ["background", *classes], block["labels"][:-1]
+    if found != wanted:
+        other = sorted(set(found) ^ set(wanted)) or ["in another order"]
+        raise UserError(f"{name}: its confusion matrix is of other classes than the dataset's ({', '.join(other)}); score the method again")
+    return np.array(block["confusion"], np.int64)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -97,10 +157,16 @@ def mean_percent(values: np.ndarray) -> float | None:
 def _totals(conf, rule):
     if rule not in RULES:
         raise UserError(f"rule for predicted 255: '{rule}' is unknown; choose one of {', '.join(RULES)}")
+    square = _square(conf, rule)
+    return np.diag(square), conf.sum(1), square.sum(0)
+
+
+def _square(conf, rule):
+    """(n, n): predicted 255 counted as background, or left out of the predictions."""
     square = np.array(conf[:, :-1], dtype=np.int64)
     if rule == "background":
         square[:, 0] += conf[:, -1]
-    return np.diag(square), conf.sum(1), square.sum(0)
+    return square
 
 
 def _named(names, values):

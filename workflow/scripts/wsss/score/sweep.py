@@ -6,7 +6,7 @@ Either way the class never depends on the value swept, so the counts over (groun
 of cuts below the score) hold all confusion matrices at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -65,6 +65,7 @@ class Sweep:
         self._counts = np.zeros((self.n, num_classes, len(cuts) + 1), np.int64)
         self._scores = np.zeros(len(cuts) + 1, np.int64)
         self._oracle = np.zeros((self.n, self.n), np.int64)
+        self._images: list[ImageSweep] = []
 
     def add(self, cam: np.ndarray, keys, gt: np.ndarray | None, name: str = "CAM") -> None:
         """Take in one image.
@@ -95,13 +96,14 @@ class Sweep:
         check_labels(counts.sum((1, 2)), self.n, f"{name} (ground truth)")
         counts = counts[: self.n]
         self._counts[:, keys] += counts
-        self._add_oracle(counts, keys)
+        self._add_image(counts, keys)
 
-    def _add_oracle(self, counts, keys):
-        """Add the confusion at the threshold that is best for this image alone."""
+    def _add_image(self, counts, keys):
+        """Keep the image's counts, and add the confusion at the threshold that is best for it alone."""
         present = np.flatnonzero(counts.sum((1, 2)))
         labels = np.unique(np.concatenate([[0], present, keys + 1]))
         conf = confusions(counts[labels], np.searchsorted(labels, keys + 1))
+        self._images.append(ImageSweep(labels, conf))
         union = ious(conf)
         mean = np.nanmean(union, axis=1) if present.size else np.zeros(len(conf))
         self._oracle[np.ix_(labels, labels)] += conf[int(mean.argmax())]
@@ -118,7 +120,23 @@ class Sweep:
             self._scores.copy(),
             self._counts.sum((0, 1)),
             mean_percent(ious(self._oracle[None])[0]),
+            self._images,
         )
+
+
+class ImageSweep:
+    """One image at all cuts: labels (L,) that it has or may be given, and hit, predicted (T, L) and truth (L,) in pixels."""
+
+    def __init__(self, labels: np.ndarray, conf: np.ndarray) -> None:
+        """conf: (T, L, L) confusion, a cut each in ascending order."""
+        self.labels = labels.astype(np.int32)
+        self.hit = np.diagonal(conf, axis1=1, axis2=2).astype(np.int32)
+        self.predicted, self.truth = conf.sum(1).astype(np.int32), conf[0].sum(1).astype(np.int32)
+
+    def at(self, cut: int) -> tuple[np.ndarray, np.ndarray]:
+        """Labels (L,), and (L, 3) pixels that are hit, wrongly predicted and missed at this cut."""
+        hit, predicted = self.hit[cut], self.predicted[cut]
+        return self.labels, np.stack([hit, predicted - hit, self.truth - hit], axis=1)
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,7 @@ class SweepResult:
     values (T,) ascending; confusion (T, n, n) int64; cuts (T,) float32 ascending and rank (T,): value i cuts
     the score at cuts[rank[i]]; scores and labelled_scores (T + 1,): pixels by number of cuts below their
     winning score, over all pixels and over those with ground truth; oracle_miou: percent, each image at its
-    own best threshold.
+    own best threshold; images: those with ground truth, in the order they came.
     """
 
     kind: str
@@ -139,6 +157,7 @@ class SweepResult:
     scores: np.ndarray
     labelled_scores: np.ndarray
     oracle_miou: float | None
+    images: list[ImageSweep] = field(default_factory=list)
 
     @property
     def per_class(self) -> np.ndarray:
@@ -161,6 +180,20 @@ class SweepResult:
         """(T,) percent, mean over the foreground classes present in the ground truth."""
         hit = np.diagonal(self.confusion, axis1=1, axis2=2)
         return 100.0 * _row_means(ratio(hit, self.confusion.sum(2))[:, 1:])
+
+    @property
+    def pxap(self) -> np.ndarray:
+        """(n - 1,) pixel average precision of each foreground class, percent; NaN for one that no image has.
+
+        PxAP (Choe et al., "Evaluating weakly supervised object localization methods right", CVPR 2020): precision
+        over recall of a class's pixels from the highest value to the lowest, sum of P (R - R before). A pixel
+        counts for the class that wins there, so what another class takes is never recalled.
+        """
+        conf = self.confusion[np.argsort(-self.cuts[self.rank], kind="stable")][:, :, 1:]
+        hit = np.diagonal(conf[:, 1:], axis1=1, axis2=2)
+        precision, recall = ratio(hit, conf.sum(1)), ratio(hit, np.broadcast_to(self.confusion[0].sum(1)[1:], hit.shape))
+        steps = np.diff(recall, axis=0, prepend=0.0)
+        return 100.0 * np.sum(np.where(steps > 0, precision, 0.0) * steps, axis=0)
 
     def index(self, value: float) -> int:
         """Position of a swept value; UserError when it was not swept."""

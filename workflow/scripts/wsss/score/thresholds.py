@@ -4,7 +4,7 @@ import numpy as np
 
 from wsss.errors import UserError
 from wsss.found import FOUND, MAP
-from wsss.score.confusion import summarise
+from wsss.score.confusion import mean_percent, summarise
 from wsss.score.cuts import RULE
 from wsss.score.sweep import OFFSETS, SweepResult
 
@@ -19,7 +19,7 @@ NO_THRESHOLD = "none: the largest of the classes' maps and the background's own 
 def seed_stage(
     result: SweepResult, classes, fixed: float, policy: str = "fixed", found: float | None = None
 ) -> dict:
-    """The `seed` stage of scores.json: figures under the recipe's policy, a block per policy, the sweep.
+    """The `seed` stage of scores.json: figures under the recipe's policy, a block per policy, the sweep, PxAP.
 
     classes: foreground names; fixed: the recipe's value; found: that of the found cut, None where there is none (then
     there is no such block); both must be among those swept. Raises UserError for an unknown policy and when a policy
@@ -31,7 +31,7 @@ def seed_stage(
     if found is not None:
         taken[FOUND] = result.index(found)
     blocks = {name: _block(result, classes, at, name) for name, at in taken.items()}
-    return {**blocks[policy], **blocks, "sweep": stability(result)}
+    return {**blocks[policy], **blocks, "sweep": stability(result), **_pxap(result, classes)}
 
 
 def map_stage(total: np.ndarray, classes, scale: float) -> dict:
@@ -89,6 +89,13 @@ def stability(result: SweepResult) -> dict:
             f"{d:.2f}": sum(out["at"][f"{s * d:+.2f}"]["flips"] for s in (-1, 1)) for d in OFFSETS
         }
     return out
+
+
+def _pxap(result, classes):
+    """`pxap`, percent, the mean over the classes that some image has, and `pxap_per_class`."""
+    found = result.pxap
+    per_class = {name: float(v) if np.isfinite(v) else None for name, v in zip(classes, found, strict=True)}
+    return {"pxap": mean_percent(found / 100.0), "pxap_per_class": per_class}
 
 
 def _block(result, classes, at, policy):

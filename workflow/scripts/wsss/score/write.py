@@ -35,6 +35,14 @@ PROVENANCE = {
     "code_version": "code",
     "classes_in_mean": "classes in the mean",
 }
+RATES = {
+    "mfpr": "mFPR",
+    "mfnr": "mFNR",
+    "confusion_ratio": "FP/TP",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+}
+SHOWN_CONFUSIONS = 5
 REDUNDANT = {"threshold_chosen_by", "threshold_uses_ground_truth"}  # the policy's name says it
 
 
@@ -56,7 +64,8 @@ def write_scores(path, dataset: str, method: str, stages: dict) -> None:
 def write_miou(path, dataset: str, method: str, stages: dict) -> None:
     """Write miou.txt: the score, then a row per stage, a row per class, and where each figure comes from."""
     blocks = [_head(stages), [f"dataset {dataset}, method {method}; all figures in percent"]]
-    blocks += [_stage_rows(stages), *_seed_rows(stages), _class_rows(stages), _provenance_rows(stages)]
+    blocks += [_stage_rows(stages), *_seed_rows(stages), *_pxap_rows(stages), _class_rows(stages)]
+    blocks += [_rate_rows(stages), *_confusion_rows(stages), _provenance_rows(stages)]
     write_text(Path(path), "\n\n".join("\n".join(block) for block in blocks) + "\n")
 
 
@@ -76,9 +85,9 @@ def write_sweep(path, result: SweepResult, classes) -> None:
 
 def provenance_line(provenance: dict) -> str:
     """One line of plain words; keys without a place of their own follow at the end."""
-    known = [f"{PROVENANCE[k]} {_plain(provenance[k])}" for k in PROVENANCE if k in provenance]
+    known = [f"{PROVENANCE[k]} {plain_words(provenance[k])}" for k in PROVENANCE if k in provenance]
     rest = sorted(set(provenance) - set(PROVENANCE) - REDUNDANT)
-    other = [f"{k.replace('_', ' ')} {_plain(provenance[k])}" for k in rest]
+    other = [f"{k.replace('_', ' ')} {plain_words(provenance[k])}" for k in rest]
     return "; ".join(known + other)
 
 
@@ -120,6 +129,32 @@ def _seed_rows(stages):
     return [_columns([["seed by threshold policy", "threshold", "mIoU", "what it is"], *rows])]
 
 
+def _pxap_rows(stages):
+    found = stages.get("seed", {}).get("pxap_per_class")
+    if not found:
+        return []
+    absent = [name for name, value in found.items() if value is None]
+    lines = [f"PxAP of the seed, over all thresholds: {_figure(stages['seed']['pxap'])}, the mean over {len(found) - len(absent)} classes"]
+    return [lines + ([f"without those that no scored image has: {shown(', '.join(absent))}"] if absent else [])]
+
+
+def _rate_rows(stages):
+    rows = [
+        [STAGES[name], *(_figure(stages[name].get(key), 2 if key == "confusion_ratio" else 1) for key in RATES)]
+        for name in STAGES
+        if name in stages
+    ]
+    return _columns([["what is lost", *RATES.values()], *rows])
+
+
+def _confusion_rows(stages):
+    stage = headline(stages)
+    pairs = stages[stage].get("top_confusions", [])[:SHOWN_CONFUSIONS]
+    head = [f"top confusions, {STAGES[stage]}", "taken for", "% of the union", "of class"]
+    rows = [[pair["truth"], pair["taken_for"], _figure(pair["percent"]), pair["of"]] for pair in pairs]
+    return [_columns([head, *rows])] if rows else []
+
+
 def _class_rows(stages):
     there = [name for name in STAGES if name in stages]
     classes = sorted(stages[there[0]]["per_class"], key=lambda c: c != "background")
@@ -153,13 +188,14 @@ def _is_figure(text):
     return text.replace(".", "", 1).replace("-", "", 1).isdigit() or text == "-"
 
 
-def _figure(value):
-    return "-" if value is None else f"{value:.1f}"
+def _figure(value, digits=1):
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _plain(value):
+def plain_words(value):
+    """A value of provenance as people read it."""
     if isinstance(value, list | tuple):
-        return ", ".join(str(_plain(v)) for v in value) or "none"
+        return ", ".join(str(plain_words(v)) for v in value) or "none"
     return {"True": "yes", "False": "no", "None": "-"}.get(str(value), value)
 
 

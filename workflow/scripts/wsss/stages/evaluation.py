@@ -1,7 +1,6 @@
 """Stage `evaluation`: score every mask a method made; one pass over the CAMs gives all thresholds."""
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,22 +18,22 @@ from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.score.confusion import confusion, summarise
 from wsss.score.cuts import Scores
+from wsss.score.per_image import PerImage, counts_of
 from wsss.score.sweep import Sweep, SweepResult, default_values
 from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
 from wsss.stages.seeds import CONFIDENT
 
-MaskPath = Callable[[Record], Path]
-
 
 def run(task: Task) -> None:
-    """Write miou.txt, scores.json and sweep.csv."""
+    """Write miou.txt, scores.json, sweep.csv and per_image.csv."""
     dataset = load_manifest(task.inputs["manifest"])
     scorer = Scorer(task, dataset)
     stages = scorer.stages()
     name = task.params["recipe"]["method"]
     write_scores(task.outputs["scores"], dataset.name, name, stages)
     write_miou(task.outputs["miou"], dataset.name, name, stages)
+    scorer.per_image.write(task.outputs["per_image"])
     drop_temporaries(task.folder)
     task.write_record()
 
@@ -43,7 +42,7 @@ class Scorer:
     """Scores the stages whose index is among the task's inputs."""
 
     def __init__(self, task: Task, dataset: Dataset) -> None:
-        self.task, self.dataset = task, dataset
+        self.task, self.dataset, self.per_image = task, dataset, PerImage()
         self.train = tuple(r for r in dataset.split("train") if r.mask is not None)
         self.val = tuple(r for r in dataset.split("val") if r.mask is not None)
         of_training = {"cam", "pseudo_masks"} & set(task.inputs)  # imported pseudo-masks have no CAM
@@ -63,13 +62,13 @@ class Scorer:
         if self.train and "cam" in self.task.inputs:
             stages["seed"] = self._seed()
         if self.train and "seeds" in self.task.inputs:
-            stages["refined_seed"] = self._masks("seeds", self.train, CONFIDENT, **self._crf(True), **self._cut("seeds"))
+            stages["refined_seed"] = self._masks("refined_seed", "seeds", self.train, CONFIDENT, **self._crf(True), **self._cut("seeds"))
         if self.train and "pseudo_masks" in self.task.inputs:
             refine = self.task.params["refine"]
             crf = {"crf": "not known"} if refine == "imported" else self._crf(refine == "crf")
             facts = {**crf, "refine": refine, **self._cut("pseudo_masks")}
             facts["weights"] = self._weights("classifier", "affinity")
-            stages["pseudo_mask"] = self._masks("pseudo_masks", self.train, ".png", **facts)
+            stages["pseudo_mask"] = self._masks("pseudo_mask", "pseudo_masks", self.train, ".png", **facts)
         if self.val and "predictions" in self.task.inputs:
             stages |= self._segmentation()
         return stages
@@ -90,19 +89,26 @@ class Scorer:
             cam, bg_map = cams.both_at(record, size_hw)
             return argmax_labels(cam, background(cam, **rule, bg_map=bg_map), record.labels)
 
-        labels, total = self.dataset.num_classes + 1, 0
-        for record in self.train:
+        def image(record: Record) -> np.ndarray:
             gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, CAM))
-            total = total + confusion(gt, seed(record, gt.shape), labels, name)
+            return confusion(gt, seed(record, gt.shape), self.dataset.num_classes + 1, name)
+
+        total = self._total("seed_map", self.train, image)
         return map_stage(total, self.dataset.classes, rule["value"])
 
     def _cut_seed(self) -> dict[str, Any]:
         rule, policy = self.task.settings["bg"], self.task.settings["policy"]
         found = settle(seed_rule(self.task.settings), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
         result, cut = self._swept(rule["kind"], [rule["value"], found])
+        self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         if policy != FOUND:
             found = None if cut is None else result.nearest(value_of(rule["kind"], cut))
+        at = {"seed_fixed": result.index(rule["value"]), "seed_best": result.best()}
+        at |= {} if found is None else {"seed_found": result.index(found)}
+        for figure, position in at.items():
+            for record, image in zip(self.train, result.images, strict=True):
+                self.per_image.add(figure, record.id, *image.at(result.rank[position]))
         return seed_stage(result, self.dataset.classes, rule["value"], policy, found)
 
     def _swept(self, kind: str, extra: list[float]) -> tuple[SweepResult, float | None]:
@@ -137,12 +143,35 @@ class Scorer:
             "multi_scale": read_json(self.task.inputs["cam"])["scales"],
         }
 
-    def _masks(self, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:
+    def _masks(self, figure: str, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:
         input_index(self.task, name, records)
-        folder = self.task.inputs[name]
-        total = total_confusion(records, lambda r: file_of(folder, r.id, suffix), self.dataset.num_classes + 1)
+
+        def image(record: Record) -> np.ndarray:
+            path = file_of(self.task.inputs[name], record.id, suffix)
+            return confusion(read_mask(record.mask), read_mask(path), self.dataset.num_classes + 1, str(path))
+
+        total = self._total(figure, records, image)
         origin = self._origin(name, records, **facts)
         return {**summarise(total, self.dataset.classes), "provenance": origin}
+
+    def _total(self, figure: str, records: tuple[Record, ...], image: Callable[[Record], np.ndarray]) -> np.ndarray:
+        """One confusion matrix over all images, (n, n + 1) int64; those of the images go into per_image.csv."""
+        labels = self.dataset.num_classes + 1
+        total = np.zeros((labels, labels + 1), np.int64)
+        for record in records:
+            found = image(record)
+            self.per_image.add(figure, record.id, *counts_of(found))
+            total += found
+        self._require_truth(total, records)
+        return total
+
+    def _require_truth(self, total: np.ndarray, records: tuple[Record, ...]) -> None:
+        if not total.any():
+            split = "train" if records is self.train else "val"
+            raise UserError(
+                f"{self.dataset.name}: every pixel of the {len(records)} masks of {split} is 255 (ignore), so nothing can be "
+                f"scored; look at {records[0].mask.parent}: 0 is background, 1 to {self.dataset.num_classes} are the classes"
+            )
 
     def _segmentation(self) -> dict[str, Any]:
         index = read_json(self.task.inputs["predictions"])
@@ -153,10 +182,10 @@ class Scorer:
             "network": self.task.params["segmenter"],
         }
         if ".nocrf.png" not in index["suffixes"]:
-            return {"segmentation": self._masks("predictions", self.val, ".png", crf=False, **facts)}
+            return {"segmentation": self._masks("segmentation", "predictions", self.val, ".png", crf=False, **facts)}
         return {
-            "segmentation": self._masks("predictions", self.val, ".nocrf.png", crf=False, **facts),
-            "segmentation_crf": self._masks("predictions", self.val, ".png", crf=True, **facts),
+            "segmentation": self._masks("segmentation", "predictions", self.val, ".nocrf.png", crf=False, **facts),
+            "segmentation_crf": self._masks("segmentation_crf", "predictions", self.val, ".png", crf=True, **facts),
         }
 
     def _weights(self, *networks: str) -> str:
@@ -181,12 +210,3 @@ class Scorer:
             **read_json(self.task.inputs["dataset"])["builder"].get("provenance", {}),
             **facts,
         }
-
-
-def total_confusion(records: Iterable[Record], mask_path: MaskPath, labels: int) -> np.ndarray:
-    """One confusion matrix over all images, (labels, labels + 1) int64."""
-    total = np.zeros((labels, labels + 1), np.int64)
-    for record in records:
-        path = mask_path(record)
-        total += confusion(read_mask(record.mask), read_mask(path), labels, str(path))
-    return total

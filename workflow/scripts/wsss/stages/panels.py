@@ -15,12 +15,14 @@ from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
+from wsss.report.layers import SUFFIX as LAYERS
+from wsss.report.layers import write_layers
 from wsss.report.panels import write_panel
 from wsss.stages.predictions import prediction_records
 
 
 def run(task: Task) -> None:
-    """Write `{id}.png` for a few training images (CAM to pseudo-mask) and a few predicted ones."""
+    """Write `{id}.png` and `{id}.npz`, the layers of it, for a few training images (CAM to pseudo-mask) and a few predicted ones."""
     dataset = load_manifest(task.inputs["manifest"])
     chosen = choose(task, dataset)
     cams = cam_folder(task, [r for r in chosen if "trainaug" in r.splits], task.params["bg"]) if "cam" in task.inputs else None
@@ -28,10 +30,12 @@ def run(task: Task) -> None:
     def work(todo: set[str]):
         for record in (r for r in chosen if r.id in todo):
             image = read_image(record.image)
-            write_panel(task.folder / f"{record.id}.png", image, columns(task, cams, record, image), dataset.classes, record.id)
+            found = columns(task, cams, record, image)
+            write_panel(task.folder / f"{record.id}.png", image, found, dataset.classes, record.id)
+            write_layers(task.folder / f"{record.id}{LAYERS}", image, found)
             yield record.id
 
-    run_images(task, [r.id for r in chosen], [".png"], work)
+    run_images(task, [r.id for r in chosen], [".png", LAYERS], work)
 
 
 def choose(task: Task, dataset: Dataset) -> list[Record]:

@@ -6,6 +6,9 @@ from wsss.data.manifest import load_manifest
 from wsss.engine.atomic import read_json
 from wsss.engine.task import Task
 from wsss.report import pages, plots
+from wsss.report.layers import SUFFIX as LAYERS
+
+SCORES = {"scores": "scores.json", "sweep": "sweep.csv", "per_image": "per_image.csv"}
 
 
 def run(task: Task) -> None:
@@ -25,11 +28,12 @@ def gather(folder: Path, entry: dict) -> dict:
     """The files of one method for `wsss.report.pages.build`."""
     panels = entry.get("panels")  # only the first seed of a method has some
     ids = read_json(panels)["ids"] if panels else []
-    scored = {"scores": folder / "scores.json", "sweep": folder / "sweep.csv"} if entry["scored"] else {}
+    scored = {name: folder / file for name, file in SCORES.items()} if entry["scored"] else {}
     return {
         "name": entry["name"],
         **scored,
         "diagnosis": folder / "diagnosis.json",
         "history": entry["history"],
-        "panels": [Path(panels).parent / f"{item_id}.png" for item_id in ids],
+        "chain": entry["chain"],
+        "panels": {item_id: Path(panels).parent / f"{item_id}{LAYERS}" for item_id in ids},
     }

@@ -22,7 +22,7 @@ from wsss.refine import walks
 
 from rules import every_rule
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pydensecrf": "pydensecrf2", "yaml": "pyyaml", "skimage": "scikit-image"}
 PIN = re.compile(r"([a-z0-9_.-]+)==([0-9][0-9a-z.]*)")

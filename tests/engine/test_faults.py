@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,11 +180,11 @@ def test_the_forced_stage_makes_what_is_damaged_and_keeps_the_rest(copied):
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("name", ["evaluation/scores.json", "evaluation/sweep.csv", "classifier/history.csv"])
+@pytest.mark.parametrize("name", ["evaluation/scores.json", "evaluation/sweep.csv", "evaluation/per_image.csv", "classifier/history.csv"])
 def test_the_report_names_what_is_damaged(copied, name, how):
     entry = {
         "name": "irn", "scores": "results/evaluation/scores.json", "sweep": "results/evaluation/sweep.csv",
-        "history": {"classifier": "results/classifier/history.csv"}, "panels": [],
+        "history": {"classifier": "results/classifier/history.csv"}, "per_image": "results/evaluation/per_image.csv",
     }  # fmt: skip
     damage(copied.results / name, how)
     with pytest.raises(UserError, match=f"results/{name}: .*run: snakemake --force results/{name}"):
@@ -377,7 +378,7 @@ def test_short_reads_change_nothing(made, tmp_path):
     subprocess.run([compiler, "-shared", "-fPIC", "-x", "c", tmp_path / "short.c", "-o", library, "-ldl"], check=True)
     shutil.copytree(made.results.parent, tmp_path / "own")
     results = tmp_path / "own/results"
-    code = STAGES_AGAIN.format(paths=[str(LIBRARY), os.path.dirname(__file__)], results=str(results))
+    code = STAGES_AGAIN.format(paths=[str(LIBRARY), str(Path(__file__).parents[1]), str(Path(__file__).parent)], results=str(results))
     shim = {"LD_PRELOAD": str(library), "SHORT": str(tmp_path / "own")}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={**environment(), **shim}, capture_output=True, text=True, timeout=300)

@@ -22,7 +22,7 @@ SECONDS = 60  # for all of them; on a slow machine fewer are made
 
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
     words = [f"{kind}={count}" for kind, count in COUNTS.items()]
-    command = [sys.executable, str(Path(__file__).with_name("fuzz.py")), str(tmp_path), str(SECONDS), *words]
+    command = [sys.executable, str(Path(__file__).resolve().parents[1] / "fuzz.py"), str(tmp_path), str(SECONDS), *words]
     done = subprocess.run(command, env={**environment(), "PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"ended by {done.returncode}: {done.stderr[-2000:]}"
     ends = json.loads(done.stdout)

@@ -1,6 +1,6 @@
 """SIPE's small functions against slow references, its quirks by option, and what is legal at the borders.
 
-The released code's numbers: tests/test_golden_sipe.py.
+The released code's numbers: tests/released/test_golden_sipe.py.
 """
 
 import numpy as np

@@ -206,8 +206,7 @@ def test_text_says_why_there_is_no_check_and_what_was_sampled():
     assert "classifier on photos not seen: -" in in_words(content(classifier=None))
 
 
-def test_table_has_a_row_a_method_and_escapes():
-    head, rows = table([content(), content(method="a<b")])
-    assert len(head) == len(rows[0]) == len(rows[1]) and rows[1][0] == "a&lt;b"
-    assert "<li><b>amn</b>: x &gt; y</li>" in warnings([content(warnings=["x > y"])])
-    assert "No warnings" in warnings([content()])
+def test_table_has_a_row_a_method():
+    found = table([content(), content(method="a<b")])
+    assert len(found.head) == len(found.rows[0]) == len(found.rows[1]) and found.rows[1][0] == "a<b"
+    assert warnings([content(warnings=["x > y"])]) == [("amn", "x > y")] and warnings([content()]) == []

@@ -14,7 +14,7 @@ from wsss.plan.watched import dataset_files, stamp
 from wsss.recipes.config import Config
 from wsss.recipes.schema import read_yaml
 
-CONFIG = Path(__file__).resolve().parents[1] / "config"
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
 def picture(path, value=0, mode="RGB"):

@@ -18,7 +18,7 @@ from PIL import Image
 from wsss.data import folder
 from wsss.recipes.config import Config, read_yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 OWN_PHOTOS = ROOT / "docs/own_photos.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))

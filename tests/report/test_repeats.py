@@ -11,6 +11,7 @@ from helpers import REPOSITORY, copy_project, rules_of, shorten, snakemake
 from test_report import CLASSES, make_scores
 from wsss.engine.atomic import read_json
 from wsss.report import pages, plots, tables
+from wsss.report.cells import Cell
 from wsss.report.repeats import mean_curve, spread
 from wsss.rownames import seed_number
 
@@ -40,26 +41,26 @@ def test_tables_give_mean_spread_and_number():
     ]
     row = next(csv.DictReader(tables.summary_csv("voc12", methods).splitlines()))
     assert (row["seeds"], row["segmentation"], row["segmentation_std"]) == ("3", "53.0000", "3.0000")
-    html = tables.methods_table(methods)
-    assert "<td>3</td><td><b>53.0</b>" in html and html.count("&plusmn; 3.0") == 1
+    rows = tables.methods_table(methods).rows
+    assert rows[0][1:] == [3, Cell("53.0", soft="± 3.0", is_best=True)] and rows[1][1:] == [1, Cell("40.0")]
 
 
 def test_a_figure_that_a_seed_lacks_says_of_how_many_it_is():
     runs = {**RUNS, "amn.seed3": {"miou": 1.0, "stages": {"segmentation": {"miou": None, "per_class": {}}}}}
     methods = tables.group(runs)
     assert "53.0 ± 3.0 (n = 3)" in tables.summary_txt("d", methods)
-    assert "(n = 3)" in tables.methods_table(methods)
+    assert tables.methods_table(methods).rows[0][2].soft == "± 3.0 (n = 3)"
 
 
 def test_seeds_are_in_the_order_of_their_numbers():
     assert sorted(RUNS, key=seed_number) == ["amn", "cam", "amn.seed2", "amn.seed10"]
     assert [run["miou"] for run in tables.group(RUNS)[0].runs] == [50.0, 53.0, 56.0]
-    assert "seed 0, 2, 10 (amn), 0 (cam)" in tables.methods_table(tables.group(RUNS))
+    assert "seed 0, 2, 10 (amn), 0 (cam)" in tables.methods_sources(tables.group(RUNS)).notes[0]
 
 
 def test_one_seed_each_has_no_spread():
     methods = tables.group({"amn": RUNS["amn"], "cam": RUNS["cam"]})
-    assert "±" not in tables.summary_txt("d", methods) and "&plusmn;" not in tables.methods_table(methods)
+    assert "±" not in tables.summary_txt("d", methods) and not any(row[2].soft for row in tables.methods_table(methods).rows)
 
 
 def test_a_mean_curve_stands_where_all_seeds_have_a_value():
@@ -93,7 +94,7 @@ def test_pages_show_all_seeds(tmp_path):
     mean, std = statistics.fmean(values), statistics.stdev(values)
     assert std > 1
     text = (tmp_path / "out/cam.html").read_text("utf-8")
-    assert re.search(rf'class="big">{mean:.1f} <span class="soft">&plusmn; {std:.1f}</span></span>.*n = 2', text)
+    assert re.search(rf'class="big">{mean:.1f} <span class="soft">± {std:.1f}</span></span>.*n = 2', text)
     assert "seed 0, 1" in text and not (tmp_path / "out/cam.seed1.html").exists()
     assert f"{mean:.1f} ± {std:.1f}" in (tmp_path / "out/summary.txt").read_text("utf-8")
 

@@ -1,6 +1,7 @@
 """Panels, plots and pages: they show what is there, leave out what is not, and come out the same twice."""
 
 import csv
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 from wsss.engine.atomic import write_text
 from wsss.errors import UserError
-from wsss.report import pages, panels, plots
+from wsss.report import gallery, layers, pages, panels, plots
 from wsss.report.repeats import spread
+from wsss.report.template_version import template_version
 from wsss.score.confusion import summarise
 from wsss.score.sweep import Sweep
 from wsss.score.thresholds import seed_stage
@@ -40,16 +42,15 @@ def make_scores(folder, name, seed, shift=0):
     write_text(folder / f"{name}.history.csv", "step,lr,total\n0,0.1,0.7\n1,0.05,\n2,0.01,0.4\n")
     return {
         "name": name, "scores": folder / f"{name}.json", "sweep": folder / f"{name}.csv",
-        "history": {"classifier": folder / f"{name}.history.csv"}, "panels": [],
+        "history": {"classifier": folder / f"{name}.history.csv"},
     }  # fmt: skip
 
 
 def make_inputs(folder):
     entry = make_scores(folder, "cam", 0)
     image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
-    panel = folder / "a b#é.png"
-    panels.write_panel(panel, image, {"ground_truth": np.ones((20, 30), np.uint8)}, CLASSES, "a b")
-    entry["panels"] = [panel]
+    layers.write_layers(folder / "a b#é.npz", image, {"ground_truth": np.ones((20, 30), np.uint8), "seed": np.zeros((20, 30), np.uint8)})
+    entry["panels"] = {"a b#é": folder / "a b#é.npz"}
     methods = [make_scores(folder, "cam.seed1", 1, 20), make_scores(folder, "amn", 2, 40), entry]
     return {"dataset": "demo & co", "classes": CLASSES, "methods": methods}
 
@@ -90,11 +91,11 @@ def site(tmp_path_factory):
 
 def test_every_link_leads_to_a_file_beside_the_page(site):
     out, _ = site
-    assert {p.name for p in out.glob("*.html")} == {"index.html", "cam.html", "amn.html"}
+    assert {p.name for p in out.glob("*.html")} == {"index.html", "cam.html", "amn.html", "side-by-side.html"}
     for page in out.glob("*.html"):
         links = Links(page.read_text("utf-8")).found
         assert "style.css" in links
-        for link in links:
+        for link in (link for link in links if not link.startswith("#")):
             assert "://" not in link and not link.startswith("/")
             assert (out / unquote(link)).is_file(), f"{page.name} -> {link}"
 
@@ -113,7 +114,7 @@ def test_table_has_mean_over_seeds_and_bold_best(site):
     assert rows["cam"]["pseudo_mask"] == ""
     text = (out / "index.html").read_text("utf-8")
     assert f"<b>{float(rows['amn']['segmentation']):.1f}</b>" in text
-    assert re.search(r">cam</a></td><td>2</td>.*&plusmn;", text)
+    assert re.search(r">cam</a></th><td>2</td>.*±", text)
     assert "pseudo-mask<sup>" not in text  # no method has one, so no empty column
 
 
@@ -250,5 +251,67 @@ def test_without_ground_truth_there_is_a_report_without_miou(site, tmp_path):
         text = (out / page).read_text("utf-8")
         assert "<h2>Diagnosis</h2>" in text and "No warnings." in text and "training.svg" in text and "panels/amn/" in text
         assert "<h2>Methods</h2>" not in text and "per_class" not in text and "% mIoU" not in text
-        assert all((out / unquote(link)).is_file() for link in Links(text).found)
+        assert all((out / unquote(link)).is_file() for link in Links(text).found if link != "#main")
     assert list(csv.DictReader((out / "summary.csv").open()))[0]["segmentation"] == ""
+
+
+def test_an_edited_template_is_another_version(tmp_path):
+    (tmp_path / "a.html").write_text("one")
+    before = template_version(tmp_path)
+    assert template_version(tmp_path) == before != template_version()
+    (tmp_path / "a.html").write_text("two")
+    assert template_version(tmp_path) != before
+
+
+def write_image(folder, name, **columns):
+    """A file of layers of a photo of 6 x 4; returns its path."""
+    image = np.random.default_rng(0).integers(0, 255, (4, 6, 3)).astype(np.uint8)
+    layers.write_layers(folder / f"{name}.npz", image, columns)
+    return folder / f"{name}.npz"
+
+
+def test_layers_are_as_large_as_a_page_needs_and_read_back(tmp_path):
+    label = np.zeros((900, 1200), np.uint8)
+    label[:450] = 255
+    cam = np.stack([np.full((900, 1200), v, np.float32) for v in (0.2, 0.6)])
+    layers.write_layers(tmp_path / "a.npz", np.zeros((900, 1200, 3), np.uint8), {"seed": label, "cam": cam, "prediction": None})
+    found = layers.read_layers(tmp_path / "a.npz")
+    assert {k: v.shape for k, v in found.items()} == {"photo": (360, 480, 3), "seed": (360, 480), "cam": (360, 480)}
+    assert set(np.unique(found["seed"])) == {0, 255} and set(np.unique(found["cam"])) == {153}
+    assert layers.read_layers(write_image(tmp_path, "no_class", cam=np.zeros((0, 4, 6))))["cam"].max() == 0
+    (tmp_path / "a.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match="a.npz: damaged"):
+        layers.read_layers(tmp_path / "a.npz")
+
+
+def test_a_layer_is_clear_where_it_says_nothing():
+    label = np.array([[0, 0, 1, 1], [0, 0, 255, 255], [0] * 4, [0] * 4], np.uint8)
+    shown = np.array(Image.open(io.BytesIO(layers.layer_png("seed", label))).convert("RGBA"))
+    assert (shown[0, 0, 3], shown[3, 3, 3]) == (0, 0) and tuple(shown[0, 3]) == (128, 0, 0, 255)
+    assert tuple(shown[0, 1]) == (255, 255, 255, 255)  # the outline
+    heat = np.array(Image.open(io.BytesIO(layers.layer_png("cam", np.array([[0, 255]], np.uint8)))).convert("RGBA"))
+    assert heat[0, 0, 3] < heat[0, 1, 3] == 255
+
+
+def test_images_stand_side_by_side_with_their_own_iou(tmp_path):
+    one = np.ones((4, 6), np.uint8)
+    panels_of = {
+        "cam": {"a": write_image(tmp_path, "a", seed=one, ground_truth=one), "b": write_image(tmp_path, "b", prediction=2 * one)},
+        "amn": {"a": write_image(tmp_path, "a2", pseudo_mask=one), "b": write_image(tmp_path, "b2"), "c": write_image(tmp_path, "c")},
+    }
+    ious = {"cam": {"seed_best": {"a": 20.0}, "refined_seed": {"a": 31.26}}, "amn": {"pseudo_mask": {"a": 50.0}}}
+    found = gallery.images(tmp_path / "out", CLASSES, panels_of, ious)
+    first, second = found
+    assert [(row["method"], row["iou"], row["figure"]) for row in first["rows"]] == [("cam", 31.3, "refined seed"), ("amn", 50.0, "pseudo-mask")]
+    assert [c["name"] for c in first["columns"]] == ["seed", "pseudo_mask"] and first["truth"] and not second["truth"]
+    assert [entry["name"] for entry in second["legend"]] == ["<b>&dog"] and second["rows"][0]["iou"] is None
+    files = [first["photo"], first["truth"], second["photo"], *(path for i in found for row in i["rows"] for path in row["tiles"].values())]
+    assert all((tmp_path / "out" / path).is_file() for path in files)
+    assert [i["id"] for i in gallery.of_method(found, "amn")] == ["a"] and gallery.mean_iou(first) == pytest.approx(40.65)
+
+
+def test_the_first_look_goes_from_the_worst_to_the_best():
+    images = [{"id": k, "rows": [{"iou": k}]} for k in (50.0, 10.0, 90.0, 30.0, 70.0)]
+    assert [i["id"] for i in gallery.few(images, 3)] == [10.0, 50.0, 90.0]
+    unknown = [{"id": k, "rows": [{"iou": None}]} for k in range(5)]
+    assert [i["id"] for i in gallery.few(unknown, 3)] == [0, 1, 2] and gallery.few(images[:2], 3) == images[:2]

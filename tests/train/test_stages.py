@@ -23,6 +23,8 @@ from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
 from wsss.recipes.config import SECTIONS
+from wsss.report.per_image import image_counts, read_per_image
+from wsss.score.bootstrap import miou
 from wsss.stages import aug_masks, evaluation
 from wsss.train import start as starting
 
@@ -310,6 +312,13 @@ def test_segmentation_scores_carry_the_segmentations_trunk(tmp_path):
     out = chain.run("evaluation", files, backbones={"classifier": "a", "segmentation": "b"})
     stages = json.loads((out / "scores.json").read_text())["stages"]
     assert {v["provenance"]["backbone"] for v in stages.values()} == {"b"}
+    whole = read_per_image(out / "per_image.csv")
+    for figure, block in stages.items():
+        assert miou(image_counts(whole, figure, 3)[1].sum(0)) == pytest.approx(block["miou"], abs=1e-4)
+    for path in (chain.results.parent / "masks").glob("*.png"):
+        write_mask(path, np.full_like(read_mask(path), 255))
+    with pytest.raises(UserError, match="own: every pixel of the 2 masks of val is 255.*masks: 0 is background, 1 to 2 are the classes"):
+        chain.run("evaluation", files, backbones={"classifier": "a", "segmentation": "b"})
 
 
 def test_nothing_to_score_is_said_before_scoring(masked):
@@ -391,7 +400,6 @@ def test_processes_do_every_job_once(processes):
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from wsss.engine.workers import in_processes
 from wsss.engine.entry import guarded
 
 def sleep(number):
