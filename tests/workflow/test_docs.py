@@ -154,6 +154,12 @@ def test_benchmarks_named_exist():
     assert not [path for path in sorted(named) if not (ROOT / path).is_file()]
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / ".pre-commit-config.yaml"], ids=lambda p: p.stem)
+def test_tests_named_exist(page):
+    named = set(re.findall(r"\btests/[\w/]+\.py", page.read_text("utf-8"))) - {"tests/released/test_golden_NAME.py"}
+    assert not [path for path in sorted(named) if not (ROOT / path).is_file()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_no_placeholder_is_left(page):
     assert not re.findall(r"@@\w+@@", page.read_text("utf-8"))
