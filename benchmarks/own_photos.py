@@ -1,4 +1,4 @@
-"""Own photos at several sizes: what README's recipe gives with 40, 200 and 960 of them, scored with masks it never sees.
+"""Own photos at several sizes: what docs/own_photos.md gives with 40, 200 and 960 of them, scored with masks it never sees.
 
     python benchmarks/own_photos.py --work FOLDER [--sizes 40 200 960] [--recipes cam irn amn] [--cores 2] [key=value ...]
 

@@ -1,21 +1,12 @@
 """Copies of config/ that tests change."""
 
-import shutil
 
-import pytest
 import yaml
 from helpers import REPOSITORY
 from wsss.recipes.config import Config
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
-
-
-@pytest.fixture
-def project(tmp_path):
-    """A copy of config/ to break."""
-    shutil.copytree(CONFIG, tmp_path / "config")
-    return tmp_path / "config"
 
 
 def config(folder=CONFIG, **changes):

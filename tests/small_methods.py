@@ -1,7 +1,6 @@
 """Every method on a small backbone, and a batch for it."""
 
 import numpy as np
-import pytest
 import torch
 from wsss import methods
 from wsss.data.further import View
@@ -47,8 +46,3 @@ def further_of(net, size, seed):
     view = View(photo, Geometry((size, size), False, size, (0, 0)), normalise(photo))
     make = net.further_arrays()
     return torch.from_numpy(view.crop), tensors_of(make(view, np.random.default_rng(seed)) if make else {})
-
-
-@pytest.fixture(params=sorted(METHODS))
-def name(request):
-    return request.param

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small_methods import CONVOLUTIONAL, SCRATCH, build, further_of, make_batch, name  # noqa: F401  (a fixture)
+from small_methods import CONVOLUTIONAL, SCRATCH, build, further_of, make_batch
 from wsss import methods
 from wsss.data.further import OWN_NAMES, require_plain
 from wsss.errors import UserError
@@ -16,6 +16,11 @@ from wsss.io.grids import walk_grid
 from wsss.methods import base
 from wsss.nets.backbones import build_backbone
 from wsss.recipes.net_options import has_bg_map, option_names
+
+
+@pytest.fixture(params=sorted(METHODS))
+def name(request):
+    return request.param
 
 
 def step(net, batch):

@@ -16,6 +16,14 @@ from wsss.recipes.merge import merge
 from wsss.recipes.schema import check
 from wsss.rownames import RESERVED
 
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of config/ to break."""
+    shutil.copytree(CONFIG, tmp_path / "config")
+    return tmp_path / "config"
+
+
 pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ from wsss.recipes.config import Config, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+OWN_PHOTOS = ROOT / "docs/own_photos.md"
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+TYPED = [README, OWN_PHOTOS, ROOT / "docs/from_paper_to_command.md"]  # whose commands are planned, one by one
 NAME = re.compile(r"`(wsss(?:\.\w+)+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PROJECT = ("Snakefile", "rules", "config", "workflow", "profiles", "envs")
@@ -41,7 +45,7 @@ def commands(page):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project with README's own-images example in place."""
+    """A copy of the project with the example of own photos in place."""
     root = tmp_path_factory.mktemp("project")
     for name in PROJECT:
         source = ROOT / name
@@ -51,15 +55,15 @@ def project(tmp_path_factory):
             shutil.copy(source, root / name)
     (root / "config/datasets/photos.yaml").write_text(own_dataset(), "utf-8")
     (root / "photos/images").mkdir(parents=True)
-    (root / "photos/labels.csv").write_text(blocks(README, "csv")[0], "utf-8")
-    for line in blocks(README, "csv")[0].splitlines()[1:]:
+    (root / "photos/labels.csv").write_text(blocks(OWN_PHOTOS, "csv")[0], "utf-8")
+    for line in blocks(OWN_PHOTOS, "csv")[0].splitlines()[1:]:
         Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(root / "photos/images" / line.split(",")[0])
     return root
 
 
 def own_dataset():
-    """README's dataset file."""
-    return next(block for block in blocks(README, "yaml") if block.startswith("# config/datasets/photos.yaml"))
+    """The dataset file of the page on own photos."""
+    return next(block for block in blocks(OWN_PHOTOS, "yaml") if block.startswith("# config/datasets/photos.yaml"))
 
 
 def test_config_reference_is_up_to_date():
@@ -71,9 +75,52 @@ def test_config_reference_is_up_to_date():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_links_exist(page):
-    links = [link.split("#")[0] for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
-    missing = [link for link in links if link and not (page.parent / link).exists()]
+    """Files, and the headings in them."""
+    links = [link.partition("#") for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
+    missing = ["".join(parts) for parts in links if not is_there(page.parent / parts[0] if parts[0] else page, parts[2])]
     assert not missing
+
+
+def is_there(target, anchor):
+    """Whether a file exists and, if an anchor is given, has a heading of that name."""
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def anchors(page):
+    """The names by which a page's headings are linked, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading).lower()) for heading in headings]
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+def test_index_names_every_page():
+    linked = {link.split("#")[0] for link in LINK.findall((ROOT / "docs/index.md").read_text("utf-8"))}
+    assert not [name for page in DOCS if (name := page.relative_to(ROOT / "docs").as_posix()) not in {"index.md", *linked}]
+
+
+def test_site_names_every_page():
+    menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]
+    named = {name for part in menu for entry in part.values() for name in ([entry] if isinstance(entry, str) else entry)}
+    assert named == {page.relative_to(ROOT / "docs").as_posix() for page in DOCS}
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name == "methods"], ids=lambda p: p.stem)
+def test_method_page_can_be_cited(page):
+    entry = blocks(page, "bibtex")[0]
+    assert all(re.search(rf"^  {field} += {{", entry, re.MULTILINE) for field in ("title", "author", "booktitle", "year"))
+
+
+def test_citation_has_the_version_of_the_package():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (cited["version"], cited["license"]) == (package["version"], "MIT")
+
+
+def test_hooks_before_a_commit_are_checks_of_ci():
+    checks = (ROOT / ".ci/run").read_text("utf-8")
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]["hooks"]
+    assert [hook["id"] for hook in hooks if hook["id"] != "docs" and hook["entry"] not in checks] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
@@ -107,13 +154,19 @@ def test_benchmarks_named_exist():
     assert not [path for path in sorted(named) if not (ROOT / path).is_file()]
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / ".pre-commit-config.yaml"], ids=lambda p: p.stem)
+def test_tests_named_exist(page):
+    named = set(re.findall(r"\btests/[\w/]+\.py", page.read_text("utf-8"))) - {"tests/released/test_golden_NAME.py"}
+    assert not [path for path in sorted(named) if not (ROOT / path).is_file()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_no_placeholder_is_left(page):
     assert not re.findall(r"@@\w+@@", page.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("command", commands(README))
-def test_readme_command_has_a_plan(command, project):
+@pytest.mark.parametrize("command", dict.fromkeys(command for page in TYPED for command in commands(page)))
+def test_command_has_a_plan(command, project):
     if "slurm" in command:
         pytest.importorskip("snakemake_executor_plugin_slurm", reason="the SLURM plugin is not installed")
     words = [sys.executable, "-m", *shlex.split(command)]
@@ -122,12 +175,35 @@ def test_readme_command_has_a_plan(command, project):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-def test_readme_own_images_become_a_dataset(project, monkeypatch, tmp_path):
+def test_own_photos_become_a_dataset(project, monkeypatch, tmp_path):
     monkeypatch.chdir(project)
     spec = yaml.safe_load(own_dataset())
     dataset = folder.build(spec["params"], tmp_path)
     assert dataset.classes == ("cat", "dog", "sofa")
     assert len(dataset.split("trainaug")) == 2 and len(dataset.split("val")) == 1
+
+
+def changes(page):
+    """Values for the dataset's file that a page names inline."""
+    return re.findall(r"`(overrides: [^`]+)`", page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("change", changes(OWN_PHOTOS))
+def test_change_of_own_photos_reaches_amn(change, project, tmp_path):
+    shutil.copytree(project / "config", tmp_path / "config")
+    with open(tmp_path / "config/datasets/photos.yaml", "a", encoding="utf-8") as file:
+        file.write(f"\n{change}\n")
+    config = Config(tmp_path / "config", read_yaml(tmp_path / "config/config.yaml"))
+    wanted = next(iter(yaml.safe_load(change)["overrides"].values()))
+    stage = next(iter(wanted))
+    assert lies_in(wanted[stage], config.recipe("amn", "photos")[stage])
+
+
+def lies_in(part, whole):
+    """Whether all values of nested dicts stand in another one."""
+    if isinstance(part, dict):
+        return all(name in whole and lies_in(value, whole[name]) for name, value in part.items())
+    return part == whole
 
 
 def test_recipes_of_the_newcomers_page_resolve(project, tmp_path, monkeypatch):
