@@ -13,7 +13,7 @@ from wsss.data.further import OWN_NAMES, require_plain
 from wsss.errors import UserError
 from wsss.io.cam_forms import FORMS, GEOMETRIES, NORMS, Form, StoredCam
 from wsss.io.grids import walk_grid
-from wsss.methods import base
+from wsss.methods import METHODS, base
 from wsss.nets.backbones import build_backbone
 from wsss.recipes.net_options import has_bg_map, option_names
 

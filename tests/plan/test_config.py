@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from config_files import CONFIG, MAIN, change_method, config, project, rewrite  # noqa: F401  (a fixture)
+from config_files import CONFIG, MAIN, change_method, config, rewrite
 from wsss import methods
 from wsss.data.user_files import folder_stamp, own_data
 from wsss.errors import UserError
