@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from wsss.predict import load
 from wsss.stages.predict import shrunk
 
 needs_onnx = pytest.mark.skipif(
-    not all(map(onnx_file._is_there, onnx_file.PACKAGES)), reason="onnx, onnxscript and onnxruntime (requirements.txt) are not all installed"
+    not all(map(find_spec, onnx_file.PACKAGES)), reason="onnx, onnxscript and onnxruntime (requirements.txt) are not all installed"
 )
 
 

@@ -1,7 +1,7 @@
 """A trained segmentation network as an ONNX file, checked against PyTorch: the command `python -m wsss onnx`."""
 
 import json
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def export_onnx(folder: str | Path, out: str | Path, overwrite: bool = False) ->
     Raises:
         UserError: as `wsss.predict.load`; packages are missing; `out` is there; or ONNX Runtime does not agree with PyTorch.
     """
-    missing = [name for name in PACKAGES if not _is_there(name)]
+    missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(f"onnx: {', '.join(missing)} not installed; pip install -e '.[onnx]' in the project's folder, or pip install {' '.join(missing)}")
     out = Path(out)
@@ -106,14 +106,6 @@ def agreements(network: nn.Module, content: bytes, images: list[Tensor]) -> list
         wanted = network(image).numpy()
         found.append(float((logits.argmax(1) == wanted.argmax(1)).mean()) if logits.shape == wanted.shape and np.isfinite(logits).all() else 0.0)
     return found
-
-
-def _is_there(name: str) -> bool:
-    try:
-        import_module(name)
-    except ImportError:
-        return False
-    return True
 
 
 def _generator() -> torch.Generator:
