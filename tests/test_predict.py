@@ -42,7 +42,7 @@ def photo(path, size_hw=(40, 56), seed=0, mode="RGB", **options):
 def task_of(chain, folder, out, long_side=LONG_SIDE, stamp="0", threads=1, **settings):
     files = {"dataset": chain.results / "dataset.json", "model": chain.results / "model.safetensors"}
     params = {
-        **chain.params("predictions"),
+        **chain.plan.params("predictions", chain.row),
         "settings": {**SETTINGS, **settings},
         "photos": {"folder": str(folder), "long_side": long_side},
         "stamp": stamp,
