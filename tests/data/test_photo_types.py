@@ -1,14 +1,16 @@
 """Photos and masks by what their files hold: read by their type, or refused with how to convert them."""
 
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
+from wsss.data.photos import find_photos
 from wsss.errors import UserError
-from wsss.io import depth
-from wsss.io.images import read_image, read_photo
+from wsss.io import depth, images
+from wsss.io.images import image_size, read_image, read_photo
 from wsss.io.masks import VOC_PALETTE, read_mask
 from wsss.io.saliency import read_saliency
 
@@ -176,3 +178,78 @@ def test_orientation_of_photos(tmp_path, value, found):
     Image.fromarray(GRAY).save(tmp_path / "p.jpg", exif=exif)
     image, turned = read_photo(tmp_path / "p.jpg")
     assert turned == found and image.shape[:2] == ((16, 12) if found == 6 else (12, 16))
+
+
+BLOCKS = np.kron(RNG.integers(0, 256, (3, 4, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8))  # (48, 64, 3): even lossy files keep it
+
+
+def turned(path, **options):
+    """A photo on its side, saved with the EXIF orientation that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(BLOCKS).save(path, exif=exif.tobytes(), quality=95, **options)
+    return path
+
+
+def looks_like(image, wanted):
+    return image.shape == wanted.shape and np.abs(image.astype(int) - wanted).mean() < 12
+
+
+@pytest.mark.parametrize("name", ["p.avif", "p.HEIC", "p.jfif", "p.jp2"])
+def test_photos_as_phones_and_browsers_save_them(tmp_path, name):
+    kind = name.rpartition(".")[2].lower()
+    if kind == "heic":
+        pytest.importorskip("pillow_heif", reason="pillow-heif, which nothing else needs, is not installed").register_heif_opener()
+    if kind == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow is built without AVIF")
+    wanted = BLOCKS if kind == "jp2" else np.rot90(BLOCKS, -1)
+    path = save(tmp_path / name, BLOCKS) if kind == "jp2" else turned(tmp_path / name, format={"heic": "HEIF", "avif": "AVIF", "jfif": "JPEG"}[kind])
+    assert find_photos(tmp_path) == {"p": name} and image_size(path) == wanted.shape[:2]
+    assert looks_like(read_image(path), wanted)
+
+
+def heic_start(path):
+    """The first bytes of a phone's photo."""
+    path.write_bytes(struct.pack(">I", 24) + b"ftypheic" + bytes(4) + b"mif1heic" + bytes(100))
+    return path
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+def test_heic_without_its_package_names_the_package(tmp_path, monkeypatch, read):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UserError, match=r"p.jpg: is a HEIC photo, and the package pillow-heif is not installed; pip install pillow-heif"):
+        read(heic_start(tmp_path / "p.jpg"))
+
+
+def test_avif_without_pillow_s_part_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "FORMATS", ("JPEG", "PNG"))
+    path = tmp_path / "p.avif"
+    path.write_bytes(struct.pack(">I", 24) + b"ftypavif" + bytes(100))
+    with pytest.raises(UserError, match="p.avif: is an AVIF photo, which the installed Pillow cannot read"):
+        read_image(path)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow is built without AVIF")
+def test_avif_is_refused_where_it_is_cut_animated_or_a_mask(tmp_path):
+    whole = turned(tmp_path / "p.avif").read_bytes()
+    (tmp_path / "cut.avif").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="cut.avif: not a readable image"):
+        read_image(tmp_path / "cut.avif")
+    FRAMES[0].save(tmp_path / "frames.avif", save_all=True, append_images=FRAMES[1:])
+    with pytest.raises(UserError, match="holds 3 pictures"):
+        read_image(tmp_path / "frames.avif")
+    with pytest.raises(UserError, match="may change class ids at every edge"):
+        read_mask(tmp_path / "p.avif")
+
+
+def test_tiff_with_colours_apart(tmp_path):
+    """8 bits are read; of 16 bits, unpacked, Pillow would make another picture and say nothing."""
+    tifffile = pytest.importorskip("tifffile", reason="tifffile, which scikit-image brings, is not installed")
+    planes = np.moveaxis(BLOCKS, -1, 0)
+    tifffile.imwrite(tmp_path / "8.tif", planes, photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_image(tmp_path / "8.tif"), BLOCKS)
+    tifffile.imwrite(tmp_path / "16.tif", planes.astype(np.uint16) * 257, photometric="rgb", planarconfig="separate")
+    with pytest.raises(UserError, match=r"16.tif: has 16 bits a channel and its colours one after the other"):
+        read_image(tmp_path / "16.tif")
+    tifffile.imwrite(tmp_path / "packed.tif", planes.astype(np.uint16) * 257, photometric="rgb", planarconfig="separate", compression="zlib")
+    np.testing.assert_array_equal(read_image(tmp_path / "packed.tif"), BLOCKS)

@@ -25,6 +25,7 @@ from rules import every_rule
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pydensecrf": "pydensecrf2", "yaml": "pyyaml", "skimage": "scikit-image"}
+OPTIONAL = {"pillow_heif"}  # for those who have such photos
 PIN = re.compile(r"([a-z0-9_.-]+)==([0-9][0-9a-z.]*)")
 COMPILED = "pydensecrf2"  # comes as source, so its env needs a C++ compiler
 CPU_BUILDS = "--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -96,7 +97,7 @@ def modules_of(script):
 def needed(script):
     """Distributions that a rule's script, and all of `wsss` behind it, import."""
     names = {name.split(".")[0] for module in modules_of(script) for name in imported(file_of(module))}
-    return {DISTRIBUTIONS.get(n, n) for n in names - set(sys.stdlib_module_names) - {"wsss"}}
+    return {DISTRIBUTIONS.get(n, n) for n in names - set(sys.stdlib_module_names) - {"wsss"} - OPTIONAL}
 
 
 @pytest.mark.parametrize("env", ENVS, ids=lambda p: p.stem)

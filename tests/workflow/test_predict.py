@@ -42,7 +42,7 @@ def photo(path, size_hw=(40, 56), seed=0, mode="RGB", **options):
 def task_of(chain, folder, out, long_side=LONG_SIDE, stamp="0", threads=1, **settings):
     files = {"dataset": chain.results / "dataset.json", "model": chain.results / "model.safetensors"}
     params = {
-        **chain.params("predictions"),
+        **chain.plan.params("predictions", chain.row),
         "settings": {**SETTINGS, **settings},
         "photos": {"folder": str(folder), "long_side": long_side},
         "stamp": stamp,
@@ -188,10 +188,10 @@ def test_the_workflow_plans_it_and_says_what_is_wrong(tmp_path):
 
 def test_pictures_of_other_kinds_are_said(chain, tmp_path, caplog):
     photo(tmp_path / "photos/a.png")
-    (tmp_path / "photos/b.HEIC").write_bytes(b"a phone's")
+    (tmp_path / "photos/b.DNG").write_bytes(b"a camera's")
     (tmp_path / "photos/notes.txt").write_text("no picture")
     predict.run(task_of(chain, tmp_path / "photos", tmp_path / "out"))
-    assert "1 pictures of other kinds are left out (b.HEIC); save them as JPEG or PNG" in caplog.text
+    assert "1 pictures of other kinds are left out (b.DNG); save them as JPEG or PNG" in caplog.text
     photo(tmp_path / "odd/a\nb.png")
     with pytest.raises(UserError, match="a<U\\+000A>b.png: its id"):
         find_photos(tmp_path / "odd")

@@ -1,7 +1,8 @@
-"""`python -m wsss`: look at a recipe, or run one finished stage again.
+"""`python -m wsss`: look at a recipe, run one finished stage again, or export a trained network.
 
     python -m wsss show amn demo
     python -m wsss run results/demo/amn/cam/run.json
+    python -m wsss onnx results/demo/amn --out net.onnx
 """
 
 import argparse
@@ -31,6 +32,13 @@ def run(options: argparse.Namespace) -> None:
     print(run_again(options.record, options.into))
 
 
+def onnx(options: argparse.Namespace) -> None:
+    """Write the segmentation network of a finished method as an ONNX file."""
+    from wsss.imports.onnx_file import export_onnx
+
+    print(export_onnx(options.folder, options.out, options.overwrite))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m wsss", description=__doc__.partition("\n")[0])
@@ -44,6 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("record", type=Path, help="its run.json")
     command.add_argument("--into", type=Path, help="folder for what it makes; default: STAGE.again beside the stage's")
     command.set_defaults(run=run)
+    command = commands.add_parser("onnx", help="the segmentation network of a finished method as an ONNX file")
+    command.add_argument("folder", type=Path, help="results/DATASET/METHOD")
+    command.add_argument("--out", type=Path, required=True, help="file to write")
+    command.add_argument("--overwrite", action="store_true", help="replace the file where it is there")
+    command.set_defaults(run=onnx)
     options = parser.parse_args(arguments)
     try:
         options.run(options)

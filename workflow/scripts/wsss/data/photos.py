@@ -9,8 +9,8 @@ from wsss.data.text import shown
 from wsss.errors import UserError
 from wsss.io.folders import files_below
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-OTHERS = (".heic", ".heif", ".gif", ".avif", ".jp2", ".jfif", ".dng", ".cr2", ".nef", ".ppm", ".svg")  # pictures that are not looked for
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jfif")
+OTHERS = (".gif", ".dng", ".cr2", ".nef", ".ppm", ".svg")  # pictures that are not looked for
 LONG_SIDE = 1024  # a photo of a phone through 21 classes would need gigabytes; networks have learnt from smaller ones
 
 

@@ -11,8 +11,8 @@ CONVERT = for_people(
     "save it as 8 bits a channel, with the range that is meant (NumPy, Pillow: "
     "Image.fromarray((values * (255 / largest)).clip(0, 255).astype('uint8')), the same `largest` for all photos)"
 )
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
-_WHITE_IS_ZERO, _UNSIGNED = 0, 1
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF tags
+_WHITE_IS_ZERO, _APART, _UNSIGNED = 0, 2, 1
 
 
 def deep_bits(image: Image.Image) -> bool:
@@ -44,6 +44,18 @@ def refuse_unknown_range(image: Image.Image, path: object) -> None:
         kind = for_people("signed or inverted 16-bit")
     if kind:
         raise UserError(f"{path}: holds {kind} values, and nothing says which of them is white; {CONVERT}")
+
+
+def refuse_planes(image: Image.Image, path: object) -> None:
+    """Refuse an opened TIFF of 16 bits whose colours lie apart and unpacked: Pillow takes each byte for a pixel.
+
+    Raises:
+        UserError: says how to convert the file.
+    """
+    tags = getattr(image, "tag_v2", {})
+    is_apart = tags.get(_PLANES) == _APART and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8
+    if is_apart and any(tile[0] == "raw" for tile in image.tile):
+        raise UserError(f"{path}: has 16 bits a channel and its colours one after the other (PlanarConfiguration 2), which would be misread; {CONVERT}")
 
 
 def refuse_dark(image: Image.Image, path: object) -> None:

@@ -2,16 +2,19 @@
 
 import struct
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from wsss.errors import UserError
-from wsss.io.depth import deep_bits, refuse_dark, refuse_unknown_range
+from wsss.io.depth import deep_bits, refuse_dark, refuse_planes, refuse_unknown_range
 
 # Pillow goes by content, not by suffix, and hands PostScript in a .jpg to Ghostscript: nothing but pictures is opened.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+FORMATS += ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()  # since Pillow 11.3
+AVIF_BRANDS, HEIF_BRANDS = (b"avif", b"avis"), (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # What Pillow raises on damaged files, by format and by what is damaged.
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, EOFError, RuntimeError)
 UNREADABLE += (struct.error, zlib.error, Image.DecompressionBombError)
@@ -32,8 +35,9 @@ def read_image(path: str | Path) -> np.ndarray:
 def read_photo(path: str | Path) -> tuple[np.ndarray, int]:
     """`read_image`, and the EXIF orientation that was applied (1: as it lies in the file)."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_image(path) as image:
             refuse_frames(image, path)
+            refuse_planes(image, path)
             refuse_unknown_range(image, path)
             is_deep = deep_bits(image)
             image.load()
@@ -54,7 +58,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         UserError: the file is missing or no image.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_image(path) as image:
             width, height = image.size
             swapped = orientation(image) in _SWAPPED
     except FileNotFoundError as error:
@@ -62,6 +66,31 @@ def image_size(path: str | Path) -> tuple[int, int]:
     except UNREADABLE as error:
         raise UserError(f"{path}: not a readable image ({error}); replace it or take it out of the list") from error
     return (width, height) if swapped else (height, width)
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """A photo, opened and not yet loaded, by what is in the file. HEIC goes through pillow-heif, which is looked for when first wanted.
+
+    Raises:
+        UserError: the package for its kind is missing.
+        OSError and others of UNREADABLE: as Pillow says it.
+    """
+    try:
+        return Image.open(path, formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        with open(path, "rb") as handle:
+            start = handle.read(12)
+        brand = start[8:] if start[4:8] == b"ftyp" else b""
+        if brand in AVIF_BRANDS and ("AVIF" not in FORMATS or not features.check("avif")):
+            raise UserError(f"{path}: is an AVIF photo, which the installed Pillow cannot read; pip install -U pillow, or save it as JPEG") from None
+        if brand not in HEIF_BRANDS:
+            raise
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise UserError(f"{path}: is a HEIC photo, and the package pillow-heif is not installed; pip install pillow-heif, or save it as JPEG") from None
+    register_heif_opener()
+    return Image.open(path, formats=("HEIF",))
 
 
 def refuse_frames(image: Image.Image, path: str | Path) -> None:

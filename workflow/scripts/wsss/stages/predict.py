@@ -27,10 +27,9 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
-from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.report.panels import overlay
 from wsss.score.self_report import about_masks
-from wsss.stages.predictions import PRUNE, Predictor, crf_pool, trained_network
+from wsss.stages.predictions import Predictor, crf_pool, refined, trained_network
 from wsss.train.start import start_device
 
 log = logging.getLogger(__name__)
@@ -49,9 +48,13 @@ class Photo:
 
     def read(self) -> np.ndarray:
         """(h, w, 3) uint8 RGB as the network and the CRF see it."""
-        image = read_image(self.image)
-        factor = self.long_side / max(image.shape[:2])
-        return image if factor >= 1 else resize_image(image, scaled(image.shape[:2], factor))
+        return shrunk(read_image(self.image), self.long_side)
+
+
+def shrunk(image: np.ndarray, long_side: int) -> np.ndarray:
+    """(H, W, 3) uint8 -> (h, w, 3), no side longer than `long_side`; smaller ones as they are."""
+    factor = long_side / max(image.shape[:2])
+    return image if factor >= 1 else resize_image(image, scaled(image.shape[:2], factor))
 
 
 def run(task: Task) -> None:
@@ -99,15 +102,14 @@ class PhotoSet(TorchDataset):
         return len(self.photos)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = self.photos[index].read()
-        size = image.shape[:2]
-        views = [normalise(resize_image(image, scaled(size, s)))[None] for s in self.scales]
-        return {
-            "id": [self.photos[index].id],
-            "index": [index],
-            "size": tuple(size),
-            "scales": [torch.from_numpy(view) for view in views],
-        }
+        return {"id": [self.photos[index].id], "index": [index], **views(self.photos[index].read(), self.scales)}
+
+
+def views(image: np.ndarray, scales: list[float]) -> dict[str, Any]:
+    """An image as a batch of one for `Predictor.probabilities`: `size`, and `scales`, (1, 3, h, w) float32 each."""
+    size = image.shape[:2]
+    made = [normalise(resize_image(image, scaled(size, s)))[None] for s in scales]
+    return {"size": tuple(size), "scales": [torch.from_numpy(view) for view in made]}
 
 
 def photo_loader(task: Task, photos: list[Photo], device: torch.device) -> DataLoader:
@@ -128,8 +130,7 @@ class PhotoPredictor(Predictor):
     def refine(folder: Path, photo: Photo, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
         """CRF, then the files; labels and probabilities as `pruned` gives them."""
         image = photo.read()
-        refined = softmax_crf(image, probs, CrfParams(**settings["crf_params"]), PRUNE)
-        write_photo(folder, photo, image, labels[refined].astype(np.uint8))
+        write_photo(folder, photo, image, refined(image, labels, probs, settings))
         return photo.id
 
 

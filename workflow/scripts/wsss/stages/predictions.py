@@ -155,6 +155,10 @@ def pruned(probs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 def refine_one(folder: Path, record: Record, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
     """Write the mask before the CRF and after it; labels and probabilities as `pruned` gives them. Returns the id."""
     write_mask(folder / f"{record.id}.nocrf.png", labels[probs.argmax(0)].astype(np.uint8))
-    refined = softmax_crf(read_image(record.image), probs, CrfParams(**settings["crf_params"]), PRUNE)
-    write_mask(folder / f"{record.id}.png", labels[refined].astype(np.uint8))
+    write_mask(folder / f"{record.id}.png", refined(read_image(record.image), labels, probs, settings))
     return record.id
+
+
+def refined(image: np.ndarray, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
+    """(H, W) uint8 after the CRF, of the image (H, W, 3) uint8; labels and probabilities as `pruned` gives them."""
+    return labels[softmax_crf(image, probs, CrfParams(**settings["crf_params"]), PRUNE)].astype(np.uint8)
