@@ -7,10 +7,11 @@ HOME = os.path.dirname(str(workflow.current_basedir))  # also where this workflo
 sys.path.insert(0, f"{HOME}/workflow/scripts")
 
 from wsss.console.run import Lines, go_on_after_kills
+from wsss.engine.signals import MASTER
 from wsss.workflow import Rules, check_config_files, tell_mistakes_plainly
 
 # For stages whose Snakemake dies before they have begun.
-os.environ.update(WSSS_SNAKEMAKE_PID=str(os.getpid()))
+os.environ[MASTER] = str(os.getpid())
 tell_mistakes_plainly()
 go_on_after_kills(workflow)
 lines = Lines(workflow)

@@ -14,8 +14,8 @@ from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_ar
 
 from wsss.engine.cluster import end_jobs, refuse_shell_words
 from wsss.engine.shards import index_paths
+from wsss.engine.task import MANIFEST
 from wsss.errors import UserError
-from wsss.plan.paths import manifest
 from wsss.plan.plan import Plan
 from wsss.plan.stages import STAGES
 from wsss.plan.targets import final_targets
@@ -89,10 +89,8 @@ class Rules:
         """Input function of a stage's rule, for `unpack`."""
 
         def inputs(wildcards: Any) -> dict[str, Any]:
-            about = STAGES[stage].about(wildcards)
-            files = self.plan.inputs(stage, about)
-            lying = manifest(wildcards.dataset).values() if hasattr(wildcards, "dataset") else ()
-            return {name: ancient(path) if path in lying else path for name, path in files.items()}
+            files = self.plan.inputs(stage, STAGES[stage].about(wildcards))
+            return {name: ancient(path) if name in MANIFEST else path for name, path in files.items()}
 
         return inputs
 

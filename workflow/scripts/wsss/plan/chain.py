@@ -11,17 +11,21 @@ if TYPE_CHECKING:
 Link = tuple[Row, str]  # the row that runs a stage, and the stage
 
 
-def behind(plan: "Plan", row: Row, stage: str) -> set[Link]:
-    """Every link that `stage` of `row` rests on, itself included. An imported stage rests on nothing."""
-    found: set[Link] = set()
-    waiting = [(row, stage)]
-    while waiting:
-        asked, what = waiting.pop()
+def behind(plan: "Plan", row: Row, stage: str) -> tuple[Link, ...]:
+    """Every link that `stage` of `row` rests on, itself last, each after all that it reads. An imported stage rests on nothing."""
+    seen: set[Link] = set()
+    found: list[Link] = []
+
+    def visit(asked: Row, what: str) -> None:
         link = plan.maker(asked, what), what
-        if link not in found:
-            found.add(link)
-            waiting += [(link[0].other(read.of) if read.of else link[0], read.stage) for read in plan.reads(*link)]
-    return found
+        if link not in seen:
+            seen.add(link)
+            for read in plan.reads(*link):
+                visit(read.asked_of(link[0]), read.stage)
+            found.append(link)
+
+    visit(row, stage)
+    return tuple(found)
 
 
 def imports_behind(plan: "Plan", row: Row, stage: str) -> dict[str, str]:

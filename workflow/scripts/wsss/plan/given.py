@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def dataset_files(plan: "Plan", row: Row) -> dict[str, str]:
-    """The manifest, and the digest over the images that says when they are others."""
-    return {**paths.manifest(row.dataset), "images": paths.digest(row.dataset, "images")}
+    """See `paths.dataset_files`."""
+    return paths.dataset_files(row.dataset)
 
 
 def digests(*names: str) -> Callable[["Plan", Row], dict[str, str]]:

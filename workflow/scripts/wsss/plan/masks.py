@@ -31,6 +31,10 @@ class Read(NamedTuple):
     file: str = INDEX
     of: str | None = None
 
+    def asked_of(self, reader: Row) -> Row:
+        """The row that is asked for it, where `reader` reads it: itself, or that of the other recipe."""
+        return reader.other(self.of) if self.of else reader
+
 
 CAM, SEEDS, IR_LABELS = Read("cam", "cam"), Read("seeds", "seeds"), Read("ir_labels", "ir_labels")
 THRESHOLD = Read("threshold", "threshold", "threshold.json")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from wsss.found import seed_rule
-from wsss.plan import given, paths, scores
+from wsss.plan import paths, scores
 from wsss.plan.data import has_ground_truth
 from wsss.plan.masks import IR_LABELS, Read
 from wsss.plan.row import Row
@@ -57,7 +57,7 @@ def rows(plan: "Plan", dataset: str) -> list[Row]:
 def report_inputs(plan: "Plan", dataset: str) -> dict[str, Any]:
     """The dataset, and the scores, curves, pictures and histories of every row."""
     files = [path for row in rows(plan, dataset) for path in _report_files(plan, row)]
-    return {**given.dataset_files(plan, Row(dataset, "")), "files": files}
+    return {**paths.dataset_files(dataset), "files": files}
 
 
 def _report_files(plan: "Plan", row: Row) -> list[str]:
@@ -87,6 +87,7 @@ def templates(plan: "Plan", dataset: str) -> str:
 
 def _chain(plan: "Plan", row: Row) -> list[dict[str, str]]:
     """The stages that ran on the way to the row's predictions, for the table of costs: where their files and logs lie."""
+    order = [*SECTIONS[:2], "threshold", *SECTIONS[2:]]
     ran = [(owner, stage) for owner, stage in plan.behind(row, "predictions") if not plan.is_imported(owner, stage)]
     return [
         {
@@ -95,7 +96,7 @@ def _chain(plan: "Plan", row: Row) -> list[dict[str, str]]:
             "folder": f"{owner.folder}/{stage}",
             "log": f"logs/{owner.dataset}/{owner.method}/{stage}.tsv",
         }
-        for owner, stage in sorted(ran, key=lambda link: (SECTIONS.index(link[1]) if link[1] in SECTIONS else 2, link[0].recipe))
+        for owner, stage in sorted(ran, key=lambda link: (order.index(link[1]), link[0].recipe))
     ]
 
 

@@ -1,14 +1,14 @@
 """Where files lie, below the working directory."""
 
 MODEL, INDEX = "model.safetensors", "index.json"
-TABLE = "manifest.csv"
 # Digests over masks, for what looks at them.
 GROUND_TRUTH = ("masks_train", "masks_val")
 
 
-def manifest(dataset: str) -> dict[str, str]:
-    """What every stage reads: the table of images, and facts. They say where files lie; a change of theirs alone reruns nothing."""
-    return {"manifest": f"results/{dataset}/{TABLE}", "dataset": f"results/{dataset}/dataset.json"}
+def dataset_files(dataset: str) -> dict[str, str]:
+    """What every stage reads: the table of images and facts, which say where files lie, and the digest that says when images are others."""
+    folder = f"results/{dataset}"
+    return {"manifest": f"{folder}/manifest.csv", "dataset": f"{folder}/dataset.json", "images": digest(dataset, "images")}
 
 
 def digest(dataset: str, name: str) -> str:

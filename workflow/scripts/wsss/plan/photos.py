@@ -46,7 +46,7 @@ def inputs(plan: "Plan", photos: Photos) -> dict[str, str]:
     """The trained network, and the facts of its dataset."""
     row = photos.row
     require_apart(source(plan, photos)["folder"], f"{row.folder}/predict/{photos.name}")
-    facts = {"dataset": paths.manifest(row.dataset)["dataset"], "images": paths.digest(row.dataset, "images")}
+    facts = {name: path for name, path in paths.dataset_files(row.dataset).items() if name != "manifest"}
     return {**facts, "model": plan.artefact(row, "segmentation", paths.MODEL)}
 
 

@@ -85,7 +85,7 @@ class Plan:
         return () if self.is_imported(row, stage) else tuple(STAGES[stage].reads(self, row))
 
     @_remembered
-    def behind(self, row: Row, stage: str) -> set[chain.Link]:
+    def behind(self, row: Row, stage: str) -> tuple[chain.Link, ...]:
         """See `chain.behind`."""
         return chain.behind(self, row, stage)
 
@@ -108,8 +108,7 @@ class Plan:
 
     def files_read(self, stage: str, row: Row) -> dict[str, str]:
         """Name -> path of what a stage of the row reads of other stages."""
-        reads = STAGES[stage].reads(self, row)
-        return {read.name: self.artefact(row.other(read.of) if read.of else row, read.stage, read.file) for read in reads}
+        return {read.name: self.artefact(read.asked_of(row), read.stage, read.file) for read in self.reads(row, stage)}
 
     @_remembered
     def param(self, stage: str, name: str, about: Hashable) -> Any:

@@ -34,8 +34,7 @@ def settings(plan: "Plan", dataset: str) -> dict[str, Any]:
 def inputs(plan: "Plan", dataset: str) -> dict[str, str]:
     """The dataset, and files that stand in the user's command: another script or other weights, other maps."""
     files = named_files(settings(plan, dataset).get("command", NO_COMMAND))
-    manifest = {**paths.manifest(dataset), "images": paths.digest(dataset, "images")}
-    return {**manifest, **{f"file{number}": path for number, path in enumerate(files)}}
+    return {**paths.dataset_files(dataset), **{f"file{number}": path for number, path in enumerate(files)}}
 
 
 def gpus(plan: "Plan", dataset: str) -> int:

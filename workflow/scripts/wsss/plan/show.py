@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator
 
-from wsss.plan.chain import Link
 from wsss.plan.given import dataset_files
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
@@ -33,7 +32,7 @@ def _values(plan: Plan, row: Row) -> Iterator[str]:
 
 
 def _stages(plan: Plan, row: Row) -> Iterator[str]:
-    for owner, stage in ordered(plan, row):
+    for owner, stage in plan.behind(row, "predictions"):
         if plan.is_imported(owner, stage):
             yield f"{owner.method}/{stage}: imported as {plan.recipe(owner)[stage]['import']}"
             continue
@@ -42,18 +41,3 @@ def _stages(plan: Plan, row: Row) -> Iterator[str]:
         for name, path in plan.inputs(stage, owner).items():
             if name not in dataset_files(plan, owner):  # which every stage reads
                 yield f"    {name:<12} {path}"
-
-
-def ordered(plan: Plan, row: Row, stage: str = "predictions") -> list[Link]:
-    """The links behind a stage, each after all that it reads."""
-    found: dict[Link, None] = {}
-
-    def visit(asked: Row, what: str) -> None:
-        link = plan.maker(asked, what), what
-        if link not in found:
-            for read in plan.reads(*link):
-                visit(link[0].other(read.of) if read.of else link[0], read.stage)
-            found[link] = None
-
-    visit(row, stage)
-    return list(found)

@@ -1,13 +1,10 @@
 """What `per_image.csv` says of single images: counts for the bootstrap, and an IoU each for the pictures."""
 
-import io
-
 import numpy as np
 import pandas as pd
 
-from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.report.reading import read_bytes
+from wsss.report.reading import read_table
 from wsss.score.per_image import HEAD, NAME
 
 TYPES = {"figure": str, "image": str, **dict.fromkeys(HEAD[2:], np.int64)}
@@ -15,13 +12,7 @@ TYPES = {"figure": str, "image": str, **dict.fromkeys(HEAD[2:], np.int64)}
 
 def read_per_image(path) -> pd.DataFrame:
     """The file as a table of HEAD; UserError where it is missing, cut short or no such file."""
-    content = read_bytes(path)
-    try:
-        if not content.endswith(b"\n"):
-            raise ValueError("its last line has no end")
-        return pd.read_csv(io.BytesIO(content), usecols=list(HEAD), dtype=TYPES, keep_default_na=False)
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); {remedy(path)}") from error
+    return read_table(path, usecols=list(HEAD), dtype=TYPES, keep_default_na=False)
 
 
 def image_counts(table: pd.DataFrame, figure: str, labels: int) -> tuple[list[str], np.ndarray]:

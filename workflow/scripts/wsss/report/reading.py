@@ -1,6 +1,8 @@
 """What the report reads, each file named where it is missing or damaged."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -50,13 +52,26 @@ def read_bytes(path) -> bytes:
 
 def _read_csv(path, names, also=()):
     """The columns `names`, and of `also` those that are there."""
-    content = read_bytes(path)
-    if not content.endswith(b"\n"):  # what is cut short is mostly a CSV still
-        raise UserError(f"{path}: damaged, its last line has no end; {remedy(path)}")
-    try:
-        table = pd.read_csv(io.BytesIO(content))
+    table = read_table(path)
+    if not set(names) <= set(table):
+        raise UserError(f"{path}: needs the columns {', '.join(names)}; {remedy(path)}")
+    with damage_said(path):
         return {name: table[name].to_numpy(dtype=float) for name in [*names, *(n for n in also if n in table)]}
-    except KeyError as error:
-        raise UserError(f"{path}: needs the columns {', '.join(names)}; {remedy(path)}") from error
-    except ValueError as error:  # pandas' own errors are of this kind too
+
+
+def read_table(path, **options) -> pd.DataFrame:
+    """A CSV that a stage made, by `pandas.read_csv` with `options`; UserError where it is missing, cut short or no such table."""
+    content = read_bytes(path)
+    with damage_said(path):
+        if not content.endswith(b"\n"):  # what is cut short is mostly a CSV still
+            raise ValueError("its last line has no end")
+        return pd.read_csv(io.BytesIO(content), **options)
+
+
+@contextlib.contextmanager
+def damage_said(path) -> Iterator[None]:
+    """A ValueError, of which kind pandas' own errors are too, becomes a UserError that says how to bring the file back."""
+    try:
+        yield
+    except ValueError as error:
         raise UserError(f"{path}: damaged ({error}); {remedy(path)}") from error
