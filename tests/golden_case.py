@@ -26,7 +26,7 @@ from wsss.io.cam_forms import StoredCam
 from wsss.io.grids import nearest
 from wsss.methods.base import present, resize
 from wsss.refine.affinitynet import AffinityNet
-from wsss.refine.background import background
+from wsss.refine.background import argmax_labels, background
 from wsss.refine.crf import CrfParams, score_marginals
 from wsss.refine.irn import IrnNet
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
@@ -290,6 +290,14 @@ def softmax_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux, size_hw) 
 def stored_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux=None) -> np.ndarray:
     """(K, H, W): what a reader gets at image size of the CAM that the engine stores. The one place that names the store."""
     return read_back(case.network.eval(), image, y, (aux or {}).get("ir_labels"), scales=scales)
+
+
+def check_stored_cam(case: Case, image: np.ndarray, y: Tensor, scales, exact: np.ndarray, threshold: float, aux=None):
+    """Seeds of the CAM that is stored, beside those of `exact` (K, H, W), its classes being those of `y`; both cut at `threshold`."""
+    present = torch.nonzero(y).flatten().tolist()
+    maps = stored_cam(case, image, y, scales, aux), exact
+    seeds = [argmax_labels(cam, background(cam, "const", threshold), present) for cam in maps]
+    case.differ("stored CAM", *seeds, at_least=0, at_most=0.05)
 
 
 def check_refined_cam(case: Case, cam: Tensor, height: float):
