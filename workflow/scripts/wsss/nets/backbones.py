@@ -1,6 +1,6 @@
 """Trunks by name: ResNets with configurable strides and dilations in torchvision's key layout, and ResNet38d."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import accumulate
 from operator import mul
@@ -26,6 +26,11 @@ class ResNet(nn.Module):
     width of tap i. Every stride-2 step maps n to (n - 1) // 2 + 1. Keys are torchvision's without
     `fc.*`. Random initial values come from torch's global generator, which the caller seeds.
     """
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, block, blocks, width=64, strides=STRIDES[16], dilations=(1, 1, 1), bn="frozen"):
         super().__init__()
@@ -59,6 +64,9 @@ class ResNet(nn.Module):
         return taps
 
 
+Trunk = ResNet | ResNet38d
+
+
 def _stage(block, count: int, inplanes: int, planes: int, stride: int, dilation: int) -> nn.Sequential:
     outplanes = planes * block.expansion
     shortcut = None
@@ -79,7 +87,7 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
             module.dilation = module.padding = (dilation, dilation)
 
 
-BACKBONES = {
+BACKBONES: dict[str, Callable[..., Trunk]] = {
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
     "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
     "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
@@ -90,7 +98,7 @@ BACKBONES = {
 
 def build_backbone(
     name: str, strides=None, dilations=(1, 1, 1), bn: str = "frozen", freeze: str = "none"
-) -> ResNet | ResNet38d:
+) -> Trunk:
     """Build a trunk with random weights.
 
     `strides` and `dilations` are those of layer2, layer3, layer4; the default is a trunk's own: output
@@ -112,7 +120,7 @@ def build_backbone(
     return trunk
 
 
-def freeze_parts(trunk: ResNet | ResNet38d, freeze: str) -> None:
+def freeze_parts(trunk: Trunk, freeze: str) -> None:
     """Stop training what `freeze` names: no gradients, BatchNorm statistics fixed. Raises UserError for another word."""
     if freeze not in FREEZE:
         raise UserError(f"freeze: {freeze!r} is not known; choose one of {', '.join(FREEZE)}")

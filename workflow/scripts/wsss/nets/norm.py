@@ -22,6 +22,11 @@ class BatchNorm(nn.BatchNorm2d):
     """
 
     frozen = False
+    # With the defaults of BatchNorm2d none of these is None.
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen:

@@ -23,11 +23,15 @@ class _Unit(nn.Module):
     def __init__(self, inputs: int):
         super().__init__()
         self.bn_branch2a = BatchNorm(inputs)
-        self.conv_branch1 = None
+        self.conv_branch1: nn.Conv2d | None = None
 
     def activate(self, x: Tensor) -> Tensor:
         """t, which some methods read as a feature map."""
         return norm_relu(self.bn_branch2a, x)
+
+    def branch(self, t: Tensor) -> Tensor:
+        """What is added to the shortcut."""
+        raise NotImplementedError
 
     def join(self, x: Tensor, t: Tensor) -> Tensor:
         """The unit's output from its input x and t = activate(x)."""
@@ -89,6 +93,8 @@ class ResNet38d(nn.Module):
 
     output_stride = 8
     tap_strides = (4, 4, 8, 8, 8)
+    b3: BasicUnit
+    b7: BottleneckUnit
 
     def __init__(self, strides=(2, 1, 1), dilations=(1, 1, 1), bn="frozen", width=64):
         super().__init__()
@@ -119,11 +125,11 @@ class ResNet38d(nn.Module):
 
     def units(self, block: str) -> list[_Unit]:
         """The units of one block, such as b4, b4_1 ... b4_5 of "b4"."""
-        return [unit for name, unit in self.named_children() if name.split("_")[0] == block]
+        return [unit for name, unit in self.named_children() if isinstance(unit, _Unit) and name.split("_")[0] == block]
 
     def parts(self) -> tuple[list[nn.Module], ...]:
         """What `freeze` can name, first to last: stem (conv1a, which has no norm of its own), stage1, stage2."""
-        return [self.conv1a], self.units("b2"), self.units("b3")
+        return [self.conv1a], [*self.units("b2")], [*self.units("b3")]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         if image.device.type == "cpu":

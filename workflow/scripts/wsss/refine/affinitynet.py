@@ -46,8 +46,8 @@ class AffinityNet(nn.Module):
         taps = zip(self.backbone.out_channels[-3:], SIDE, strict=True)
         self.side = nn.ModuleList(nn.Conv2d(inputs, outputs, 1, bias=False) for inputs, outputs in taps)
         self.all = nn.Conv2d(sum(SIDE), sum(SIDE), 1, bias=False)
-        for conv in self.side:
-            nn.init.kaiming_normal_(conv.weight)
+        for weight in self.side.parameters():
+            nn.init.kaiming_normal_(weight)
         nn.init.xavier_uniform_(self.all.weight, gain=4)
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:

@@ -137,7 +137,7 @@ def diagonals(links: np.ndarray, directions: Sequence[Cell]) -> scipy.sparse.dia
     """The symmetric matrix with unit diagonal and half planes `links` (D, h, w), cells in raster order."""
     _, height, width = links.shape
     size = height * width
-    rows = defaultdict(lambda: np.zeros(size))
+    rows: defaultdict[int, np.ndarray] = defaultdict(lambda: np.zeros(size))
     rows[0] += 1.0
     for (dy, dx), plane in zip(directions, links.reshape(len(links), size), strict=True):
         step = dy * width + dx

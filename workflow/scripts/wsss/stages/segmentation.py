@@ -1,13 +1,12 @@
 """Stage `segmentation`: train the recipe's DeepLab on pseudo-masks, or on ground truth for `full`."""
 
-import torch
-
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import label_files, training_records
 from wsss.data.torch_sets import MapPath, TrainingSet
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import segmenters
+from wsss.nets.segmenter import Segmenter
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 
@@ -24,10 +23,10 @@ def run(task: Task) -> None:
     train(task, network, samples, network.param_groups(), network.loss, device)
 
 
-def build_network(task: Task, num_classes: int) -> torch.nn.Module:
+def build_network(task: Task, num_classes: int) -> Segmenter:
     """The recipe's segmentation network with random weights."""
     settings = task.params["network"]
-    family = segmenters.get(settings["net"])
+    family: type[Segmenter] = segmenters.get(settings["net"])
     return family(num_classes, settings["backbone"], settings["options"])
 
 

@@ -73,7 +73,7 @@ def connect(device: torch.device) -> None:
         dist.all_reduce(torch.zeros(1, device=device))  # NCCL meets at its first use only, and by the file too
     agree(False)  # all have read the file
     signals.note_connected()
-    if _rank == 0:
+    if _rank == 0 and _meeting is not None:
         shutil.rmtree(_meeting.parent, ignore_errors=True)
 
 
