@@ -1,6 +1,6 @@
 """Trunks by name: ResNets with configurable strides and dilations in torchvision's key layout, and ResNet38d."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from operator import mul
@@ -17,6 +17,7 @@ from wsss.nets.resnet38d import ResNet38d
 STRIDES = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}
 # How much of a trunk learns nothing, each with what stands before it.
 FREEZE = ("none", "stem", "stage1", "stage2")
+Block = type[BasicBlock] | type[Bottleneck]
 
 
 class ResNet(nn.Module):
@@ -32,7 +33,15 @@ class ResNet(nn.Module):
     layer3: nn.Sequential
     layer4: nn.Sequential
 
-    def __init__(self, block, blocks, width=64, strides=STRIDES[16], dilations=(1, 1, 1), bn="frozen"):
+    def __init__(
+        self,
+        block: Block,
+        blocks: Sequence[int],
+        width: int = 64,
+        strides: Sequence[int] = STRIDES[16],
+        dilations: Sequence[int] = (1, 1, 1),
+        bn: str = "frozen",
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm(width)
@@ -67,7 +76,7 @@ class ResNet(nn.Module):
 Trunk = ResNet | ResNet38d
 
 
-def _stage(block, count: int, inplanes: int, planes: int, stride: int, dilation: int) -> nn.Sequential:
+def _stage(block: Block, count: int, inplanes: int, planes: int, stride: int, dilation: int) -> nn.Sequential:
     outplanes = planes * block.expansion
     shortcut = None
     if stride != 1 or inplanes != outplanes:
@@ -97,7 +106,7 @@ BACKBONES: dict[str, Callable[..., Trunk]] = {
 
 
 def build_backbone(
-    name: str, strides=None, dilations=(1, 1, 1), bn: str = "frozen", freeze: str = "none"
+    name: str, strides: Sequence[int] | None = None, dilations: Sequence[int] = (1, 1, 1), bn: str = "frozen", freeze: str = "none"
 ) -> Trunk:
     """Build a trunk with random weights.
 

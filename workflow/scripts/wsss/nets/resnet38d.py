@@ -4,6 +4,7 @@ Pre-activation units: BatchNorm and ReLU come before each convolution, and nothi
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +97,9 @@ class ResNet38d(nn.Module):
     b3: BasicUnit
     b7: BottleneckUnit
 
-    def __init__(self, strides=(2, 1, 1), dilations=(1, 1, 1), bn="frozen", width=64):
+    def __init__(
+        self, strides: Sequence[int] = (2, 1, 1), dilations: Sequence[int] = (1, 1, 1), bn: str = "frozen", width: int = 64
+    ) -> None:
         super().__init__()
         require_stride("resnet38d", 4 * math.prod(strides), "net", "net_options (or segmentation.options)")
         w = width

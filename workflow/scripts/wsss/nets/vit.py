@@ -25,7 +25,17 @@ class ClassTokenViT(nn.Module):
     by the factor (cells + position_offset) / grid, as released with 0.1, or with 0 to the size itself.
     """
 
-    def __init__(self, tokens, patch=16, dim=384, depth=12, heads=6, grid=14, drop_path=0.1, position_offset=0.1):
+    def __init__(
+        self,
+        tokens: int,
+        patch: int = 16,
+        dim: int = 384,
+        depth: int = 12,
+        heads: int = 6,
+        grid: int = 14,
+        drop_path: float = 0.1,
+        position_offset: float = 0.1,
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise UserError(f"net_options: dim ({dim}) must be a multiple of heads ({heads})")

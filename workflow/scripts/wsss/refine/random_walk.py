@@ -17,6 +17,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -237,7 +238,7 @@ def irn_semantic(
     keys: Sequence[int],
     bg: Mapping,
     bg_map: np.ndarray | None = None,
-    **walk_options,
+    **walk_options: Any,
 ) -> np.ndarray:
     """Pseudo-mask of an image: `irn_scores`, then argmax beside a background rule.
 

@@ -1,5 +1,7 @@
 """Stage `segmentation`: train the recipe's DeepLab on pseudo-masks, or on ground truth for `full`."""
 
+from pathlib import Path
+
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import label_files, training_records
 from wsss.data.torch_sets import MapPath, TrainingSet
@@ -39,9 +41,15 @@ def _label_path(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> Ma
             f"{dataset.name}: full supervision needs a mask for every training image; {len(missing)} have none "
             f"({', '.join(missing[:5])}). For VOC, make SegmentationClassAug (see docs/datasets.md)"
         )
-    return ground_truth
+    return _ground_truth
 
 
-def ground_truth(record: Record):
+def _ground_truth(record: Record) -> Path:
+    path = ground_truth(record)
+    assert path is not None  # looked at for all records
+    return path
+
+
+def ground_truth(record: Record) -> Path | None:
     """The mask `full` trains on: SegmentationClassAug where there is one, else the scoring mask."""
     return record.mask_train or record.mask
