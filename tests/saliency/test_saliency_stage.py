@@ -266,7 +266,7 @@ def test_progress_is_logged(results, tmp_path, monkeypatch, caplog):
 
 RUN = """
 import sys
-sys.path[:0] = [{library!r}, {tests!r}]
+sys.path[:0] = [{library!r}, {tests!r}, {tests!r} + "/saliency"]
 from pathlib import Path
 from test_saliency_stage import task_of
 from wsss.stages import saliency

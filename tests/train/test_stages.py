@@ -118,7 +118,7 @@ def test_every_stage_says_how_it_was_run(made):
 
 def test_no_ground_truth_no_score(made):
     with pytest.raises(
-        UserError, match="own: no ground-truth masks.*ask for results/own/own/predictions/index.json"
+        UserError, match="own: no ground-truth masks.*ask for results/own/irn/predictions/index.json"
     ):
         made.run("evaluation", {"predictions": f"predictions/{INDEX}"})
 
@@ -322,7 +322,7 @@ def test_segmentation_scores_carry_the_segmentations_trunk(tmp_path):
 
 
 def test_nothing_to_score_is_said_before_scoring(masked):
-    with pytest.raises(UserError, match="no val images with masks.*ask for results/own/own/predictions"):
+    with pytest.raises(UserError, match="no val images with masks.*ask for results/own/irn/predictions"):
         masked.run("evaluation", {"predictions": f"predictions/{INDEX}"}, into="none")
 
 
@@ -401,6 +401,7 @@ ORPHANS = """
 import os, sys, time
 from pathlib import Path
 from wsss.engine.entry import guarded
+from wsss.engine.workers import in_processes
 
 def sleep(number):
     Path(sys.argv[1], str(os.getpid())).touch()

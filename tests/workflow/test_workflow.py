@@ -409,7 +409,7 @@ def test_a_missing_label_file_is_named(clone):
     own_photos(clone)
     (clone / "own/labels.csv").unlink()
     assert has_line(
-        complaint(clone, "-n", "--config", "datasets=[own]", "methods=[cam]"), "own/labels.csv: not a readable CSV", "labels"
+        complaint(clone, "-n", "--config", "datasets=[own]", "methods=[cam]"), "own/labels.csv: cannot be read"
     )
 
 

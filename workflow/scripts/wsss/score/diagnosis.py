@@ -10,19 +10,19 @@ from typing import Any
 
 Facts = dict[str, Any]
 
-# When a rule speaks. Percent, but for the first two (shares of the loss that guessing has).
+# When a rule speaks. Percent, but for the first two (shares of the loss that guessing has). What they rest on: docs/diagnosis.md.
 LIMITS = {
     "unlearned_loss": 0.75,  # has not learned: its loss on the photos it trained on is above this share of guessing's
     "blind_loss": 1.0,  # cannot tell photos apart that it has not seen: loss above this share, and ranking below the next
-    "blind_map": 15.0,  # mAP, as part of the way from guessing to perfect
+    "blind_map": 25.0,  # mAP, as part of the way from guessing to perfect
     "least_photos": 20,  # of that nothing is said by fewer photos
     "by_heart_gap": 50.0,  # that mAP on photos trained on, over the one on others
-    "foreground_high": 75.0,
-    "foreground_low": 3.0,
-    "all_foreground": 25.0,  # of photos
-    "all_background": 25.0,  # of labelled photos
+    "foreground_high": 70.0,
+    "foreground_low": 5.0,
+    "all_foreground": 15.0,  # of photos
+    "all_background": 20.0,  # of labelled photos
     "unsure": 60.0,
-    "agreement": 35.0,
+    "agreement": 40.0,
 }
 MIN_STEPS = 400  # of a classifier, advised where it has not learned
 
