@@ -290,3 +290,9 @@ def test_module_path_imports_nothing():
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.split() == ["wsss.methods.amn", "False"]
+
+
+def test_a_forward_that_leaves_out_the_maps_is_told_so():
+    net = build("cam")
+    with pytest.raises(UserError, match="forward gave no maps.*CamOut.maps"):
+        base.Method.pixel_logits(net, base.CamOut())

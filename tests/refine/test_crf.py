@@ -230,3 +230,10 @@ def test_marginals_of_one_label_everywhere_are_sure():
     image, labels = scene()
     sure, _ = label_marginals(image, np.ones_like(labels), labels, 2)
     assert (sure[1] == 1).all() and (sure[0] == 0).all()
+
+
+def test_hard_labels_without_trust_are_refused():
+    labels = np.zeros((4, 4), np.int64)
+    labels[2:] = 1
+    with pytest.raises(ValueError, match="gt_prob.*crf_params"):
+        label_marginals(np.zeros((4, 4, 3), np.uint8), labels, labels, 2, replace(IRN_LABEL, gt_prob=None))

@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from wsss.data.manifest import Record
 from wsss.data.photos import LONG_SIDE
 from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image
+from wsss.nets.segmenter import Segmenter as SegmentationNet
 from wsss.stages.predict import shrunk, views
 from wsss.stages.predictions import Predictor, pruned, refined, trained_network
 from wsss.train.device import pick_device
 
-Photo = str | os.PathLike | np.ndarray
+Photo = str | os.PathLike[str] | np.ndarray
 
 
 def load(folder: str | Path, *, device: str = "auto", long_side: int = LONG_SIDE, crf: bool | None = None) -> "Segmenter":
@@ -63,9 +65,9 @@ class Segmenter:
         long_side: larger photos are shrunk to it.
     """
 
-    def __init__(self, task: Task, network: torch.nn.Module, device: torch.device, names: tuple[str, ...], long_side: int) -> None:
+    def __init__(self, task: Task, network: SegmentationNet, device: torch.device, names: tuple[str, ...], long_side: int) -> None:
         self.names, self.network, self.long_side = names, network, long_side
-        self._settings, self._predictor = task.settings, Predictor(task, network, device, None)
+        self._settings, self._predictor = task.settings, Predictor[Record](task, network, device, None)
 
     def __call__(self, photo: Photo) -> np.ndarray:
         """(H, W) uint8 of the photo's size: indices into `names`, never 255; pixel by pixel what the stage `predict` writes.
@@ -123,7 +125,7 @@ def trained(folder: str | Path) -> tuple[Task, list[str]]:
 
 def _pixels(photo: Photo) -> np.ndarray:
     if not isinstance(photo, np.ndarray):
-        return read_image(photo)
+        return read_image(Path(photo))
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
         raise UserError(f"photo: an array {photo.shape} of {photo.dtype}; give (H, W, 3) uint8 RGB, or the path of a file")
     return photo

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset as TorchDataset
 
+from wsss.data.forked_loader import Samples
 from wsss.data.manifest import Record
 from wsss.data.torch_sets import MapPath
 from wsss.data.transforms import draw_colours, draw_geometry
@@ -16,7 +16,7 @@ from wsss.io.images import read_image
 from wsss.io.probs import read_probs
 
 
-class AffinitySet(TorchDataset):
+class AffinitySet(Samples):
     """`self[(index, seed)]` is a pure function of record and seed.
 
     Gives dict(id, image (3, S, S) float32, label (s, s) uint8, 255 = ignore), `cell_labels` having made the label of

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import glob
 import gzip
+import io
 import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from wsss.engine.atomic import explain_os_errors
 from wsss.errors import UserError
@@ -106,7 +108,9 @@ def _unpack(
                 )
             if _below(member.name, prefixes) and member.kind != "folder":
                 _refuse_special(archive, member)
-                with opened() as source:
+                source = opened()
+                assert source is not None  # tarfile has bytes of all files
+                with source:
                     _write(archive, source, folder / _stripped(member.name, strip), member)
                 files += 1
     except FileNotFoundError as error:
@@ -118,32 +122,35 @@ def _unpack(
     return files
 
 
-def _members(archive: Path) -> Iterator[tuple[_Member, object]]:
+def _members(archive: Path) -> Iterator[tuple[_Member, Callable[[], IO[bytes] | None]]]:
     with open(archive, "rb") as handle:
         head = handle.read(4)
     if head in (b"PK\3\4", b"PK\5\6"):  # is_zipfile also says yes to a tar that holds a zip
-        with zipfile.ZipFile(archive) as handle:
-            for info in handle.infolist():
-                yield (
-                    _Member(info.filename, _zip_kind(info), info.file_size, info),
-                    lambda i=info: handle.open(i),
-                )
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                yield _Member(info.filename, _zip_kind(info), info.file_size, info), partial(zipped.open, info)
     else:
-        opener = gzip.open if head.startswith(b"\x1f\x8b") else open
-        with opener(archive, "rb") as raw, tarfile.open(fileobj=_Bounded(raw), mode="r:") as handle:
-            for info in handle:
-                kind = "file" if info.isreg() else "folder" if info.isdir() else "link or device"
-                yield _Member(info.name, kind, info.size, info), lambda i=info: handle.extractfile(i)
+        is_packed = head.startswith(b"\x1f\x8b")
+        with (gzip.open(archive) if is_packed else open(archive, "rb")) as raw, tarfile.open(fileobj=_Bounded(raw), mode="r:") as tar:
+            for entry in tar:
+                kind = "file" if entry.isreg() else "folder" if entry.isdir() else "link or device"
+                yield _Member(entry.name, kind, entry.size, entry), partial(tar.extractfile, entry)
 
 
-class _Bounded:
+class _Bounded(io.RawIOBase):
     """A tar's bytes, few at a time: `tarfile` reads long names and the like whole, of whatever size they say they are."""
 
-    def __init__(self, raw: BinaryIO) -> None:
-        self.raw, self.seek, self.tell = raw, raw.seek, raw.tell
+    def __init__(self, raw: gzip.GzipFile | io.BufferedReader) -> None:
+        self.raw = raw
 
-    def read(self, size: int) -> bytes:
-        if size > LARGEST_READ:
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self.raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.raw.tell()
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not 0 <= size <= LARGEST_READ:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return self.raw.read(size)
 
@@ -184,7 +191,7 @@ def _stripped(name: str, strip: str) -> PurePosixPath:
     return path.relative_to(top) if strip and path.is_relative_to(top) and path != top else path
 
 
-def _write(archive: Path, source: BinaryIO, path: Path, member: _Member) -> None:
+def _write(archive: Path, source: IO[bytes], path: Path, member: _Member) -> None:
     """Copy one member, never more than the size its header announces (the header is what was counted)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     left = member.size

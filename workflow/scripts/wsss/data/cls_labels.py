@@ -39,7 +39,7 @@ def read_cls_labels(
         raise UserError(
             f"{path}: its labels have {width} classes, not {len(classes)}; choose other --classes"
         )
-    return {image: tuple(classes[k] for k in np.flatnonzero(vector)) for image, vector in vectors.items()}
+    return {image: tuple(classes[k] for k in np.flatnonzero(vector).tolist()) for image, vector in vectors.items()}
 
 
 def voc_id(key: Any) -> str | None:

@@ -129,17 +129,17 @@ def _masks(params: Mapping[str, Any], parts: Sequence[Part]) -> dict[str, Any]:
 
 def _rows(part: Part, params: Mapping[str, Any]) -> Iterator[Row]:
     labels = _labels(part, params)
-    masks, saliency = Path(params["masks"]).absolute(), params.get("saliency")
+    masks, given = Path(params["masks"]).absolute(), params.get("saliency")
+    saliency = Path(given).absolute() if given and part.split == "train" else None
     for number in part.numbers:
         image_id = coco_id(part.split, params["year"], number)
-        needs_map = saliency and part.split == "train"
         yield Row(
             id=image_id,
             splits=SPLITS_OF[part.split],
             image=part.images / part.instances.images[number].file_name,
             labels=labels[number],
             mask=masks / f"{image_id}.png",
-            saliency=Path(saliency).absolute() / f"{image_id}.png" if needs_map else None,
+            saliency=saliency / f"{image_id}.png" if saliency else None,
         )
 
 

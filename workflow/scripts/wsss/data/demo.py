@@ -90,8 +90,8 @@ def saliency_map(rng: np.random.Generator, owner: np.ndarray) -> np.ndarray:
         total = np.maximum(total, _detected(rng, (owner == number).astype(np.uint8)))
     for _ in range(int(rng.choice((0, 1, 2), p=(0.6, 0.3, 0.1)))):
         total = np.maximum(total, _false_blob(rng, (h, w)))
-    total = cv2.GaussianBlur(total, (0, 0), float(rng.uniform(1.2, 2.5)))
-    return np.clip(np.rint(255 * total), 0, 255).astype(np.uint8)
+    blurred = cv2.GaussianBlur(total, (0, 0), float(rng.uniform(1.2, 2.5)))
+    return np.clip(np.rint(255 * blurred), 0, 255).astype(np.uint8)
 
 
 def _detected(rng: np.random.Generator, inside: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -70,9 +71,8 @@ class Scene:
 
 def make_scene(rng: np.random.Generator, size: int) -> Scene:
     """Draw one scene with sides of 0.875 to 1.125 times `size` px; everything follows from `rng`."""
-    size_hw = tuple(
-        int(side) for side in rng.integers(round(0.875 * size), round(1.125 * size), 2, endpoint=True)
-    )
+    height, width = rng.integers(round(0.875 * size), round(1.125 * size), 2, endpoint=True)
+    size_hw = int(height), int(width)
     for attempt in range(TRIES):
         count = 1 if attempt > TRIES // 2 else int(rng.choice((1, 2, 3), p=(0.45, 0.35, 0.2)))
         objects = [_place(rng, size_hw, count) for _ in range(count)]
@@ -158,8 +158,8 @@ def _all_recognisable(owner: np.ndarray, mark: np.ndarray, objects: list[Placed]
 def _area(fine: np.ndarray) -> np.ndarray:
     """Share of each pixel that a bool map on the fine grid covers, (H, W) float64."""
     cells = fine.view(np.uint8)
-    rows = sum(cells[k::SUPER] for k in range(SUPER))
-    return sum(rows[:, k::SUPER] for k in range(SUPER)) / SUPER**2
+    rows = reduce(np.add, (cells[k::SUPER] for k in range(SUPER)))
+    return reduce(np.add, (rows[:, k::SUPER] for k in range(SUPER))) / SUPER**2
 
 
 def _majority(owner: np.ndarray, count: int) -> np.ndarray:

@@ -59,15 +59,15 @@ def _look_at_row(row: Row, num_classes: int, root: Path) -> tuple[list[str], See
     values: dict[str, bytes] = {}
     for kind, path in (("mask", row.mask), ("mask_train", row.mask_train)):
         mask = _attempt(read_mask, root / path, problems) if path else None
-        if mask is not None:
+        if path and mask is not None:
             values[kind] = values_in(mask)
             problems += _size_problems(root / path, mask, size, turned)
             problems += _value_problems(root / path, values[kind], num_classes)
     saliency = _attempt(read_saliency, root / row.saliency, problems) if row.saliency else None
-    if saliency is not None:
+    if row.saliency and saliency is not None:
         problems += _size_problems(root / row.saliency, saliency, size, turned)
     brightest = None if saliency is None else int(saliency.max())
-    untold = bool(values) and turned != 1 and (turned in MIRRORED or size[0] == size[1])
+    untold = bool(values) and turned != 1 and (turned in MIRRORED or (size is not None and size[0] == size[1]))
     return problems, Seen(values.get("mask"), values.get("mask_train"), brightest, untold)
 
 

@@ -186,9 +186,10 @@ def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]
     )
     if not labels and not source.allow_unlabelled:
         faults.append("has no label; add one, take the row out, or set allow_unlabelled: true")
-    unknown = [label for label in labels if source.classes and label not in source.classes]
+    classes = source.classes or ()
+    unknown = [label for label in labels if classes and label not in classes]
     return faults + [
-        f"{unknown_class(label, source.classes)}; mend it or add it to `classes`"
+        f"{unknown_class(label, classes)}; mend it or add it to `classes`"
         for label in unknown
     ]
 

@@ -7,6 +7,13 @@ from torch.utils.data import DataLoader, Dataset
 from wsss.engine.workers import quiet_worker
 
 
+class Samples(Dataset):
+    """What a training reads: a dataset that knows how many samples it has."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
 def forked_loader(dataset: Dataset, workers: int, **options: Any) -> DataLoader:
     """A data loader whose `workers` are forked and start as `quiet_worker`; with 0 this process reads.
 

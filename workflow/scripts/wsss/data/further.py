@@ -45,7 +45,7 @@ def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.require(value, requirements=["C", "W"])) for name, value in arrays.items()}
 
 
-def require_plain(further: FurtherArrays) -> None:
+def require_plain(further: FurtherArrays | None) -> None:
     """See that the loader's processes can get `further` without a network or tensors.
 
     Raises:

@@ -3,11 +3,9 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 from wsss.data.manifest import Record
-
-Item = TypeVar("Item")  # a record, or whatever has an id
+from wsss.engine.per_image import Item
 
 
 def seeded_order(items: Iterable[Item], seed: int) -> list[Item]:
@@ -24,7 +22,8 @@ def sample(items: Sequence[Item], most: int, seed: int) -> list[Item]:
 def hold_out(records: Sequence[Record], share: float, seed: int) -> list[Record]:
     """About `share` of the records, in their own order; every class keeps a photo among the others."""
     left = Counter(label for record in records for label in record.labels)
-    wanted, held = round(share * len(records)), set()
+    wanted = round(share * len(records))
+    held: set[str] = set()
     for record in seeded_order(records, seed):
         if len(held) < wanted and all(left[label] > 1 for label in record.labels):
             held.add(record.id)

@@ -248,5 +248,5 @@ def _faults(cells: dict[str, str], index: dict[str, int], first_line: dict[str, 
 def _record(cells: dict[str, str], root: str, folder: str, index: dict[str, int]) -> Record:
     splits = tuple(map(sys.intern, split_list(cells["split"])))
     labels = tuple(sorted({index[name] for name in split_list(cells["labels"])}))
-    named = (cells[column] for column in COLUMNS[2:3] + COLUMNS[4:])
-    return Record(cells["id"], splits, labels, root, tuple(located(name, folder) for name in named))
+    image, mask, mask_train, saliency = (located(cells[column], folder) for column in COLUMNS[2:3] + COLUMNS[4:])
+    return Record(cells["id"], splits, labels, root, (image, mask, mask_train, saliency))

@@ -96,8 +96,8 @@ def write_masks(ids: Sequence[str], source: Path, voc_root: Path, out_dir: Path)
     Raises:
         UserError: every id without a readable mask, at once.
     """
-    readers = [(image_id, _reader(image_id, Path(source), Path(voc_root))) for image_id in ids]
-    missing = [image_id for image_id, reader in readers if reader is None]
+    found = {image_id: _reader(image_id, Path(source), Path(voc_root)) for image_id in ids}
+    missing = [image_id for image_id in ids if found[image_id] is None]
     if missing:
         raise UserError(
             f"{source}: no mask (.mat or .png) for {len(missing)} of {len(ids)} ids "
@@ -105,7 +105,9 @@ def write_masks(ids: Sequence[str], source: Path, voc_root: Path, out_dir: Path)
             "give SBD's dataset folder or a SegmentationClassAug folder"
         )
     problems, paths = [], [Path(out_dir) / f"{image_id}.png" for image_id in ids]
-    for path, (_, reader) in zip(paths, readers, strict=True):
+    for path, image_id in zip(paths, ids, strict=True):
+        reader = found[image_id]
+        assert reader is not None  # none is missing
         try:
             write_mask(path, reader())
         except UserError as error:

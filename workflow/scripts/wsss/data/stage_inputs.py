@@ -64,7 +64,12 @@ def saliency_files(task: Task, dataset: Dataset, records: tuple[Record, ...]) ->
                 missing,
             )
         )
-    return lambda record: record.saliency
+    return _own_map
+
+
+def _own_map(record: Record) -> Path:
+    assert record.saliency is not None  # looked at for all records
+    return record.saliency
 
 
 def _is_file(path: Path | None) -> bool:

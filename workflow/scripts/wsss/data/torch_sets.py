@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
+from wsss.data.forked_loader import Samples
 from wsss.data.further import FurtherArrays, View, tensors
 from wsss.data.manifest import Dataset, Record
 from wsss.data.randaugment import erase
@@ -20,7 +21,7 @@ from wsss.io.saliency import read_saliency
 MapPath = Callable[[Record], Path]  # of the label, or the saliency map, that belongs to an image
 
 
-class TrainingSet(TorchDataset):
+class TrainingSet(Samples):
     """Augmented training samples; `self[(index, seed)]` is a pure function of record and seed.
 
     Gives dict(image (3, S, S) float32, y (C,) float32, id); with `label_path` label (S, S) uint8

@@ -131,8 +131,8 @@ def draw_geometry(size_hw: tuple[int, int], settings: dict, rng: np.random.Gener
     target = _draw_size(size_hw, resize, rng)
     flip = bool(rng.random() < settings["flip"])
     crop = settings["crop"]
-    offset = tuple(_draw_offset(side, crop, rng) for side in target)
-    return Geometry(target, flip, crop, offset, settings.get("padding", "mean"))
+    top, left = (_draw_offset(side, crop, rng) for side in target)
+    return Geometry(target, flip, crop, (top, left), settings.get("padding", "mean"))
 
 
 def _draw_window(size_hw: tuple[int, int], settings: dict, rng: np.random.Generator) -> Geometry:
@@ -159,7 +159,10 @@ def draw_colours(settings: dict, rng: np.random.Generator) -> Colours:
     Those of a sample are drawn after its geometry, which so does not depend on them.
     """
     reach = settings.get("hsv", 0)
-    shift = tuple(int(s) for s in rng.integers(-reach, reach + 1, 3)) if reach else None
+    shift = None
+    if reach:
+        hue, saturation, value = (int(s) for s in rng.integers(-reach, reach + 1, 3))
+        shift = hue, saturation, value
     jitter = draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None
     return Colours(shift, jitter, draw_randaugment(settings["randaugment"], rng) if settings.get("randaugment") else None)
 

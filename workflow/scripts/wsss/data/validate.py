@@ -58,7 +58,8 @@ def _table_problems(rows: Sequence[Row], classes: Sequence[str], allow_unlabelle
 
 
 def _id_problems(rows: Sequence[Row]) -> list[str]:
-    problems, first = [], {}
+    problems: list[str] = []
+    first: dict[str, Row] = {}
     for number, row in enumerate(rows, 1):
         reason = bad_id(row.id)
         if reason:

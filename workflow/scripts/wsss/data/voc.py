@@ -205,7 +205,7 @@ def _table_labels(path: Path, ids: Sequence[str], classes: Sequence[str]) -> dic
     missing = [image_id for image_id in ids if image_id not in found]
     if missing:
         raise UserError(listing(f"{path}: images of the lists that have no line here; add them", missing))
-    return found
+    return {image_id: found[image_id] for image_id in ids}
 
 
 class _Files:

@@ -45,7 +45,7 @@ def read_id_list(path: Path) -> tuple[str, ...]:
         raise UserError(
             f"{path}: not a clean id list (one id a line); mend these {len(problems)} lines:\n  {listed}"
         )
-    return tuple(image_id for _, _, image_id in entries)
+    return tuple(image_id for _, _, image_id in entries if image_id is not None)
 
 
 def parse_line(line: str) -> str | None:

@@ -64,7 +64,7 @@ def drop_temporaries(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Write `data` atomically."""
     with atomic_path(path) as temp:
         temp.write_bytes(data)

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from wsss.engine.signals import die_with_parent
 from wsss.fixed import WORKER_THREADS
 
 GRACE_SECONDS = 10
+Result = TypeVar("Result")
 
 
 def quiet_worker(worker: int = 0) -> None:
@@ -27,7 +28,7 @@ def quiet_worker(worker: int = 0) -> None:
         torch.set_num_threads(WORKER_THREADS)
 
 
-def in_processes(function: Callable[..., str], jobs: Iterable[tuple], processes: int) -> Iterator[str]:
+def in_processes(function: Callable[..., Result], jobs: Iterable[tuple], processes: int) -> Iterator[Result]:
     """Call `function(*job)` for all jobs, one process a core, yielding results in the order of the jobs.
 
     The pool is forked, so the caller must not have started CUDA. With one process all runs here.

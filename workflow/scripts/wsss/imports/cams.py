@@ -55,7 +55,7 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
     target = Target(dataset, name, "cam", source)
 
     def convert(record: Record) -> None:
-        found = reader.read(record, sources[record.id]) if record.labels else StoredCam((), reader.nothing(record))
+        found = reader.read(record, sources[record.id]) if record.labels else StoredCam((), tuple(reader.nothing(record)))
         write_cam(target.making / f"{record.id}{SUFFIX}", found.classes, found.maps, found.extras)
 
     target.fill(records, convert)

@@ -15,6 +15,7 @@ from wsss.data.transforms import MEAN, STD
 from wsss.engine.atomic import write_bytes
 from wsss.errors import UserError
 from wsss.io.digest import sha256_file
+from wsss.nets.segmenter import Segmenter
 from wsss.predict import trained
 from wsss.stages.predictions import trained_network
 
@@ -51,7 +52,7 @@ def export_onnx(folder: str | Path, out: str | Path, overwrite: bool = False) ->
 class WholeSize(nn.Module):
     """A segmentation network whose logits have the image's size, enlarged as the stage `predictions` does."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Segmenter) -> None:
         super().__init__()
         self.network = network
 
@@ -71,6 +72,7 @@ def as_onnx(network: nn.Module, metadata: dict[str, str]) -> bytes:
     program = torch.onnx.export(
         network, (example,), input_names=["image"], output_names=["logits"], dynamic_shapes=(free,), dynamo=True, verbose=False
     )
+    assert program is not None  # with dynamo
     model = program.model_proto
     for node in model.graph.node:  # source lines of the machine that exports
         del node.metadata_props[:]

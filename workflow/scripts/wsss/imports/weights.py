@@ -98,7 +98,8 @@ def fill(network: torch.nn.Module, kind: str, state: dict[str, Tensor], source: 
     """
     own = network.state_dict()
     if set(own) == set(state):
-        named, layout, problems = state, "this workflow's layout", []
+        named, layout = state, "this workflow's layout"
+        problems: list[str] = []
     else:
         named, problems = renamed(kind, state, own, source)
         layout = f"{kind}'s released layout"

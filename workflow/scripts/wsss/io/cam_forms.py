@@ -178,7 +178,7 @@ class Form:
         normed = NORMS[self.norm](probs)
         if "foreground" not in stored.extras:
             return normed
-        foreground = nearest(unpack_foreground(stored.extras["foreground"], size_hw[1]), probs.shape[-2:])
+        foreground = nearest(unpack_foreground(stored.extras["foreground"], size_hw[1]), (probs.shape[-2], probs.shape[-1]))
         return torch.where(torch.from_numpy(foreground), normed, probs)
 
 

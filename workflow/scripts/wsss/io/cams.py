@@ -53,7 +53,7 @@ def write_cam(
     for name, value in (extras or {}).items():
         arrays[name] = value if value.dtype == np.uint8 else _half(value, path)
     with atomic_path(path) as temp, open(temp, "wb") as handle:
-        np.savez_compressed(handle, **arrays)
+        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle, NumPy's option
 
 
 def lowest(maps: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Pixels of more than 8 bits: which files say how to read them. A photo's own brightest value never scales it."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
@@ -23,12 +23,17 @@ def deep_bits(image: Image.Image) -> bool:
 
 def scales_values(image: Image.Image) -> bool:
     """Whether Pillow will stretch or invert the values of an opened gray image: 2 and 4 bits, white as zero, a PGM's own maximum."""
-    return any(name != image.mode for name in _layouts(image)) or any(tile[0].startswith("ppm") for tile in image.tile)
+    return any(name != image.mode for name in _layouts(image)) or any(tile[0].startswith("ppm") for tile in _tiles(image))
 
 
 def _layouts(image: Image.Image) -> list[str]:
     """How the pixels lie in an opened, not yet loaded file, in Pillow's words (L;4, RGB;16B)."""
-    return [str(tile[3] if isinstance(tile[3], str) else (tile[3] or [""])[0]) for tile in image.tile]
+    return [str(tile[3] if isinstance(tile[3], str) else (tile[3] or [""])[0]) for tile in _tiles(image)]
+
+
+def _tiles(image: Image.Image) -> list:
+    """(codec, box, offset, arguments) of each part of a file; none where the image comes from elsewhere."""
+    return image.tile if isinstance(image, ImageFile.ImageFile) else []
 
 
 def refuse_unknown_range(image: Image.Image, path: object) -> None:
@@ -54,7 +59,7 @@ def refuse_planes(image: Image.Image, path: object) -> None:
     """
     tags = getattr(image, "tag_v2", {})
     is_apart = tags.get(_PLANES) == _APART and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8
-    if is_apart and any(tile[0] == "raw" for tile in image.tile):
+    if is_apart and any(tile[0] == "raw" for tile in _tiles(image)):
         raise UserError(f"{path}: has 16 bits a channel and its colours one after the other (PlanarConfiguration 2), which would be misread; {CONVERT}")
 
 

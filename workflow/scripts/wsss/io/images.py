@@ -12,11 +12,11 @@ from wsss.errors import UserError
 from wsss.io.depth import deep_bits, refuse_dark, refuse_planes, refuse_unknown_range
 
 # Pillow goes by content, not by suffix, and hands PostScript in a .jpg to Ghostscript: nothing but pictures is opened.
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 FORMATS += ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()  # since Pillow 11.3
 AVIF_BRANDS, HEIF_BRANDS = (b"avif", b"avis"), (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # What Pillow raises on damaged files, by format and by what is damaged.
-UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, EOFError, RuntimeError)
+UNREADABLE: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, EOFError, RuntimeError)
 UNREADABLE += (struct.error, zlib.error, Image.DecompressionBombError)
 Image.MAX_IMAGE_PIXELS = 200_000_000  # a photo beyond this is a mistake or an attack
 _SWAPPED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -69,7 +69,8 @@ def _array(state: Any, budget: Budget) -> np.ndarray:
     if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], Plain):
         raise Refused("it has an array without a plain type")
     _, shape, plain, by_columns, data = state
-    count, order = elements(shape), "F" if by_columns else "C"
+    count = elements(shape)
+    order: Literal["F", "C"] = "F" if by_columns else "C"
     if plain.dtype is None:
         return _objects(data, count).reshape(shape, order=order)
     return from_bytes(data, plain.dtype, count, budget).reshape(shape, order=order)

@@ -173,7 +173,7 @@ def pairs(values: list[Any]) -> list[tuple[Any, Any]]:
     return found
 
 
-STEPS: dict[str, Callable[[Machine, Any], None]] = {
+STEPS: dict[str, Callable[[Machine, Any], object]] = {
     **dict.fromkeys(("PROTO", "FRAME"), lambda m, _: None),
     **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), Machine.number),
     **dict.fromkeys(("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE"), Machine.push),

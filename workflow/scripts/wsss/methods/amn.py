@@ -2,6 +2,8 @@
 seeds with label conditioning."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +21,7 @@ from wsss.methods.base import (
     resize,
     trainable,
 )
-from wsss.nets.backbones import STRIDES, build_backbone
+from wsss.nets.backbones import STRIDES, Trunk, build_backbone
 from wsss.nets.heads import ASPP, ASPP_DILATIONS, IGNORE, balanced_mean, resize_label
 
 
@@ -32,6 +34,7 @@ class AMN(Method):
     at inference); head_lr_scale (label encoder and ASPP over backbone, published 1e-4 over 5e-6).
     """
 
+    backbone: Trunk
     defaults = {
         "freeze": "stem",
         "bn": "statistics",
@@ -121,7 +124,7 @@ def relative_logits(maps: Sequence[Tensor], y: Tensor, grid: tuple[int, int]) ->
     others = torch.cat([y.new_zeros(1), y]) <= 0
     means = [one[others].mean(0, keepdim=True) for one in maps]
     over_mean = [resize((one[others] - mean)[None], grid)[0] for one, mean in zip(maps, means, strict=True)]
-    rest = (sum(over_mean) / len(maps)).logsumexp(0, keepdim=True)
+    rest = (reduce(add, over_mean) / len(maps)).logsumexp(0, keepdim=True)
     level = rest.mean()
     return [one[1:][present(y)] - mean - level for one, mean in zip(maps, means, strict=True)], rest - level
 

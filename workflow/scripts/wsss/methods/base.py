@@ -48,6 +48,13 @@ class CamOut:
     views: dict[str, "CamOut"] = field(default_factory=dict)
 
 
+def given(value: Tensor | None, name: str) -> Tensor:
+    """The part `name` of an output that was asked for it. Raises UserError where forward did not fill it."""
+    if value is None:
+        raise UserError(f"net: forward gave no {name}, though `want` had it; let it fill CamOut.{name}")
+    return value
+
+
 class Method(nn.Module):
     """One family of networks. `num_classes` counts foreground classes (C); background is index 0.
 
@@ -56,6 +63,7 @@ class Method(nn.Module):
     float32 in [0, 1]; and the method's own `further_arrays`, by their names.
     """
 
+    backbone: nn.Module
     defaults: Mapping = {}  # options the method reads; other keys of `options` belong to the training loop
     loss_want: frozenset[str] = frozenset({"logits"})  # what `loss` needs from forward
 
@@ -150,9 +158,10 @@ class Method(nn.Module):
         Default for maps without background: constant background logit 0, so that one present class has
         probability sigmoid(z). Callers then mask absent classes with -inf.
         """
-        if out.maps.shape[1] == self.num_classes + 1:
-            return out.maps
-        return torch.cat([torch.zeros_like(out.maps[:, :1]), out.maps], dim=1)
+        maps = given(out.maps, "maps")
+        if maps.shape[1] == self.num_classes + 1:
+            return maps
+        return torch.cat([torch.zeros_like(maps[:, :1]), maps], dim=1)
 
     def after_step(self, step: int) -> None:
         """Called after every optimiser step: moving averages and the like. Does nothing by default."""

@@ -12,7 +12,7 @@ from wsss.methods.base import (
     multilabel_soft_margin,
     trainable,
 )
-from wsss.nets.backbones import STRIDES, build_backbone
+from wsss.nets.backbones import STRIDES, Trunk, build_backbone
 
 
 class CAM(Method):
@@ -23,6 +23,7 @@ class CAM(Method):
     classifier over that of the backbone). Nets trained from scratch want freeze none, bn train.
     """
 
+    backbone: Trunk
     defaults = {
         # Freezing all that lies before IRN's cut equals cutting the gradient there: SGD skips parameters without
         # gradient, weight decay included.

@@ -2,7 +2,8 @@
 complementary parts together."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 import torch
 import torch.nn.functional as F
@@ -123,4 +124,4 @@ def cross_regularisation(c: Sequence[Tensor], d: Sequence[Tensor], share: float,
     """
     whole, first, second = (background_from(maps.detach()) for maps in c)
     pairs = (whole - first, d[2]), (whole - second, d[1])
-    return sum(hardest_mean((only_largest(rest) - background_from(maps)).abs(), share, classes) for rest, maps in pairs)
+    return reduce(add, (hardest_mean((only_largest(rest) - background_from(maps)).abs(), share, classes) for rest, maps in pairs))

@@ -1,6 +1,8 @@
 """EPS, Explicit Pseudo-pixel Supervision (Lee et al., CVPR 2021): image labels say which classes are there,
 saliency maps where something is; and the classifier it is measured against."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from wsss.methods.base import (
     multilabel_soft_margin,
     trainable,
 )
-from wsss.nets.backbones import STRIDES, build_backbone, field_keeping
+from wsss.nets.backbones import STRIDES, Trunk, build_backbone, field_keeping
 
 
 class EPSBase(Method):
@@ -25,6 +27,7 @@ class EPSBase(Method):
     head_lr_scale (learning rate of the classifier over that of the trunk).
     """
 
+    backbone: Trunk
     defaults = {
         "freeze": "stage1",
         "bn": "frozen",
@@ -151,7 +154,7 @@ def overlap(probs: Tensor, saliency: Tensor) -> Tensor:
     return hits / (area.sum((-2, -1)) + 1e-4 * cells)
 
 
-def nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def nearest(maps: Tensor, size: Sequence[int]) -> Tensor:
     """(B, c, H, W) -> (B, c, h, w): cell i takes pixel floor(H i / h), the corner, as torch's `nearest` does."""
     for dim, cells in zip((-2, -1), size, strict=True):
         side = maps.shape[dim]

@@ -3,11 +3,13 @@
 V1 learns from the class tokens alone; V2 also from a map of the patch tokens, which its attention maps are multiplied by.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from wsss.errors import UserError
-from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, multilabel_soft_margin
+from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, given, group, multilabel_soft_margin
 from wsss.nets.catalog import TRANSFORMERS
 from wsss.nets.vit import ClassTokenViT
 
@@ -32,6 +34,7 @@ class MCTformerV1(Method):
         "patch_affinity": True,
     }
     loss_want = frozenset({"logits"})
+    backbone: ClassTokenViT
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
@@ -72,14 +75,14 @@ class MCTformerV1(Method):
     def add_maps(self, out: CamOut, want: frozenset[str], attention: Tensor | None, patches: Tensor) -> None:
         """What is made of the patch tokens (B, d, h, w); here the maps are the classes' attention."""
         if "maps" in want:
-            out.maps = class_attention(attention, self.num_classes, self.options["map_layers"], patches.shape[-2:])
+            out.maps = class_attention(given(attention, "attention"), self.num_classes, self.options["map_layers"], patches.shape[-2:])
 
     def loss(self, batch, out, step):
         return {"total": multilabel_soft_margin(out.logits, batch["y"])}
 
     def raw_maps(self, out: CamOut) -> Tensor:
         """(B, C, h, w) float32: the maps before they are spread."""
-        return out.maps
+        return given(out.maps, "maps")
 
     @torch.no_grad()
     def seed_maps(self, views, y):
@@ -142,7 +145,7 @@ class MCTformerV2(MCTformerV1):
         return Method.pixel_logits(self, out)
 
 
-def class_attention(attention: Tensor, classes: int, layers: int, size: tuple[int, int]) -> Tensor:
+def class_attention(attention: Tensor, classes: int, layers: int, size: Sequence[int]) -> Tensor:
     """(layers, B, T, T) -> (B, C, h, w): attention of the class tokens to the patches, summed over the last `layers`."""
     return attention[-layers:, :, :classes, classes:].sum(0).unflatten(-1, tuple(size))
 

@@ -1,14 +1,14 @@
 """What SEAM, CPN and PPC share: trunk, class maps with a background channel, the maps that the pixel correlation
 module makes of them, inference, and the parts of their losses. No method by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, trainable
-from wsss.nets.backbones import STRIDES, build_backbone, field_keeping
+from wsss.nets.backbones import STRIDES, Trunk, build_backbone, field_keeping
 from wsss.nets.norm import statistics_kept
 from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
 
@@ -32,6 +32,7 @@ class PixelCorrelationMethod(Method):
         "head_lr_scale": 10.0,
     }
     loss_want = frozenset({"maps", "features", "views"})
+    backbone: Trunk
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
@@ -105,7 +106,7 @@ class PixelCorrelationMethod(Method):
         return flip_pair_sum(self({"image": views}, frozenset({"features"})).features["cam_rv"][:, 1:])
 
 
-def image_logits(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def image_logits(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Class logits (B, C) float32: mean over space of maps (B, C+1, h, w) stretched to `size`, without making those."""
     down, across = (mean_weights(n, side, maps.device) for n, side in zip(maps.shape[-2:], size, strict=True))
     return torch.einsum("bchw,h,w->bc", maps[:, 1:].float(), down, across)

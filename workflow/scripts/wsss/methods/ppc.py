@@ -64,9 +64,13 @@ class PPC(SEAM):
 
     def contrast(self, y, out):
         grid = out.views["second"].maps.shape[-2:]
-        names = "projection", "cam_rv"
-        views = [[stretch(look.features[name].float(), grid) for name in names] for look in (out, out.views["second"])]
-        return contrast(*(pixels_of(*view, y, self.options) for view in views), self.options)
+        first, second = (self.pixels(look, grid, y) for look in (out, out.views["second"]))
+        return contrast(first, second, self.options)
+
+    def pixels(self, look, grid, y):
+        """Those of one view, on the grid of the contrast."""
+        projection, maps = (stretch(look.features[name].float(), grid) for name in ("projection", "cam_rv"))
+        return pixels_of(projection, maps, y, self.options)
 
 
 class PPCEPS(PPC):

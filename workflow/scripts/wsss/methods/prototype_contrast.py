@@ -124,8 +124,8 @@ def intra(logits: Tensor, labels: Tensor, options: Mapping) -> Tensor:
     positive = logits.gather(1, labels[:, None])
     negatives = logits.topk(min(last, logits.shape[1]), dim=1).values[:, first - 1 :]
     losses = torch.cat([positive, negatives], dim=1).logsumexp(1) - positive[:, 0]
-    whole = [ranks.whole_batch(rows) for rows in (labels, positive[:, 0], chance_of(labels))]
-    weights = semi_hard_weights(*whole, options["semi_hard"])
+    of_all, similarity, chance = (ranks.whole_batch(rows) for rows in (labels, positive[:, 0], chance_of(labels)))
+    weights = semi_hard_weights(of_all, similarity, chance, options["semi_hard"])
     return (losses * ranks.own_part(weights)).sum() * ranks.world()
 
 

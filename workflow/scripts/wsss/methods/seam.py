@@ -1,10 +1,13 @@
 """SEAM, Self-supervised Equivariant Attention Mechanism (Wang et al., CVPR 2020): class maps of an image and of
 its smaller copy must agree, and maps averaged over like pixels teach both."""
 
+from functools import reduce
+from operator import add
+
 import torch
 from torch import Tensor
 
-from wsss.methods.base import CamOut, multilabel_soft_margin, with_background
+from wsss.methods.base import CamOut, given, multilabel_soft_margin, with_background
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
@@ -38,7 +41,7 @@ class SEAM(PixelCorrelationMethod):
         That is the size of the view, as published, not the grid of the maps.
         """
         image = batch["image"]
-        return (out, tuple(image.shape[-2:])), (out.views["second"], self.second_size(image))
+        return (out, (image.shape[-2], image.shape[-1])), (out.views["second"], self.second_size(image))
 
     def untouched(self, classes: Tensor) -> Tensor | None:
         """Of the listed classes (B, K) what `strongest_class` leaves whole; None: the background."""
@@ -47,9 +50,10 @@ class SEAM(PixelCorrelationMethod):
     def loss(self, batch, out, step):
         """Classification and rvmin of both views, equivariance, cross regularisation; all weights 1."""
         y, looks = batch["y"], self.looks(batch, out)
-        cls = sum(multilabel_soft_margin(image_logits(look.maps, size), y) for look, size in looks) / 2
+        maps = [(given(look.maps, "maps"), size) for look, size in looks]
+        cls = reduce(add, (multilabel_soft_margin(image_logits(one, size), y) for one, size in maps)) / 2
         classes, small = listed_classes(y), looks[1][1]
-        cams = [listed_maps(look.maps, classes, size) for look, size in looks]
+        cams = [listed_maps(one, classes, size) for one, size in maps]
         refined = [listed_maps(look.features["cam_rv"], classes, size) for look, size in looks]
         present, n = y.gather(1, classes), y.shape[1]
         rvmin = sum(background_minimum(maps, present) for maps in refined) / 2
@@ -74,7 +78,7 @@ def cross_regularisation(
     """
     targets = [strongest_class(background_from(maps.detach()), untouched) for maps in (c1, c2)]
     pairs = (targets[1], r1), (targets[0], r2)
-    return sum(hardest_mean((target - maps).abs(), share, classes) for target, maps in pairs)
+    return reduce(add, (hardest_mean((target - maps).abs(), share, classes) for target, maps in pairs))
 
 
 def strongest_class(maps: Tensor, untouched: Tensor | None = None) -> Tensor:

@@ -1,6 +1,8 @@
 """SIPE, Self-supervised Image-specific Prototype Exploration (Chen et al., CVPR 2022): seeds that follow the structure of
 an image give each class, and the background, a prototype of this very image; maps of likeness to it replace the CAM."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -92,7 +94,7 @@ def unit(features: Tensor) -> Tensor:
     return features / (features.norm(dim=1, keepdim=True) + EPSILON)
 
 
-def normalised(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def normalised(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Class logits (B, C, h, w) -> (B, C+1, *size) in [0, 1]: over their maximum, background = 1 - the largest first."""
     classes = over_maximum(logits.relu())
     cam = torch.cat([1 - classes.amax(1, keepdim=True), classes], dim=1)

@@ -1,6 +1,6 @@
 """Trunks by name: ResNets with configurable strides and dilations in torchvision's key layout, and ResNet38d."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from operator import mul
@@ -17,6 +17,7 @@ from wsss.nets.resnet38d import ResNet38d
 STRIDES = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}
 # How much of a trunk learns nothing, each with what stands before it.
 FREEZE = ("none", "stem", "stage1", "stage2")
+Block = type[BasicBlock] | type[Bottleneck]
 
 
 class ResNet(nn.Module):
@@ -27,7 +28,20 @@ class ResNet(nn.Module):
     `fc.*`. Random initial values come from torch's global generator, which the caller seeds.
     """
 
-    def __init__(self, block, blocks, width=64, strides=STRIDES[16], dilations=(1, 1, 1), bn="frozen"):
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
+    def __init__(
+        self,
+        block: Block,
+        blocks: Sequence[int],
+        width: int = 64,
+        strides: Sequence[int] = STRIDES[16],
+        dilations: Sequence[int] = (1, 1, 1),
+        bn: str = "frozen",
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm(width)
@@ -59,7 +73,10 @@ class ResNet(nn.Module):
         return taps
 
 
-def _stage(block, count: int, inplanes: int, planes: int, stride: int, dilation: int) -> nn.Sequential:
+Trunk = ResNet | ResNet38d
+
+
+def _stage(block: Block, count: int, inplanes: int, planes: int, stride: int, dilation: int) -> nn.Sequential:
     outplanes = planes * block.expansion
     shortcut = None
     if stride != 1 or inplanes != outplanes:
@@ -79,7 +96,7 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
             module.dilation = module.padding = (dilation, dilation)
 
 
-BACKBONES = {
+BACKBONES: dict[str, Callable[..., Trunk]] = {
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
     "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
     "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
@@ -89,8 +106,8 @@ BACKBONES = {
 
 
 def build_backbone(
-    name: str, strides=None, dilations=(1, 1, 1), bn: str = "frozen", freeze: str = "none"
-) -> ResNet | ResNet38d:
+    name: str, strides: Sequence[int] | None = None, dilations: Sequence[int] = (1, 1, 1), bn: str = "frozen", freeze: str = "none"
+) -> Trunk:
     """Build a trunk with random weights.
 
     `strides` and `dilations` are those of layer2, layer3, layer4; the default is a trunk's own: output
@@ -112,7 +129,7 @@ def build_backbone(
     return trunk
 
 
-def freeze_parts(trunk: ResNet | ResNet38d, freeze: str) -> None:
+def freeze_parts(trunk: Trunk, freeze: str) -> None:
     """Stop training what `freeze` names: no gradients, BatchNorm statistics fixed. Raises UserError for another word."""
     if freeze not in FREEZE:
         raise UserError(f"freeze: {freeze!r} is not known; choose one of {', '.join(FREEZE)}")

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsss.nets.backbones import load_pretrained
 from wsss.nets.heads import ASPP, ASPP_DILATIONS, IGNORE, balanced_mean, resize_label, valid_mean
 from wsss.nets.segmentation_trunk import build_trunk
+from wsss.nets.segmenter import Segmenter
 
 DEFAULTS = {
     "output_stride": 8,
@@ -22,7 +23,7 @@ DEFAULTS = {
 }
 
 
-class DeepLabV2(nn.Module):
+class DeepLabV2(Segmenter):
     """Dilated ResNet + ASPP (Chen et al., TPAMI 2018) over `num_classes` foreground classes + background.
 
     Options (defaults in DEFAULTS): output_stride 8 | 16; aspp_dilations; msc (multi-scale loss) with

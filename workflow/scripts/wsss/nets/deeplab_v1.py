@@ -12,6 +12,7 @@ from wsss.nets.backbones import load_pretrained
 from wsss.nets.heads import IGNORE, valid_mean
 from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.segmentation_trunk import build_trunk
+from wsss.nets.segmenter import Segmenter
 
 DEFAULTS = {
     "output_stride": 8,
@@ -25,7 +26,7 @@ DEFAULTS = {
 }
 
 
-class DeepLabV1(nn.Module):
+class DeepLabV1(Segmenter):
     """Trunk, one dilated 3x3 and one 1x1 convolution (each with BatchNorm and ReLU), dropout, 1x1 classifier over
     `num_classes` foreground classes + background.
 

@@ -18,13 +18,15 @@ def fetch(
     local: Path | None = None,
     urls: Sequence[str] | None = None,
     sha256_prefix: str | None = None,
-    **options: object,
+    lock_file: Path | None = None,
+    retries: int = 3,
+    progress: bool = True,
 ) -> Path:
     """Write the ImageNet weights of ``name`` to the safetensors file ``target``; return it.
 
     ``local`` (a state dict in the trunk's names, .pth or .safetensors, float16 welcome; for resnet38d MXNet's
-    .params too) goes before the download; ``urls`` and ``sha256_prefix`` replace the registry's; ``options``
-    go to ``download``. Same input, same bytes.
+    .params too) goes before the download; ``urls`` and ``sha256_prefix`` replace the registry's; the rest
+    goes to ``download``. Same input, same bytes.
 
     Raises:
         UserError: unknown name, no source, wrong checksum, damaged file, or weights of another architecture.
@@ -37,7 +39,7 @@ def fetch(
     urls = [known["url"]] if urls is None else list(urls)
     raw = target.with_name(Path(known["url"]).name)
     try:
-        download(urls, raw, sha256_prefix=sha256_prefix or known["sha256_prefix"], **options)
+        download(urls, raw, sha256_prefix=sha256_prefix or known["sha256_prefix"], lock_file=lock_file, retries=retries, progress=progress)
     except UserError as error:
         raise UserError(f"{error}\nA copy of your own: set `weights: {{{name}: PATH}}` in config/config.yaml") from error
     convert(read_state(raw), raw, target, name, source=urls[0])

@@ -1,6 +1,8 @@
 """Per-pixel classification: the ASPP head of DeepLab-V2, label resizing, masked pixel losses."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +21,18 @@ class ASPP(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, out_channels, 3, padding=d, dilation=d) for d in dilations
         )
-        for conv in self.convs:
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
+        for weight, bias in zip(self.weights(), self.biases(), strict=True):
+            nn.init.normal_(weight, std=0.01)
+            nn.init.zeros_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return sum(conv(x) for conv in self.convs)
+        return reduce(add, (conv(x) for conv in self.convs))
 
     def weights(self) -> list[nn.Parameter]:
-        return [conv.weight for conv in self.convs]
+        return [value for name, value in self.convs.named_parameters() if name.endswith("weight")]
 
     def biases(self) -> list[nn.Parameter]:
-        return [conv.bias for conv in self.convs]
+        return [value for name, value in self.convs.named_parameters() if name.endswith("bias")]
 
 
 def resize_label(label: Tensor, size: Sequence[int]) -> Tensor:

@@ -10,8 +10,8 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ def read_params(path: Path) -> dict[str, Tensor]:
 class _Reader:
     """One pass over an open file; `where` says in messages what is being read."""
 
-    def __init__(self, handle: BinaryIO, path: Path):
+    def __init__(self, handle: BufferedReader, path: Path):
         self.handle, self.path, self.where = handle, path, "the header"
         self.left = os.fstat(handle.fileno()).st_size
 
@@ -66,7 +66,7 @@ class _Reader:
         if self.number("Q") != 0:
             raise self.damaged("the reserved word is not 0")
         count = self.number("Q")
-        arrays = []
+        arrays: list[Tensor | None] = []
         while len(arrays) < count:
             self.where = f"array {len(arrays) + 1} of {count}"
             arrays.append(self.array())
@@ -154,7 +154,9 @@ def mxnet_name(key: str) -> str:
     kind = "aux" if part.startswith("running") else "arg"
     if module == "bn7":
         return f"{kind}:bn7_{PARTS[part]}"
-    block, number, layer, branch = re.fullmatch(r"b(\d)(?:_(\d))?\.(conv|bn)_(\w+)", module).groups()
+    found = re.fullmatch(r"b(\d)(?:_(\d))?\.(conv|bn)_(\w+)", module)
+    assert found is not None  # so all units of ResNet38d are called
+    block, number, layer, branch = found.groups()
     unit = f"{block}{f'b{number}' if number else 'a'}_{branch}"
     return f"arg:res{unit}_weight" if layer == "conv" else f"{kind}:bn{unit}_{PARTS[part]}"
 

@@ -1,6 +1,8 @@
 """BatchNorm whose statistics can be frozen, alone and together with the ReLU behind it."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,11 @@ class BatchNorm(nn.BatchNorm2d):
     """
 
     frozen = False
+    # With the defaults of BatchNorm2d none of these is None.
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen:
@@ -71,7 +78,7 @@ def norm_relu(norm: BatchNorm, x: Tensor) -> Tensor:
 
 
 @contextmanager
-def statistics_kept(network: nn.Module):
+def statistics_kept(network: nn.Module) -> Iterator[None]:
     """Inside, trained BatchNorms take their batch's statistics but add nothing to the running ones.
 
     Further views have other statistics than whole images, which alone are seen at test. Frozen ones, the
@@ -89,14 +96,14 @@ def statistics_kept(network: nn.Module):
 
 class _ConstantNormReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, mean, var, weight, bias, eps):
+    def forward(ctx: Any, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         out = F.batch_norm(x, mean, var, weight, bias, eps=eps).relu_()
         ctx.save_for_backward(out, weight * torch.rsqrt(var + eps))
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         out, scale = ctx.saved_tensors
         grad = torch.ops.aten.threshold_backward(grad, out, 0)
         return grad.mul_(scale.view(-1, 1, 1)), None, None, None, None, None

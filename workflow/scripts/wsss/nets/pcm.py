@@ -2,6 +2,7 @@
 over pixels that look alike."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ class PixelCorrelation(nn.Module):
         nn.init.kaiming_normal_(self.f8_4.weight)
         nn.init.xavier_uniform_(self.f9.weight, gain=4)
 
-    def features(self, image: Tensor, low: Tensor, high: Tensor, size: tuple[int, int]) -> Tensor:
+    def features(self, image: Tensor, low: Tensor, high: Tensor, size: Sequence[int]) -> Tensor:
         """image (B, 3, H, W) and taps of any size -> (B, 195, h, w) float32 on `size`."""
         sides = [F.relu(side(tap.detach())) for side, tap in ((self.f8_3, low), (self.f8_4, high))]
         return torch.cat([stretch(part.float(), size) for part in (image, *sides)], dim=1)
@@ -40,7 +41,7 @@ class PixelCorrelation(nn.Module):
             return correlate(guide.float(), self.f9(features))
 
 
-def stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def stretch(maps: Tensor, size: Sequence[int]) -> Tensor:
     """(B, c, H, W) -> (B, c, *size), bilinear, corners on corners, as SEAM resizes everywhere but at test."""
     if maps.shape[-2:] == tuple(size):
         return maps

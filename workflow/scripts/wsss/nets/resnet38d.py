@@ -4,6 +4,7 @@ Pre-activation units: BatchNorm and ReLU come before each convolution, and nothi
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,15 @@ class _Unit(nn.Module):
     def __init__(self, inputs: int):
         super().__init__()
         self.bn_branch2a = BatchNorm(inputs)
-        self.conv_branch1 = None
+        self.conv_branch1: nn.Conv2d | None = None
 
     def activate(self, x: Tensor) -> Tensor:
         """t, which some methods read as a feature map."""
         return norm_relu(self.bn_branch2a, x)
+
+    def branch(self, t: Tensor) -> Tensor:
+        """What is added to the shortcut."""
+        raise NotImplementedError
 
     def join(self, x: Tensor, t: Tensor) -> Tensor:
         """The unit's output from its input x and t = activate(x)."""
@@ -89,8 +94,12 @@ class ResNet38d(nn.Module):
 
     output_stride = 8
     tap_strides = (4, 4, 8, 8, 8)
+    b3: BasicUnit
+    b7: BottleneckUnit
 
-    def __init__(self, strides=(2, 1, 1), dilations=(1, 1, 1), bn="frozen", width=64):
+    def __init__(
+        self, strides: Sequence[int] = (2, 1, 1), dilations: Sequence[int] = (1, 1, 1), bn: str = "frozen", width: int = 64
+    ) -> None:
         super().__init__()
         require_stride("resnet38d", 4 * math.prod(strides), "net", "net_options (or segmentation.options)")
         w = width
@@ -119,11 +128,11 @@ class ResNet38d(nn.Module):
 
     def units(self, block: str) -> list[_Unit]:
         """The units of one block, such as b4, b4_1 ... b4_5 of "b4"."""
-        return [unit for name, unit in self.named_children() if name.split("_")[0] == block]
+        return [unit for name, unit in self.named_children() if isinstance(unit, _Unit) and name.split("_")[0] == block]
 
     def parts(self) -> tuple[list[nn.Module], ...]:
         """What `freeze` can name, first to last: stem (conv1a, which has no norm of its own), stage1, stage2."""
-        return [self.conv1a], self.units("b2"), self.units("b3")
+        return [self.conv1a], [*self.units("b2")], [*self.units("b3")]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         if image.device.type == "cpu":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm, PatchEmbed, trunc_normal_
-from timm.models.vision_transformer import Block, init_weights_vit_timm
+from timm.models.vision_transformer import Attention, Block, init_weights_vit_timm
 from torch import Tensor, nn
 
 from wsss.errors import UserError
@@ -25,7 +25,17 @@ class ClassTokenViT(nn.Module):
     by the factor (cells + position_offset) / grid, as released with 0.1, or with 0 to the size itself.
     """
 
-    def __init__(self, tokens, patch=16, dim=384, depth=12, heads=6, grid=14, drop_path=0.1, position_offset=0.1):
+    def __init__(
+        self,
+        tokens: int,
+        patch: int = 16,
+        dim: int = 384,
+        depth: int = 12,
+        heads: int = 6,
+        grid: int = 14,
+        drop_path: float = 0.1,
+        position_offset: float = 0.1,
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise UserError(f"net_options: dim ({dim}) must be a multiple of heads ({heads})")
@@ -70,10 +80,9 @@ class ClassTokenViT(nn.Module):
             return self.pos_embed
         classes = self.cls_token.shape[1]
         grid = self.pos_embed[:, classes:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        target = {"size": (h, w)}
-        if self.position_offset:
-            target = {"scale_factor": tuple((n + self.position_offset) / self.grid for n in (h, w))}
-        stretched = F.interpolate(grid, **target, mode="bicubic", align_corners=False)
+        size = None if self.position_offset else (h, w)
+        factors = [(n + self.position_offset) / self.grid for n in (h, w)] if self.position_offset else None
+        stretched = F.interpolate(grid, size=size, scale_factor=factors, mode="bicubic", align_corners=False)
         return torch.cat([self.pos_embed[:, :classes], stretched.flatten(2).transpose(1, 2)], dim=1)
 
     def load_deit(self, state: Mapping[str, Tensor]) -> None:
@@ -91,8 +100,9 @@ class ClassTokenViT(nn.Module):
         load_pretrained(self, given)
 
 
-def attend(block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
+def attend(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """A block's output (B, T, d), and its attention (B, T, T), averaged over heads: what timm's fused kernel does not give."""
+    assert isinstance(block, Block) and isinstance(block.attn, Attention)  # as ClassTokenViT makes them
     attention = block.attn
     size = len(x), x.shape[1], 3, attention.num_heads, attention.head_dim
     q, k, v = attention.qkv(block.norm1(x)).reshape(size).permute(2, 0, 3, 1, 4)

@@ -120,7 +120,7 @@ def _deit_shapes(patch: int, dim: int, depth: int, heads: int, grid: int) -> dic
     block |= {"mlp.fc1": (4 * dim, dim), "mlp.fc2": (dim, 4 * dim)}
     layers = {f"blocks.{n}.{name}": shape for n in range(depth) for name, shape in block.items()}
     layers |= {"patch_embed.proj": (dim, 3, patch, patch), "norm": (dim,), "head": (1000, dim)}
-    shapes = {"cls_token": (1, 1, dim), "pos_embed": (1, 1 + grid * grid, dim)}
+    shapes: dict[str, tuple[int, ...]] = {"cls_token": (1, 1, dim), "pos_embed": (1, 1 + grid * grid, dim)}
     shapes |= {f"{name}.weight": shape for name, shape in layers.items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in layers.items()}
     return {name: torch.Size(shape) for name, shape in shapes.items()}

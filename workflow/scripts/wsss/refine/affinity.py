@@ -5,6 +5,8 @@ rows or columns of cells, and the maximum over n cells in a row is one map share
 index table is needed and R = 10 takes about 700 maxima instead of 2000.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -67,7 +69,7 @@ class _PathMaxima(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, boundary: Tensor, index: PathIndex) -> Tensor:
+    def forward(ctx: Any, boundary: Tensor, index: PathIndex) -> Tensor:
         maps = _run_maps(boundary, index)
         rows, cols = index.source_shape(*boundary.shape[-2:])
         out = boundary.new_empty(boundary.shape[0], len(index.directions), rows, cols)
@@ -82,7 +84,7 @@ class _PathMaxima(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         boundary, out = ctx.saved_tensors
         index = ctx.index
         maps = _run_maps(boundary, index)

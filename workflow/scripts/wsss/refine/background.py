@@ -27,12 +27,12 @@ def background(cam: np.ndarray, kind: str, value: float, bg_map: np.ndarray | No
         raise ValueError(f"background kind {kind!r}: must be one of {', '.join(KINDS)}")
     if len(cam) == 0:
         return np.ones(shape, np.float32)
-    if kind == "map" and bg_map is None:
-        raise ValueError("background kind 'map': this method has no background map; use const or power")
     if kind == "const":
         return np.full(shape, value, np.float32)
     if kind == "power":
         return np.clip(1.0 - cam.max(axis=0), 0.0, 1.0).astype(np.float32) ** np.float32(value)
+    if bg_map is None:
+        raise ValueError("background kind 'map': this method has no background map; use const or power")
     return (np.float32(value) * bg_map).astype(np.float32)
 
 

@@ -66,7 +66,7 @@ def label_marginals(
             marginals.append((np.arange(n_labels)[:, None, None] == labels).astype(np.float32))
             continue
         crf = crf or _lattice(image, n_labels, params)
-        marginals.append(_infer(crf, label_energy(labels, n_labels, params.gt_prob), params, labels.shape))
+        marginals.append(_infer(crf, label_energy(labels, n_labels, _trust(params)), params, labels.shape))
     return marginals[0], marginals[1]
 
 
@@ -107,8 +107,14 @@ def score_energy(scores: np.ndarray) -> np.ndarray:
 def _is_constant(labels: np.ndarray, n_labels: int, params: CrfParams) -> bool:
     # One label everywhere, and trusted above the others, is a fixed point: in every mean-field step each
     # pixel's unary favours it, and so does every neighbour's message.
-    trusted = n_labels == 1 or params.gt_prob > 1.0 / n_labels
+    trusted = n_labels == 1 or _trust(params) > 1.0 / n_labels
     return trusted and bool((labels == labels.flat[0]).all())
+
+
+def _trust(params: CrfParams) -> float:
+    if params.gt_prob is None:
+        raise ValueError("crf: hard labels need gt_prob, how far they are trusted; give it in crf_params")
+    return params.gt_prob
 
 
 def label_energy(labels: np.ndarray, n_labels: int, gt_prob: float) -> np.ndarray:

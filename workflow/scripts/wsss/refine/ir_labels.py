@@ -35,10 +35,10 @@ def seed_marginals(
     """
     backgrounds = [background(cam, rule["kind"], rule["value"], bg_map) for rule in (t_fg, t_bg)]
     if unary == "scores":
-        stacks = [np.concatenate([bg[None], cam]) for bg in backgrounds]
-        return score_marginals(image, *stacks, params)
-    rows = [argmax_index(cam, bg) for bg in backgrounds]
-    return label_marginals(image, *rows, len(cam) + 1, params)
+        first, second = (np.concatenate([bg[None], cam]) for bg in backgrounds)
+        return score_marginals(image, first, second, params)
+    sure, unsure = (argmax_index(cam, bg) for bg in backgrounds)
+    return label_marginals(image, sure, unsure, len(cam) + 1, params)
 
 
 def merge(confident: np.ndarray, unsure: np.ndarray) -> np.ndarray:

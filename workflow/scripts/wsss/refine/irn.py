@@ -66,6 +66,7 @@ class DisplacementBranch(nn.Module):
         self.all = _block(64 + 128 + 256, 256, 16)
         self.score = nn.Conv2d(256, 2, 1, bias=False)
         # The mean over a data set, subtracted at inference only; 0 until `estimate_mean_shift`.
+        self.mean_shift: Tensor
         self.register_buffer("mean_shift", torch.zeros(2))
 
     def forward(self, taps: Sequence[Tensor]) -> Tensor:
@@ -220,12 +221,12 @@ def irn_losses(out: IrnOut, labels: Tensor, index: PathIndex) -> dict[str, Tenso
 def displacement_losses(displacement: Tensor, bg: Tensor, fg: Tensor, index: PathIndex) -> dict[str, Tensor]:
     """Foreground pairs differ by their offset, background pairs not at all (L1, both coordinates)."""
     source = source_view(displacement, index)
-    sums = {"displacement_fg": 0.0, "displacement_bg": 0.0}
+    sums = {"displacement_fg": displacement.new_zeros(()), "displacement_bg": displacement.new_zeros(())}
     # Direction by direction: the differences of all pairs at once would be 1 GB at batch 32.
     for d, (dy, dx) in enumerate(index.directions):
         difference = source - shifted(displacement, dy, dx, index)
         offset = difference.new_tensor([dy, dx]).view(1, 2, 1, 1)
-        sums["displacement_fg"] += ((difference - offset).abs().sum(1) * fg[:, d]).sum()
-        sums["displacement_bg"] += (difference.abs().sum(1) * bg[:, d]).sum()
+        sums["displacement_fg"] = sums["displacement_fg"] + ((difference - offset).abs().sum(1) * fg[:, d]).sum()
+        sums["displacement_bg"] = sums["displacement_bg"] + (difference.abs().sum(1) * bg[:, d]).sum()
     counts = {"displacement_fg": mean_over_ranks(fg.sum()), "displacement_bg": mean_over_ranks(bg.sum())}
     return {name: value / (2 * counts[name] + EPSILON / world()) for name, value in sums.items()}

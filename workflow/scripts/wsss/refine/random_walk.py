@@ -17,6 +17,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -137,7 +138,7 @@ def diagonals(links: np.ndarray, directions: Sequence[Cell]) -> scipy.sparse.dia
     """The symmetric matrix with unit diagonal and half planes `links` (D, h, w), cells in raster order."""
     _, height, width = links.shape
     size = height * width
-    rows = defaultdict(lambda: np.zeros(size))
+    rows: defaultdict[int, np.ndarray] = defaultdict(lambda: np.zeros(size))
     rows[0] += 1.0
     for (dy, dx), plane in zip(directions, links.reshape(len(links), size), strict=True):
         step = dy * width + dx
@@ -237,7 +238,7 @@ def irn_semantic(
     keys: Sequence[int],
     bg: Mapping,
     bg_map: np.ndarray | None = None,
-    **walk_options,
+    **walk_options: Any,
 ) -> np.ndarray:
     """Pseudo-mask of an image: `irn_scores`, then argmax beside a background rule.
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO
 
 from wsss.engine.signals import die_with_parent
 from wsss.errors import UserError
@@ -78,7 +79,7 @@ def run_command(command: str, listed: Path, out: Path, watch: Callable[[], None]
         raise UserError(f"saliency: {shlex.join(arguments)} ended with status {process.returncode}; its last lines:\n{said}")
 
 
-def _started(arguments: list[str], stdout, stderr) -> subprocess.Popen:
+def _started(arguments: list[str], stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen:
     try:
         return subprocess.Popen(
             arguments,

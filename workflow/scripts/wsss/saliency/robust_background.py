@@ -11,6 +11,8 @@ N: superpixels of an image. `lab` (N, 3) mean colours, `centres` (N, 2) mean (y,
 bool: touches the image border, `touching` (N, N) bool symmetric: share a pixel edge.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from PIL import Image
 from scipy.sparse import csr_array
@@ -74,7 +76,7 @@ def graph(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return lab, _means(places, flat, count), border, touching
 
 
-def _means(channels, flat: np.ndarray, count: np.ndarray) -> np.ndarray:
+def _means(channels: Iterable[np.ndarray], flat: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(flat, channel) for channel in channels], axis=1) / count[:, None]
 
 

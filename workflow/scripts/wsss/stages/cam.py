@@ -32,13 +32,14 @@ def run(task: Task) -> None:
     facts = load_model(task.inputs["model"], method)
     if "imported" in facts:
         require_classes(task.inputs["model"], facts, dataset, f"run: {facts.get('remake', 'import_weights.py again')}")
-    method = method.to(device, memory_format=torch.channels_last).eval()
+    method = method.to(device).to(memory_format=torch.channels_last).eval()
     for name in method.spec.aux:
         if name not in task.inputs:
             net = task.params["recipe"]["net"]
             raise UserError(f"inference of net {net} reads {name} of another recipe; set `cam: {{aux_from: RECIPE}}` in the recipe")
         input_index(task, name, records)
     batches = shard_batches(task, records)
+    bg_map: dict[str, Any] = {"bg_map": True} if method.spec.bg_map else {}
     maker = CamMaker(task, dataset, method, device)
     run_images(
         task,
@@ -50,7 +51,7 @@ def run(task: Task) -> None:
         geometry=method.spec.geometry,
         norm=method.spec.norm,
         scales=task.settings["scales"],
-        **({"bg_map": True} if method.spec.bg_map else {}),
+        **bg_map,
         **label_facts(dataset),
     )
 

@@ -3,8 +3,6 @@
 from functools import partial
 from typing import Any
 
-import torch
-
 from wsss import methods, wrappers
 from wsss.data.further import require_plain
 from wsss.data.manifest import Dataset, load_manifest
@@ -19,6 +17,7 @@ from wsss.train.sources import check_sources
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 from wsss.train.wrapper_check import pseudo_label_facts
+from wsss.wrappers.base import Wrapper
 
 
 def run(task: Task) -> None:
@@ -39,7 +38,7 @@ def run(task: Task) -> None:
     require_plain(further)
 
     def pseudo_labels() -> dict[str, Any]:
-        found = pseudo_label_facts(task, dataset, records, learner, device) if learner is not method else {}
+        found = pseudo_label_facts(task, dataset, records, learner, device) if isinstance(learner, Wrapper) else {}
         return {"pseudo_labels": found} if found else {}
 
     def check_trained(history: list[dict[str, float]]) -> None:
@@ -68,7 +67,7 @@ def initial_method(task: Task, dataset: Dataset) -> Method:
     return method
 
 
-def wrapped(task: Task, method: Method) -> torch.nn.Module:
+def wrapped(task: Task, method: Method) -> Method | Wrapper:
     """What is trained in the method's place: a wrapper around it where the recipe has one, else the method itself.
 
     Raises:
@@ -77,7 +76,7 @@ def wrapped(task: Task, method: Method) -> torch.nn.Module:
     wrapper = task.params.get("wrapper")
     if not wrapper:
         return method
-    family = wrappers.get(wrapper["name"])
+    family: type[Wrapper] = wrappers.get(wrapper["name"])
     if unknown := sorted(set(wrapper["options"]) - set(family.defaults)):
         known = ", ".join(sorted(family.defaults))
         raise UserError(f"wrap_options: {wrapper['name']} has no option {', '.join(unknown)}; it knows {known}")
@@ -91,7 +90,7 @@ def build_method(task: Task, num_classes: int) -> Method:
         UserError: an option the net does not have.
     """
     recipe, options = task.params["recipe"], task.params["net_options"]
-    family = methods.get(recipe["net"])
+    family: type[Method] = methods.get(recipe["net"])
     unknown = sorted(set(options) - set(family.defaults))
     if unknown:
         known = ", ".join(sorted(family.defaults))

@@ -1,6 +1,7 @@
 """Stage `diagnosis`: what a method's masks and classifiers say of themselves, without ground truth, and what to change."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Masks:
         stages = {}
         for name in (n for n in STAGES if n in self.records):
             cut = self._cut(name)
-            found = facts_of(self.records[name], self.dataset.classes, lambda record, name=name: self._path(name, record))
+            found = facts_of(self.records[name], self.dataset.classes, partial(self._path, name))
             stages[name] = {**found, **({"cut": cut} if cut else {})}
         pairs = [self._agreement(*pair) for pair in PAIRS if set(pair) <= set(self.records)]
         return {"stages": stages, "agreement": [pair for pair in pairs if pair["photos"]]}

@@ -1,5 +1,6 @@
 """Downloads of public datasets: archives checked, resumed, unpacked safely; a small JSON says what came."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from wsss.data import coco_download, sbd, voc
 from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
 
-FETCHERS = {
+FETCHERS: dict[str, Callable[..., Path]] = {
     "voc12": voc.fetch,
     "sbd": sbd.fetch,
     "coco14": partial(coco_download.fetch, 2014),

@@ -1,6 +1,7 @@
 """Stage `evaluation`: score every mask a method made; one pass over the CAMs gives all thresholds."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class Scorer:
             return argmax_labels(cam, background(cam, **rule, bg_map=bg_map), record.labels)
 
         def image(record: Record) -> np.ndarray:
-            gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, CAM))
+            gt, name = read_mask(_truth(record)), str(file_of(self.task.inputs["cam"], record.id, CAM))
             return confusion(gt, seed(record, gt.shape), self.dataset.num_classes + 1, name)
 
         total = self._total("seed_map", self.train, image)
@@ -116,7 +117,7 @@ class Scorer:
         cams, scores = cam_folder(self.task, self.train, self.task.settings["bg"]), Scores()
         sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, extra))
         for record in self.train:
-            gt, name = read_mask(record.mask), str(file_of(self.task.inputs["cam"], record.id, CAM))
+            gt, name = read_mask(_truth(record)), str(file_of(self.task.inputs["cam"], record.id, CAM))
             cam = cams.at(record, gt.shape)
             sweep.add(cam, record.labels, gt, name)
             scores.add(cam, name)
@@ -148,7 +149,7 @@ class Scorer:
 
         def image(record: Record) -> np.ndarray:
             path = file_of(self.task.inputs[name], record.id, suffix)
-            return confusion(read_mask(record.mask), read_mask(path), self.dataset.num_classes + 1, str(path))
+            return confusion(read_mask(_truth(record)), read_mask(path), self.dataset.num_classes + 1, str(path))
 
         total = self._total(figure, records, image)
         origin = self._origin(name, records, **facts)
@@ -170,7 +171,7 @@ class Scorer:
             split = "train" if records is self.train else "val"
             raise UserError(
                 f"{self.dataset.name}: every pixel of the {len(records)} masks of {split} is 255 (ignore), so nothing can be "
-                f"scored; look at {records[0].mask.parent}: 0 is background, 1 to {self.dataset.num_classes} are the classes"
+                f"scored; look at {_truth(records[0]).parent}: 0 is background, 1 to {self.dataset.num_classes} are the classes"
             )
 
     def _segmentation(self) -> dict[str, Any]:
@@ -200,7 +201,7 @@ class Scorer:
         return {
             **({"imported": imported} if imported else {}),
             "split": f"{split} ({len(records)} images)",
-            "ground_truth": str(records[0].mask.parent.name),
+            "ground_truth": _truth(records[0]).parent.name,
             "rule_255": "background",
             "weights": self._weights("classifier"),
             "supervision": self.task.params["supervision"],
@@ -210,3 +211,9 @@ class Scorer:
             **read_json(self.task.inputs["dataset"])["builder"].get("provenance", {}),
             **facts,
         }
+
+
+def _truth(record: Record) -> Path:
+    """The mask of an image that is scored."""
+    assert record.mask is not None  # the others are left out at the start
+    return record.mask

@@ -1,5 +1,7 @@
 """Stage `ir_labels`: merge confident and unsure seeds into the labels IRN and AMN learn from; 255 = unsure."""
 
+from collections.abc import Iterator
+
 from wsss.data.manifest import load_manifest
 from wsss.data.stage_inputs import input_index
 from wsss.engine.index import file_of
@@ -20,7 +22,7 @@ def run(task: Task) -> None:
     seeds = task.inputs["seeds"]
     input_index(task, "seeds", records)
 
-    def work(todo: set[str]):
+    def work(todo: set[str]) -> Iterator[str]:
         for item_id in (i for i in ids if i in todo):
             label = merge(*(read_mask(file_of(seeds, item_id, suffix)) for suffix in (CONFIDENT, UNSURE)))
             write_mask(task.folder / f"{item_id}.png", label)

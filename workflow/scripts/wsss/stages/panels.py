@@ -1,5 +1,6 @@
 """Stage `panels`: for a choice of images, everything a method made of them, side by side."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def run(task: Task) -> None:
     chosen = choose(task, dataset)
     cams = cam_folder(task, [r for r in chosen if "trainaug" in r.splits], task.params["bg"]) if "cam" in task.inputs else None
 
-    def work(todo: set[str]):
+    def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in chosen if r.id in todo):
             image = read_image(record.image)
             found = columns(task, cams, record, image)

@@ -118,7 +118,7 @@ def photo_loader(task: Task, photos: list[Photo], device: torch.device) -> DataL
     return forked_loader(samples, task.loader_workers(len(photos)), batch_size=None, pin_memory=device.type == "cuda")
 
 
-class PhotoPredictor(Predictor):
+class PhotoPredictor(Predictor[Photo]):
     """Writes a mask of the photo's own size and an overlay; the mask before the CRF is not kept."""
 
     @staticmethod

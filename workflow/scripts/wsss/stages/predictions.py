@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
+from wsss.nets.segmenter import Segmenter
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.score.self_report import about_masks
 from wsss.stages.segmentation import build_network
@@ -36,7 +37,7 @@ def run(task: Task) -> None:
     device = start_device(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = prediction_records(dataset)
-    predictor = Predictor(task, trained_network(task, dataset.num_classes, device), device, pool)
+    predictor = Predictor[Record](task, trained_network(task, dataset.num_classes, device), device, pool)
     batches = shard_batches(task, records)
     predicted = [records[i] for batch in batches for i in batch]
     suffixes = [".png", ".nocrf.png"] if task.settings["crf"] else [".png"]
@@ -65,14 +66,26 @@ def crf_pool(task: Task) -> ProcessPoolExecutor | None:
     return pool
 
 
-def trained_network(task: Task, num_classes: int, device: torch.device) -> torch.nn.Module:
+def trained_network(task: Task, num_classes: int, device: torch.device) -> Segmenter:
     """The segmentation network of the input `model`, ready to predict."""
     network = build_network(task, num_classes)
     load_model(task.inputs["model"], network)
-    return network.to(device, memory_format=torch.channels_last).eval()
+    return network.to(device).to(memory_format=torch.channels_last).eval()
 
 
-class Predictor:
+class Photograph(Protocol):
+    """A record, or another photo with an id."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def image(self) -> Path: ...
+
+
+Item = TypeVar("Item", bound=Photograph)
+
+
+class Predictor(Generic[Item]):
     """Predicts batch by batch; the CRF runs in processes beside the network.
 
     With the CRF an image waits as the probabilities of those labels that the CRF would keep, most of the time a
@@ -80,11 +93,11 @@ class Predictor:
     """
 
     def __init__(
-        self, task: Task, network: torch.nn.Module, device: torch.device, pool: ProcessPoolExecutor | None
+        self, task: Task, network: Segmenter, device: torch.device, pool: ProcessPoolExecutor | None
     ) -> None:
         self.task, self.network, self.device, self.pool = task, network, device, pool
 
-    def make(self, records: Sequence[Any], loader: Iterable[dict[str, Any]], todo: set[str]) -> Iterator[str]:
+    def make(self, records: Sequence[Item], loader: Iterable[dict[str, Any]], todo: set[str]) -> Iterator[str]:
         """Write the masks of `todo`, yielding each id when its files stand; batches say by `index` which records they hold.
 
         Raises:
@@ -111,12 +124,12 @@ class Predictor:
             yield waiting.popleft()[0].result()
 
     @staticmethod
-    def write(folder: Path, record: Record, label: np.ndarray) -> None:
+    def write(folder: Path, record: Item, label: np.ndarray) -> None:
         """Write the mask of an image that goes through no CRF."""
         write_mask(folder / f"{record.id}.png", label)
 
     @staticmethod
-    def refine(folder: Path, record: Record, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+    def refine(folder: Path, record: Item, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
         """What the pool does with an image: `refine_one`."""
         return refine_one(folder, record, labels, probs, settings)
 
@@ -152,7 +165,7 @@ def pruned(probs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     return kept, probs[torch.from_numpy(kept).to(probs.device)].cpu().numpy()
 
 
-def refine_one(folder: Path, record: Record, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+def refine_one(folder: Path, record: Photograph, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
     """Write the mask before the CRF and after it; labels and probabilities as `pruned` gives them. Returns the id."""
     write_mask(folder / f"{record.id}.nocrf.png", labels[probs.argmax(0)].astype(np.uint8))
     write_mask(folder / f"{record.id}.png", refined(read_image(record.image), labels, probs, settings))

@@ -35,5 +35,5 @@ def gather(folder: Path, entry: dict) -> dict:
         "diagnosis": folder / "diagnosis.json",
         "history": entry["history"],
         "chain": entry["chain"],
-        "panels": {item_id: Path(panels).parent / f"{item_id}{LAYERS}" for item_id in ids},
+        "panels": {item_id: Path(panels).parent / f"{item_id}{LAYERS}" for item_id in ids} if panels else {},
     }

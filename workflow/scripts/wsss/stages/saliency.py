@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ def run(task: Task) -> None:
     every = load_manifest(task.inputs["manifest"]).split("trainaug")
     records = shard_records(task, every)
     options = dict(task.settings)
-    make = {"robust_background": by_robust_background, "command": by_command}[options.pop("make")]
+    makers: dict[str, Callable[..., Iterator[str]]] = {"robust_background": by_robust_background, "command": by_command}
+    make = makers[options.pop("make")]
 
     def work(todo: set[str]) -> Iterator[str]:
         return make(task, [r for r in records if r.id in todo], **options)

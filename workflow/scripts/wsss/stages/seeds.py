@@ -3,6 +3,7 @@
 With `probabilities: true` also what the CRF says before the argmax, from which AffinityNet makes its labels.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def run(task: Task) -> None:
     settings, found = settled(task.settings, task.inputs, "confident", "unsure")
     refuse_reversed(settings["confident"], settings["unsure"], "seeds")  # where one of them is found
 
-    def work(todo: set[str]):
+    def work(todo: set[str]) -> Iterator[str]:
         jobs = ((r, cams, settings, task.folder) for r in records)
         yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), task.threads)
 

@@ -1,6 +1,6 @@
 """Stage `segmentation`: train the recipe's DeepLab on pseudo-masks, or on ground truth for `full`."""
 
-import torch
+from pathlib import Path
 
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import label_files, training_records
@@ -8,6 +8,7 @@ from wsss.data.torch_sets import MapPath, TrainingSet
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import segmenters
+from wsss.nets.segmenter import Segmenter
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 
@@ -24,10 +25,10 @@ def run(task: Task) -> None:
     train(task, network, samples, network.param_groups(), network.loss, device)
 
 
-def build_network(task: Task, num_classes: int) -> torch.nn.Module:
+def build_network(task: Task, num_classes: int) -> Segmenter:
     """The recipe's segmentation network with random weights."""
     settings = task.params["network"]
-    family = segmenters.get(settings["net"])
+    family: type[Segmenter] = segmenters.get(settings["net"])
     return family(num_classes, settings["backbone"], settings["options"])
 
 
@@ -40,9 +41,15 @@ def _label_path(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> Ma
             f"{dataset.name}: full supervision needs a mask for every training image; {len(missing)} have none "
             f"({', '.join(missing[:5])}). For VOC, make SegmentationClassAug (see docs/datasets.md)"
         )
-    return ground_truth
+    return _ground_truth
 
 
-def ground_truth(record: Record):
+def _ground_truth(record: Record) -> Path:
+    path = ground_truth(record)
+    assert path is not None  # looked at for all records
+    return path
+
+
+def ground_truth(record: Record) -> Path | None:
     """The mask `full` trains on: SegmentationClassAug where there is one, else the scoring mask."""
     return record.mask_train or record.mask

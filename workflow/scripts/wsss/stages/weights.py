@@ -10,8 +10,8 @@ def run(task: Task) -> None:
     """Fetch the weights of `backbone` into a safetensors file."""
     fetch(
         task.params["backbone"],
-        task.outputs["weights"],
-        local=task.inputs.get("local"),
-        lock_file=task.params["lock_file"],
+        Path(task.outputs["weights"]),
+        local=Path(task.inputs["local"]) if "local" in task.inputs else None,
+        lock_file=Path(task.params["lock_file"]),
     )
     task.record.write(Path(task.outputs["weights"]).with_suffix(".run.json"), inputs=task.inputs)

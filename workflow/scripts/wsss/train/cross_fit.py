@@ -1,5 +1,7 @@
 """Logistic regression on fixed features, each photo scored by a fit that has not seen it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def folds_of(y: Tensor) -> Tensor:
     return fold
 
 
-def _fitted(x: Tensor, y: Tensor):
+def _fitted(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
     """The function features -> logits that fits best."""
     mean, deviation = x.mean(0), x.std(0, correction=0) + 1e-6
     scale = deviation * x.shape[1] ** 0.5

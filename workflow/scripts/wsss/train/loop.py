@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from wsss.data.forked_loader import forked_loader
+from wsss.data.forked_loader import Samples, forked_loader
 from wsss.engine.atomic import write_bytes
 from wsss.engine.signals import graceful_stop, stop_requested
 from wsss.errors import UserError
@@ -46,7 +46,7 @@ class Job:
     network: torch.nn.Module
     step_loss: StepLoss
     groups: list[dict]
-    dataset: Dataset
+    dataset: Samples
     settings: dict[str, Any]
     runtime: dict[str, Any]
     seed: int
@@ -75,7 +75,7 @@ def fit(job: Job) -> list[dict[str, float]]:
         SystemExit: SIGTERM arrived; the state is saved.
     """
     steps = total_steps(len(job.dataset), job.settings)
-    network = job.network.to(job.device, memory_format=torch.channels_last)
+    network = job.network.to(job.device).to(memory_format=torch.channels_last)
     optimiser = build_optimiser(job.groups, job.settings)
     half = autocast_dtype(job.device, job.runtime["precision"]) is torch.float16
     scaler = torch.amp.GradScaler(job.device.type, enabled=half)

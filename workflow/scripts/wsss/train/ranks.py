@@ -73,7 +73,7 @@ def connect(device: torch.device) -> None:
         dist.all_reduce(torch.zeros(1, device=device))  # NCCL meets at its first use only, and by the file too
     agree(False)  # all have read the file
     signals.note_connected()
-    if _rank == 0:
+    if _rank == 0 and _meeting is not None:
         shutil.rmtree(_meeting.parent, ignore_errors=True)
 
 
@@ -149,13 +149,13 @@ class _Sum(torch.autograd.Function):
     """Sum over the processes; the loss of each depends on what any of them put in."""
 
     @staticmethod
-    def forward(ctx, value: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor) -> Tensor:
         total = value.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         total = grad.contiguous().clone()
         dist.all_reduce(total)
         return total

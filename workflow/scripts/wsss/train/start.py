@@ -1,6 +1,7 @@
 """The start of a stage with a network: its device, the processes that train together, and the first weights."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,13 +61,13 @@ def note_device(task: Task, device: torch.device, precision: str | None = None) 
 def load_initial(task: Task, network: Any, backbone: str) -> None:
     """Load ImageNet weights into the backbone where the recipe has them."""
     if "weights" in task.inputs:
-        network.load_backbone(weights.load(task.inputs["weights"], backbone))
+        network.load_backbone(weights.load(Path(task.inputs["weights"]), backbone))
 
 
 def initial_weights(task: Task) -> dict[str, str | None]:
     """Facts for the model: where its first weights come from, and the sha256 of the file they came in."""
     if "weights" in task.inputs:
-        source, sha256 = weights.origin(task.inputs["weights"])
+        source, sha256 = weights.origin(Path(task.inputs["weights"]))
         return {"initial_weights": source, "initial_weights_sha256": sha256}
     source = "the trained classifier" if "classifier" in task.inputs else "none"
     return {"initial_weights": source, "initial_weights_sha256": None}

@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from wsss.data.forked_loader import Samples
 from wsss.engine import backup
 from wsss.engine.atomic import drop_temporaries
 from wsss.engine.record import package_versions
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def train(
     task: Task,
     network: torch.nn.Module,
-    dataset: Any,
+    dataset: Samples,
     groups: list[dict],
     step_loss: StepLoss,
     device: torch.device,

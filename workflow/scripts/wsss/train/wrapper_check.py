@@ -1,6 +1,7 @@
 """How often a wrapper's pseudo-labels are right, where training photos have ground truth. It is looked at when the training is
 over and feeds nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ def pseudo_label_facts(
     known = tuple(sample([r for r in records if r.mask is not None], MOST, task.params["seed"]))
     if not known:
         return {}
-    hits, cells = {}, {}
+    hits: dict[str, int] = {}
+    cells: dict[str, int] = {}
     for batch in _loader(task, dataset, known, learner):
         with torch.inference_mode(), autocast(device, task.params["compute"]["precision"]):
             found = learner.right_cells(to_device(batch, device))
@@ -42,8 +44,13 @@ def pseudo_label_facts(
 
 
 def _loader(task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Wrapper) -> DataLoader:
-    samples = TrainingSet(dataset, records, task.settings["augmentation"], lambda r: r.mask, None, learner.further_arrays())
+    samples = TrainingSet(dataset, records, task.settings["augmentation"], _truth, None, learner.further_arrays())
     seeds = np.random.default_rng(task.params["seed"]).integers(0, 2**62, len(records))
     keys = [(index, int(seed)) for index, seed in enumerate(seeds)]
     batches = [keys[i : i + BATCH] for i in range(0, len(keys), BATCH)]
     return forked_loader(samples, task.loader_workers(len(records)), batch_sampler=batches)
+
+
+def _truth(record: Record) -> Path:
+    assert record.mask is not None  # the others are left out
+    return record.mask

@@ -42,6 +42,7 @@ class FSAE(Wrapper):
     """`base` is the student, `teacher` its moving average, which gets no gradient. Options: wsss.wrappers.fsae_options."""
 
     defaults = fsae_options.DEFAULTS
+    confidence: Tensor
 
     def __init__(self, base, options=None):
         super().__init__(base, options)

@@ -3,6 +3,7 @@
 They are drawn on the device from torch's generator, which the training loop seeds for every step.
 """
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -46,7 +47,7 @@ class Mix:
     box: Tensor  # (B, h, w) bool
 
     @classmethod
-    def draw(cls, shape: tuple[int, int, int], device: torch.device) -> "Mix":
+    def draw(cls, shape: Sequence[int], device: torch.device) -> "Mix":
         """A box for each of B maps of h x w cells."""
         images, height, width = shape
         drawn = torch.rand(3, images, 1, 1, device=device)

@@ -3,7 +3,7 @@
 `probe` looks at a base before any training: whether it gives maps at all, and whether their background is a map.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from wsss.data.further import View, tensors
 from wsss.data.transforms import Geometry, normalise
 from wsss.errors import UserError
-from wsss.methods.base import CamOut, Method
+from wsss.methods.base import CamOut, Method, given
 
 SIDE = 64  # pixels of the image that `probe` shows
 TEMPERATURE = 0.1  # of scores in [0, 1], which are no logits
@@ -22,7 +22,8 @@ MAPS = frozenset({"maps"})
 
 def native_logits(base: Method, out: CamOut) -> Tensor:
     """(B, C+1, h, w): the base's own background map, be it one that `pixel_logits` leaves out (SEAM's)."""
-    return out.maps if out.maps.shape[1] == base.num_classes + 1 else base.pixel_logits(out)
+    maps = given(out.maps, "maps")
+    return maps if maps.shape[1] == base.num_classes + 1 else base.pixel_logits(out)
 
 
 def constant_logits(base: Method, out: CamOut) -> Tensor:
@@ -92,6 +93,6 @@ def _batch(base: Method) -> Mapping:
     return {"id": ["probe"], **{key: value.to(device) for key, value in batch.items()}}
 
 
-def cells_inside(valid: Tensor, size: tuple[int, int]) -> Tensor:
+def cells_inside(valid: Tensor, size: Sequence[int]) -> Tensor:
     """(B, 1, S, S), 1 where the image is -> (B, h, w) bool: cells that lie in it by more than half."""
-    return F.adaptive_avg_pool2d(valid.float(), size)[:, 0] > 0.5
+    return F.adaptive_avg_pool2d(valid.float(), (size[0], size[1]))[:, 0] > 0.5
