@@ -19,7 +19,7 @@ from wsss.engine.atomic import read_json, write_json
 from wsss.engine.index import write_index
 from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
-from wsss.imports.command import find_files
+from wsss.imports.command_line import find_files
 from wsss.imports.export import main as export
 from wsss.imports.masks import import_masks
 from wsss.imports.weights import built, import_weights

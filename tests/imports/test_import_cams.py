@@ -22,7 +22,7 @@ from wsss.engine.atomic import read_json
 from wsss.engine.index import read_index, write_index
 from wsss.errors import UserError
 from wsss.imports.cams import import_cams, main
-from wsss.imports.command import find_files
+from wsss.imports.command_line import find_files
 from wsss.imports.export import export_cams
 from wsss.imports.masks import import_masks
 from wsss.io.cams import CamFolder, read_cam, write_cam

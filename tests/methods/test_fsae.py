@@ -1,31 +1,21 @@
-"""FSAE around every registered method, its functions by facts, each of its switches, and the strong view."""
+"""FSAE around every registered method, its functions by facts, the teacher, and each of the switches."""
 
-import csv
-from functools import partial
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import Chain, folder_dataset, sigterm_at_step
 from small_methods import SCRATCH, build, make_batch
-from wsss import methods, wrappers
-from wsss.data import strong_view as strong
+from wsss import methods
 from wsss.data.further import View, require_plain
-from wsss.data.transforms import Geometry, normalise
-from wsss.engine import signals
-from wsss.engine.atomic import read_json
+from wsss.data.transforms import Geometry
 from wsss.errors import UserError
-from wsss.io.models import read_model
 from wsss.methods.base import CamOut
-from wsss.stages.classifier import wrapped
 from wsss.wrappers.expansion import confident_cells, consistency, expand, mask_absent, ring_around
 from wsss.wrappers.fsae import FSAE
-from wsss.wrappers.fsae_options import DEFAULTS, STRONG
+from wsss.wrappers.fsae_options import DEFAULTS
 from wsss.wrappers.perturb import Mix, hide_patches
 
 EASY = {"tau_c": 0.3, "tau_r": 0.25}  # so that a network with random weights is sure of something
-PLAIN = {"jitter": None, "blur": None, "randaugment": 0}
 
 
 def around(name, options=None, net=None, **wrap):
@@ -370,115 +360,6 @@ def test_small_and_odd_sizes(size):
         assert losses["ring"] == 0, "one cell has no neighbour"
 
 
-# --- the strong view -----------------------------------------------------------------------------------
-
-
-def drawn(seed, **options):
-    return strong.draw_strong({**{key: DEFAULTS[key] for key in STRONG}, **options}, np.random.default_rng(seed))
-
-
-def test_nothing_strong_gives_the_same_bits():
-    photo = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    geometry = Geometry((60, 84), True, 48, (5, 9))
-    view = View(photo, geometry, geometry.image(photo))
-    options = {key: DEFAULTS[key] for key in STRONG} | PLAIN
-    assert np.array_equal(strong.strong_view(view, np.random.default_rng(0), options), view.crop)
-    assert not np.array_equal(strong.strong_view(view, np.random.default_rng(0), DEFAULTS), view.crop)
-
-
-def test_kernel_and_operations_are_drawn_for_each_sample():
-    looks = [drawn(seed) for seed in range(200)]
-    assert {look.blur[0] for look in looks} == {1, 3, 5} and all(0.1 <= look.blur[1] <= 2 for look in looks)
-    operations = [operation for look in looks for operation in look.operations]
-    assert {name for name, _ in operations} == set(strong.OPERATIONS) and len(strong.OPERATIONS) == 9
-    assert {len(look.operations) for look in looks} == {5}
-    assert any(len({name for name, _ in look.operations}) < 5 for look in looks), "drawn with replacement"
-    values = {name: [v for n, v in operations if n == name] for name in strong.OPERATIONS}
-    assert all(0.05 <= v <= 0.95 for name in ("brightness", "colour", "contrast", "sharpness") for v in values[name])
-    assert set(values["posterize"]) == {4, 5, 6, 7, 8} and 0 <= min(values["solarize"]) and max(values["solarize"]) <= 256
-
-
-@pytest.mark.parametrize("operation", strong.OPERATIONS)
-def test_operations(operation):
-    photo = np.random.default_rng(3).integers(20, 200, (20, 30, 3), dtype=np.uint8)
-    value = strong.OPERATIONS[operation][0](np.random.default_rng(1))
-    found = strong.StrongColours(operations=((operation, value),))(photo)
-    assert found.shape == photo.shape and found.dtype == np.uint8
-    assert np.array_equal(found, photo) == (operation == "identity" or (operation == "posterize" and value == 8))
-
-
-def test_blur_and_erasing():
-    photo = np.random.default_rng(3).integers(20, 200, (20, 30, 3), dtype=np.uint8)
-    assert np.array_equal(strong.StrongColours(blur=(1, 1.0))(photo), photo)
-    assert strong.StrongColours(blur=(5, 2.0))(photo).std() < photo.std()
-    for kernel, sigma in ((3, 0.4), (5, 2.0)):
-        theirs = cv2.GaussianBlur(photo, (kernel, kernel), sigma, borderType=cv2.BORDER_REFLECT)
-        assert np.abs(strong.blurred(photo, kernel, sigma).astype(int) - theirs).max() <= 1
-    assert (strong.blurred(np.full((1, 2, 3), 77, np.uint8), 5, 2.0) == 77).all()
-    view = View(photo, Geometry((20, 30), False, 24, (0, 0)), np.zeros((3, 24, 24), np.float32))
-    options = {key: DEFAULTS[key] for key in STRONG} | PLAIN
-    for seed in range(20):
-        plain, erased = (strong.strong_view(view, np.random.default_rng(seed), {**options, "erasing": p}) for p in (0.0, 1.0))
-        changed = (plain != erased).any(0)
-        assert changed.any() and (erased[:, changed] == 0).all() and changed.mean() < 0.4
-
-
-# --- the stage -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return folder_dataset(tmp_path_factory.mktemp("fsae"))
-
-
-def test_the_model_is_the_bases_network_alone(results):
-    chain = Chain(results, "fsae_cam", steps=2)
-    made = chain.run("classifier", into="model")
-    state, _ = read_model(made / "model.safetensors")
-    assert state.keys() == methods.get("cam")(2, "resnet_small", {}).state_dict().keys()
-    rows = list(csv.DictReader((made / "history.csv").open()))
-    assert set(rows[0]) == {"step", "lr", "total", "base", "consistency", "confident", "confident_fg", "ring", "expanded"}
-    assert "pseudo_labels" not in read_json(made / "check.json"), "no photo has a mask"
-    chain.run("cam", {"model": "model/model.safetensors"}, into="model_cam")
-
-
-def test_stopped_and_resumed_is_the_undisturbed_run(results, monkeypatch):
-    """Bit for bit, teacher and all; what was saved holds the teacher."""
-    chain = Chain(results, "fsae_cam", steps=4)
-    monkeypatch.setattr(signals, "_stop", False)
-    whole = chain.run("classifier", into="whole")
-    with monkeypatch.context() as patch:
-        sigterm_at_step(patch, 1)
-        with pytest.raises(SystemExit):
-            chain.run("classifier", into="cut")
-    signals._stop = False
-    state = torch.load(results / "cut/train_state.pt", weights_only=True)
-    assert state["step"] == 2 and any(key.startswith("teacher.") for key in state["network"])
-    cut = chain.run("classifier", into="cut")
-    for name in ("model.safetensors", "history.csv"):
-        assert (whole / name).read_bytes() == (cut / name).read_bytes(), name
-
-
-def test_the_stage_refuses_options_that_the_wrapper_has_not(results):
-    task = Chain(results, "fsae_cam").task("classifier", wrapper={"name": "fsae", "options": {"tau": 1}})
-    with pytest.raises(UserError, match="wrap_options: fsae has no option tau; it knows bg, blur"):
-        wrapped(task, build("cam"))
-
-
-def test_accuracy_where_there_is_ground_truth(tmp_path):
-    """It is told apart as using ground truth, and changes nothing that is trained."""
-    made = {}
-    for masks in (False, True):
-        chain = Chain(folder_dataset(tmp_path / str(masks), masks=masks), "fsae_cam", steps=2)
-        made[masks] = chain.run("classifier")
-    facts = read_json(made[True] / "check.json")["pseudo_labels"]
-    assert facts["photos"] == 6 and facts["uses"] == "ground truth"
-    assert set(facts["accuracy"]) == {"confident", "confident_fg", "ring", "expanded"}
-    assert all(value is None or 0 <= value <= 100 for value in facts["accuracy"].values())
-    history = [(made[masks] / "history.csv").read_bytes() for masks in made]
-    assert history[0] == history[1]
-
-
 def test_right_cells_are_counted_by_ground_truth():
     fsae, batch = around("cam")
     pseudo = fsae.eval().pseudo_labels(batch)
@@ -488,36 +369,6 @@ def test_right_cells_are_counted_by_ground_truth():
     wrong = fsae.right_cells({**batch, "label": (label + 1) % 5})["expanded"]
     unknown = fsae.right_cells({**batch, "label": torch.full_like(label, 255)})["expanded"]
     assert wrong[0] == 0 and wrong[1] == all_right[1] and unknown[1] == 0
-
-
-class NoMaps(methods.get("cam")):
-    def forward(self, batch, want=frozenset({"logits"})):
-        return super().forward(batch, want - {"maps"})
-
-
-class Clash(methods.get("cam")):
-    def further_arrays(self):
-        return partial(one_array, name="strong")
-
-
-def one_array(view, rng, name):
-    return {name: np.zeros(1, np.float32)}
-
-
-def test_what_a_base_lacks_is_named_before_training():
-    with pytest.raises(UserError, match="wrap: fsae learns from maps of single cells, and net NoMaps gives none"):
-        FSAE(NoMaps(4, "resnet_small"))
-    clash = FSAE(Clash(4, "resnet_small")).further_arrays()
-    photo = np.zeros((16, 16, 3), np.uint8)
-    view = View(photo, Geometry((16, 16), False, 16, (0, 0)), normalise(photo))
-    with pytest.raises(UserError, match="both name an array strong"):
-        clash(view, np.random.default_rng(0))
-
-
-def test_wrappers_by_name():
-    assert wrappers.get("fsae") is FSAE and wrappers.options_of("fsae").DEFAULTS is FSAE.defaults
-    with pytest.raises(UserError, match="wrap: 'nosuch' is not a known wrapper; choose one of fsae, or none"):
-        wrappers.get("nosuch")
 
 
 def test_rings_do_not_touch_other_images():

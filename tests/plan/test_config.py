@@ -10,7 +10,7 @@ from wsss import methods
 from wsss.data.user_files import folder_stamp, own_data
 from wsss.errors import UserError
 from wsss.found import refuse_reversed
-from wsss.imports.command import NAME
+from wsss.imports.command_line import NAME
 from wsss.recipes.config import Config, expand_env, read_yaml
 from wsss.recipes.merge import merge
 from wsss.recipes.schema import check

@@ -17,7 +17,7 @@ from wsss.data.manifest import load_manifest
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.saliency import read_saliency
-from wsss.saliency import command as commands
+from wsss.saliency import program as commands
 from wsss.stages import saliency
 
 SIZES = ((40, 56), (64, 48), (33, 90), (40, 40))

@@ -12,7 +12,7 @@ from wsss.data.labels import label_facts, same_labels
 from wsss.data.manifest import Dataset, Record
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.imports.command import Target, dataset_of, find_files, parser, run
+from wsss.imports.command_line import Target, dataset_of, find_files, parser, run
 from wsss.io.cam_forms import StoredCam
 from wsss.io.cams import SUFFIX, CamFolder, read_cam, write_cam
 from wsss.io.grids import walk_grid

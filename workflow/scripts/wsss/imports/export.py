@@ -12,7 +12,7 @@ from wsss.data.manifest import Record
 from wsss.engine.atomic import atomic_path
 from wsss.engine.threads import threaded
 from wsss.errors import UserError
-from wsss.imports.command import dataset_of, parser, run
+from wsss.imports.command_line import dataset_of, parser, run
 from wsss.io.cams import CamFolder
 from wsss.io.images import image_size
 

@@ -8,7 +8,7 @@ import numpy as np
 from wsss.data.labels import label_facts
 from wsss.data.manifest import Dataset, Record
 from wsss.errors import UserError
-from wsss.imports.command import Target, dataset_of, find_files, parser, run
+from wsss.imports.command_line import Target, dataset_of, find_files, parser, run
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from wsss import methods
 from wsss.data.table import listing
 from wsss.errors import UserError
-from wsss.imports.command import dataset_of, parser, run
+from wsss.imports.command_line import dataset_of, parser, run
 from wsss.imports.layouts import CHANGES, LAYOUTS, amn_rules, target_of
 from wsss.io.digest import sha256_file
 from wsss.io.models import save_model

@@ -7,7 +7,7 @@ from wsss.data.user_files import voc_trees
 from wsss.errors import UserError
 from wsss.plan import paths
 from wsss.plan.row import Row
-from wsss.saliency.command import named_files, words
+from wsss.saliency.program import named_files, words
 
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan

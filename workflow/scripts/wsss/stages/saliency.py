@@ -19,7 +19,7 @@ from wsss.engine.workers import in_processes
 from wsss.errors import UserError
 from wsss.io.images import image_size, read_image
 from wsss.io.saliency import read_saliency, write_saliency
-from wsss.saliency.command import run_command, write_list
+from wsss.saliency.program import run_command, write_list
 from wsss.saliency.robust_background import robust_background
 
 log = logging.getLogger(__name__)

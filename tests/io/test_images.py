@@ -1,0 +1,96 @@
+"""Photos as they are read."""
+
+
+import numpy as np
+import pytest
+from PIL import Image
+from wsss.errors import UserError
+from wsss.io import images, masks
+
+GRADIENT = np.stack(np.meshgrid(np.arange(0, 240, 10), np.arange(0, 160, 10)), -1).astype(np.uint8)
+RGB = np.concatenate([GRADIENT, np.full((16, 24, 1), 77, np.uint8)], axis=2)
+
+
+def saved(tmp_path, image, name="i.png", **options):
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def test_rgb_comes_back_as_it_is(tmp_path):
+    assert np.array_equal(images.read_image(saved(tmp_path, Image.fromarray(RGB))), RGB)
+
+
+def test_gray_is_repeated(tmp_path):
+    read = images.read_image(saved(tmp_path, Image.fromarray(RGB[..., 0])))
+    assert np.array_equal(read, np.repeat(RGB[..., :1], 3, axis=2))
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    path = saved(tmp_path, Image.fromarray(RGB).convert("CMYK"), "i.jpg", quality=100)
+    read = images.read_image(path)
+    assert read.shape == RGB.shape and np.abs(read.astype(int) - RGB).max() < 12
+
+
+def test_rgba_lies_on_white(tmp_path):
+    rgba = np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)])
+    rgba[0, 0, 3] = 0
+    read = images.read_image(saved(tmp_path, Image.fromarray(rgba)))
+    assert (read[0, 0] == 255).all() and np.array_equal(read[1:], RGB[1:])
+
+
+def test_palette_and_bilevel(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8))
+    palette.putpalette(masks.VOC_PALETTE.tobytes())
+    assert images.read_image(saved(tmp_path, palette))[0, 1].tolist() == [128, 0, 0]
+    assert images.read_image(saved(tmp_path, Image.new("1", (2, 2), 1)))[0, 0].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
+    deep = (RGB[..., 0].astype(np.uint16) * 257)[:, ::-1].copy()
+    read = images.read_image(saved(tmp_path, Image.fromarray(deep), f"i.{suffix}"))
+    assert np.array_equal(read[..., 0], RGB[:, ::-1, 0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_image_and_size(tmp_path, orientation):
+    image = Image.fromarray(RGB)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, image, exif=exif)
+    turned = {
+        1: RGB, 2: RGB[:, ::-1], 3: RGB[::-1, ::-1], 4: RGB[::-1], 5: RGB.transpose(1, 0, 2),
+        6: np.rot90(RGB, -1), 7: np.rot90(RGB, 2).transpose(1, 0, 2), 8: np.rot90(RGB),
+    }  # fmt: skip
+    assert np.array_equal(images.read_image(path), turned[orientation])
+    assert images.image_size(path) == turned[orientation].shape[:2]
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (33, 2000), (2000, 1)])
+def test_odd_sizes(tmp_path, size_hw):
+    path = saved(tmp_path, Image.new("RGB", size_hw[::-1], (1, 2, 3)))
+    assert images.read_image(path).shape == (*size_hw, 3) and images.image_size(path) == size_hw
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_truncated_image(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    path = saved(tmp_path, Image.fromarray(noise), f"i.{suffix}")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=f"i.{suffix}.*not a readable image"):
+        images.read_image(path)
+
+
+@pytest.mark.parametrize("read", [images.read_image, images.image_size])
+def test_empty_missing_and_foreign_files(tmp_path, read):
+    with pytest.raises(UserError, match="none.jpg: missing image"):
+        read(tmp_path / "none.jpg")
+    for name, content in {"empty.jpg": b"", "text.jpg": b"not a photo"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}.*not a readable image"):
+            read(tmp_path / name)
+
+
+def test_a_folder_in_an_images_place(tmp_path):
+    with pytest.raises(UserError, match="not a readable image"):
+        images.read_image(tmp_path)

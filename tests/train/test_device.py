@@ -1,0 +1,89 @@
+"""The device of a job, and what says that a network has diverged."""
+
+import pytest
+import torch
+from training_job import job
+from wsss.errors import UserError
+from wsss.train import device
+from wsss.train.device import autocast_dtype, pick_device
+from wsss.train.loop import fit
+from wsss.train.sanity import refuse_diverged
+
+
+def test_device_and_threads(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto", 1).type == "cpu" and torch.get_num_threads() == 1
+    with pytest.raises(UserError, match="device: cuda is asked for"):
+        pick_device("cuda", 1)
+
+
+@pytest.mark.parametrize("precision, reduced", [("fp32", False), ("bf16", True)])
+def test_a_gpu_computes_in_the_type_asked_for(monkeypatch, precision, reduced):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        assert pick_device("auto", 1, precision) == torch.device("cuda", 0)
+        assert matmul.allow_tf32 is cudnn.allow_tf32 is reduced
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def test_two_jobs_lease_two_of_the_visible_gpus(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(device, "_leases", [])
+    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert [device._lease_gpu() for _ in range(3)] == [0, 1, 0]
+    for handle in device._leases:
+        handle.close()
+
+
+def test_precision_on_the_cpu():
+    cpu = torch.device("cpu")
+    assert autocast_dtype(cpu, "auto") is None and autocast_dtype(cpu, "bf16") is torch.bfloat16
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        autocast_dtype(cpu, "fp16")
+
+
+# --- a network that diverged
+
+
+def weights_of_nan(net):
+    net[5].weight.data[0, 0] = float("nan")
+
+
+def statistics_of_inf(net):
+    net[1].running_var[0] = float("inf")
+
+
+def layers_that_overflow(net):
+    net[0].weight.data *= 1e30
+    net[1].weight.data *= 1e30
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (weights_of_nan, "weights 5.weight"),
+        (statistics_of_inf, "weights 1.running_var"),
+        (layers_that_overflow, "what layer [0-9] makes"),
+    ],
+)
+def test_a_diverged_network_is_told_by_its_weights_or_by_what_it_makes(tmp_path, change, words):
+    one = job(tmp_path)
+    change(one.network)
+    with pytest.raises(UserError, match=f"classifier: the network diverged.*{words}.*lower classifier.lr .it is 0.05"):
+        refuse_diverged(one, "classifier")
+
+
+def test_looking_at_a_network_leaves_it_as_it_is(tmp_path):
+    one = job(tmp_path)
+    fit(one)
+    before, number = {key: value.clone() for key, value in one.network.state_dict().items()}, torch.get_rng_state()
+    refuse_diverged(one, "classifier")
+    assert all(torch.equal(value, before[key]) for key, value in one.network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), number) and not any(m._forward_hooks for m in one.network.modules())
+    assert not any(parameter.grad is not None and parameter.grad.any() for parameter in one.network.parameters())
