@@ -1,6 +1,7 @@
 """Config files: read, check against their schemas, and resolve recipes.
 
-A recipe (`config/methods/NAME.yaml`) may `extends:` another one; a preset (`config/presets/NAME.yaml`,
+A recipe (`config/methods/NAME.yaml`) may `extends:` another one and name `parts:` (`config/parts/NAME.yaml`), sections that
+recipes share; a preset (`config/presets/NAME.yaml`,
 chosen by the dataset) lays values over every recipe (`common`) and over single ones (`methods`, matched
 along the `extends` chain). A stage that says `from: OTHER` is not run: OTHER's results are used; one that says
 `import: NAME` neither: what an import command put there is used.
@@ -97,13 +98,13 @@ class Config:
                 f"set wrap and wrap_options there, or give this recipe a section classifier of its own"
             )
 
-    def existing(self, kind: str, name: str) -> Path:
+    def existing(self, kind: str, name: str, asked_by: str = "") -> Path:
         """Path of a config file; UserError where there is none of that name, or the name is not allowed."""
         path = self.folder / kind / f"{name}.yaml"
-        if name in RESERVED and kind != "presets":
+        if name in RESERVED and kind in ("datasets", "methods"):
             raise UserError(f"{path}: {name} is a folder of the workflow's own in results/ or logs/; give the file another name")
         if not NAME.fullmatch(name) or not path.exists():
-            raise UserError(f"{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
+            raise UserError(f"{asked_by}{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
         return path
 
 

@@ -2,12 +2,14 @@
 
 They are laid in this order, each over those before:
 
-1. the recipes that it extends, from the root down, and its own file in config/methods;
+1. the recipes that it extends, from the root down, and its own file in config/methods; before each file the parts that
+   it names (`parts`, files in config/parts);
 2. of the preset that the dataset's file names: `common`, the options of the recipe's `net`, of its `wrap`, what goes
    with its `refine`, and what is for single recipes (`methods`), along the chain of `extends`;
 3. `overrides` in the dataset's file, along the same chain.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsss import methods, wrappers
@@ -62,8 +64,8 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         where = f"{layer.source} (laid on method {name})"
         if layer.recipe == name:
             _refuse_borrowed(recipe, layer.values, where)
-        if "extends" in layer.values:
-            raise UserError(f"{where}: extends is for files in config/methods; write a recipe that extends, and ask for it")
+        if taken := sorted({"extends", "parts"} & set(layer.values)):
+            raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
         values = without_cuts(layer.values) if maps and not layer.recipe else layer.values
         values = {key: value for key, value in values.items() if key not in SECTIONS or own(recipe, key)}
         recipe = merge(recipe, values)
@@ -76,7 +78,8 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
 def _finished(config: "Config", recipe: dict[str, Any], name: str, maps: bool | None) -> dict[str, Any]:
     """The recipe with its name, checked as a whole."""
     path = f"config/methods/{name}.yaml"
-    recipe.pop("extends", None)
+    for key in ("extends", "parts"):
+        recipe.pop(key, None)
     if recipe.get("wrap") == wrappers.NONE:
         del recipe["wrap"]
     check(recipe, config.schemas["method"], path)
@@ -96,9 +99,22 @@ def extended(config: "Config", name: str) -> list[Layer]:
         path = config.existing("methods", current)
         content = read_yaml(path)
         check(content, without_required(config.schemas["method"]), path)
-        chain.append(Layer(str(path), current, content))
+        chain += [Layer(str(path), current, content), *reversed(_parts(config, content, path))]
         current = content.get("extends")
     return chain[::-1]
+
+
+def _parts(config: "Config", recipe: dict[str, Any], path: Path) -> list[Layer]:
+    """The parts that a recipe names, in the order in which they are laid; of no single recipe."""
+    parts = []
+    for name in recipe.get("parts", ()):
+        part = config.existing("parts", name, f"{path}: parts: ")
+        content = read_yaml(part)
+        check(content, without_required(config.schemas["method"]), part)
+        if taken := sorted({"extends", "parts", "net"} & set(content)):
+            raise UserError(f"{part}: {taken[0]} is for files in config/methods; a part holds sections that recipes share")
+        parts.append(Layer(str(part), "", content))
+    return parts
 
 
 def merged(chain: list[Layer]) -> dict[str, Any]:
