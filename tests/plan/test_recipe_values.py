@@ -1,15 +1,19 @@
 """Values of a recipe that are wrong, or do not go together: refused with file, key and what is allowed."""
 
-import re
 
 import pytest
-from config_files import CONFIG, change_method, config, rewrite
+from config_files import change_method, config, rewrite
 from wsss import methods
 from wsss.errors import UserError
 from wsss.found import refuse_reversed
 from wsss.imports.command import NAME
-from wsss.recipes.config import read_yaml
 from wsss.recipes.merge import merge
+from wsss.recipes.model.dataset import dataset_schema
+from wsss.recipes.model.json_schema import json_schema
+from wsss.recipes.model.main import Main
+from wsss.recipes.model.recipe import Recipe
+from wsss.recipes.model.section import defaults_of, typed
+from wsss.recipes.net_options import option_names, options_class
 from wsss.recipes.schema import check
 
 pytestmark = pytest.mark.usefixtures("photos_elsewhere")
@@ -90,10 +94,12 @@ def test_what_a_choice_needs_is_asked_for(project, values, words):
         change_method(project, change).recipe("cam", "voc12")
 
 
-@pytest.mark.parametrize("net", read_yaml(CONFIG / "schemas/net_options.yaml"))
-def test_a_nets_schema_has_its_options_and_no_other(net):
-    schema = read_yaml(CONFIG / "schemas/net_options.yaml")[net]
-    assert set(schema["properties"]) == set(methods.get(net).defaults)
+@pytest.mark.parametrize("net", methods.METHODS)
+def test_a_nets_typed_options_are_those_that_it_reads(net):
+    kind = options_class(net)
+    assert kind is not None and defaults_of(kind) == methods.get(net).defaults
+    typed(methods.get(net).defaults, kind)
+    assert option_names(net) == set(methods.get(net).defaults)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,7 @@ def test_a_nets_schema_has_its_options_and_no_other(net):
         ("seam", "freeze_stem", True, "(freeze_stem is now freeze: stem, stage1 or none)"),
         ("cam", "output_stride", 4, "net_options.output_stride: 4 is not allowed"),
         ("cam", "frieze", "none", "unknown key frieze in net_options; allowed: bn, freeze"),
+        ("cam", "frieze", "none", "; did you mean freeze?"),
         ("amn", "dropout", 1.0, "net_options.dropout: 1.0"),
         ("amn", "aspp_dilations", 6, "net_options.aspp_dilations: 6 is not of type 'array'"),
         ("amn", "mask_trick", "yes", "net_options.mask_trick: 'yes'"),
@@ -177,22 +184,25 @@ def test_an_option_left_out_counts_as_frozen(project):
         change_method(project, change).recipe("cam", "voc12")
 
 
-def without_schema(project, change, net="cam"):
-    rewrite(project / "schemas/net_options.yaml", lambda content: content.pop(net))
-    return change_method(project, change, net)
+@pytest.fixture
+def untyped(monkeypatch):
+    """As if nets had plain dicts of defaults, as one of your own may."""
+    monkeypatch.setattr("wsss.recipes.options.options_class", lambda net: None)
 
 
-def test_of_a_net_without_a_schema_the_names_are_checked(project):
-    broken = without_schema(project, lambda recipe: recipe["net_options"].update(head_lr_scale="fast", anything=1))
+@pytest.mark.usefixtures("untyped")
+def test_of_a_net_without_types_the_names_are_checked(project):
+    broken = change_method(project, lambda recipe: recipe["net_options"].update(head_lr_scale="fast", anything=1))
     with pytest.raises(UserError, match="cam.yaml: net_options of cam: unknown name anything; known: bn, freeze, head_lr"):
         broken.recipe("cam", "voc12")
     rewrite(project / "methods/cam.yaml", lambda recipe: recipe["net_options"].pop("anything"))
     assert config(project).recipe("cam", "voc12")["net_options"]["head_lr_scale"] == "fast"
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("options", [{}, {"freeze": "none"}, {"freeze": "stem", "bn": "train"}])
-def test_a_random_frozen_trunk_is_refused_without_a_schema_too(project, options):
-    broken = without_schema(project, lambda recipe: recipe.update(weights="none", net_options=options))
+def test_a_random_frozen_trunk_is_refused_without_types_too(project, options):
+    broken = change_method(project, lambda recipe: recipe.update(weights="none", net_options=options))
     with pytest.raises(UserError, match="cam.yaml: net_options: weights none .* set freeze: none and bn: train"):
         broken.recipe("cam", "voc12")
 
@@ -329,13 +339,26 @@ def test_the_unsure_seed_takes_no_less_than_the_confident_one(project, confident
         refuse_reversed(confident, unsure, "seeds")
 
 
-def test_every_pattern_ends_at_the_end():
+def patterns(schema):
+    """All patterns in a JSON schema, those of keys too."""
+    if isinstance(schema, list):
+        return [found for value in schema for found in patterns(value)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
+    return [*own, *schema.get("patternProperties", {}), *(found for value in schema.values() for found in patterns(value))]
+
+
+@pytest.mark.parametrize("schema", [json_schema(Main), json_schema(Recipe), dataset_schema()])
+def test_every_pattern_ends_at_the_end(schema):
     """Python's `$` fits before a last line end too."""
-    for path in sorted((CONFIG / "schemas").glob("*.yaml")):
-        for pattern in re.findall(r"""(?:pattern: |^ +)(["']\^.*?["'])""", path.read_text(), re.MULTILINE):
-            assert pattern.endswith("\\Z'"), f"{path.name}: {pattern}"
+    assert patterns(schema)
+    assert all(pattern.startswith("^") and pattern.endswith("\\Z") for pattern in patterns(schema))
+
+
+def test_names_end_where_they_end():
     with pytest.raises(UserError):
         check("abc\n", NAME, "--name")
     for key, value in (("extends", "cam\n"), ("classifier", {"from": "cam\n"}), ("classifier", {"import": "x\n"})):
         with pytest.raises(UserError):
-            check({key: value}, config().schemas["method"], "x.yaml")
+            check({key: value}, json_schema(Recipe), "x.yaml")

@@ -1,4 +1,4 @@
-"""Config files: read, check against their schemas, and resolve recipes.
+"""Config files: read, check against the model, and resolve recipes.
 
 A recipe (`config/methods/NAME.yaml`) may `extends:` another one and name `parts:` (`config/parts/NAME.yaml`), sections that
 recipes share; a preset (`config/presets/NAME.yaml`,
@@ -15,6 +15,9 @@ from typing import Any
 
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
+from wsss.recipes.model.dataset import dataset_schema
+from wsss.recipes.model.json_schema import json_schema
+from wsss.recipes.model.main import Main
 from wsss.recipes.resolve import SECTIONS, Resolved, resolve
 from wsss.recipes.schema import check, read_yaml, with_numbers
 from wsss.rownames import RESERVED
@@ -27,11 +30,11 @@ class Config:
     """All config files of one project folder, checked."""
 
     def __init__(self, folder: str | Path, main: dict[str, Any]) -> None:
-        """Read schemas and check `main` (the content of config.yaml, command-line overrides included)."""
+        """Check `main` (the content of config.yaml, command-line overrides included)."""
         self.folder = Path(folder)
-        self.schemas = {p.stem: read_yaml(p) for p in sorted((self.folder / "schemas").glob("*.yaml"))}
-        main = with_numbers(main, self.schemas["config"])
-        check(main, self.schemas["config"], self.folder / "config.yaml")
+        schema = json_schema(Main)
+        main = with_numbers(main, schema)
+        check(main, schema, self.folder / "config.yaml")
         self.main = expand_env(main, self.folder / "config.yaml")
         self._datasets: dict[str, dict] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
@@ -45,7 +48,7 @@ class Config:
         if name not in self._datasets:
             path = self.existing("datasets", name)
             content = read_yaml(path)
-            check(content, self.schemas["dataset"], path)
+            check(content, dataset_schema(), path)
             self._datasets[name] = with_variables(expand_env(content, path))
         return self._datasets[name]
 
