@@ -26,6 +26,7 @@ from wsss.io.masks import read_mask
 from wsss.io.models import save_model
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
+from wsss.recipes.model.crf import SoftmaxCrf
 from wsss.recipes.schema import read_yaml
 from wsss.score.confusion import confusion
 from wsss.score.sweep import Sweep
@@ -162,7 +163,7 @@ def masks_of(world: World, split: str, images: int) -> float:
 
 def crf_of(world: World, split: str, images: int) -> float:
     """Seconds an image: masks before and after the CRF, from probabilities around the true mask."""
-    params = {"crf_params": recipe_of("cam", "predictions")["predictions"]["crf_params"]}
+    params = SoftmaxCrf(**recipe_of("cam", "predictions")["predictions"]["crf_params"])
     records, seconds = load_manifest(world.results / "manifest.csv").split(split)[:images], 0.0
     for record in records:
         probs = probabilities(read_mask(record.mask), record.labels)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wsss.recipes.model.section import LeftOut, Section, about
+from wsss.recipes.model.section import LeftOut, Number, Section, about
 
-Width = Annotated[float, Field(ge=0.1, le=10000)]  # thinner ones overflow the lattice
-Weight = Annotated[float, Field(ge=0, le=10000)]
+Width = Annotated[Number, Field(ge=0.1, le=10000)]  # thinner ones overflow the lattice
+Weight = Annotated[Number, Field(ge=0, le=10000)]
 
 
 class SoftmaxCrf(Section):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from wsss.recipes.model.json_schema import json_schema, of_type
+from wsss.recipes.model.saliency import SALIENCY, RobustBackground, SaliencyCommand
 from wsss.recipes.model.section import LeftOut, Name, Section, about
 
 
@@ -77,26 +78,6 @@ class FolderParams(Section):
     allow_unlabelled: Annotated[bool, about("images without a label are background only")] = False
 
 
-class MadeSaliency(Section):
-    """Maps of all training images, made for recipes that learn from them."""
-
-    make: Annotated[Literal["robust_background", "command"], about("from the images alone, or by a command of yours")]
-    fallback: Annotated[bool, about("true: only where the dataset has no maps of its own; default false: the made ones are used in any case")] = False
-
-
-class RobustBackground(MadeSaliency):
-    """Made from the images alone."""
-
-    superpixels: Annotated[int, Field(ge=20, le=2000), about("robust_background: regions an image, about; default 250")] = 250
-    long_side: Annotated[int, Field(ge=64, le=1024), about("robust_background: larger images are worked on at this side; default 400")] = 400
-
-
-class SaliencyCommand(MadeSaliency):
-    """Made by a command of yours."""
-
-    command: Annotated[str, Field(min_length=1), about("command: your own model's, run without a shell; {list} (file of `id<TAB>image` lines) and {out} (folder for id.png) are filled in")]
-
-
 class Dataset(Section):
     """config/datasets/NAME.yaml; `params` by `kind`, `saliency` by its `make`."""
 
@@ -108,7 +89,6 @@ class Dataset(Section):
 
 
 PARAMS: dict[str, type[Section]] = {"demo": DemoParams, "voc": VocParams, "coco": CocoParams, "folder": FolderParams}
-SALIENCY: dict[str, type[MadeSaliency]] = {"robust_background": RobustBackground, "command": SaliencyCommand}
 
 
 @functools.cache

@@ -64,7 +64,7 @@ def _is_left_out(hint: Any) -> bool:
 
 
 def _plain(default: Any) -> Any:
-    return default.model_dump(by_alias=True) if isinstance(default, Section) else default
+    return default.model_dump(mode="json", by_alias=True) if isinstance(default, Section) else list(default) if isinstance(default, tuple) else default
 
 
 def _annotated(hint: Any, notes: tuple[Any, ...]) -> dict[str, Any]:
@@ -96,7 +96,10 @@ def _union(parts: list[dict[str, Any]]) -> dict[str, Any]:
         return dict(parts[0])
     if enums := [part for part in parts if "enum" in part]:  # a choice, or null
         return {"enum": [*enums[0]["enum"], None]}
-    return functools.reduce(operator.or_, parts) | {"type": [part["type"] for part in parts]}
+    kinds = list(dict.fromkeys(kind for part in parts for kind in ([part["type"]] if isinstance(part["type"], str) else part["type"])))
+    if "number" in kinds:  # which integers are too
+        kinds = [kind for kind in kinds if kind != "integer"]
+    return functools.reduce(operator.or_, parts) | {"type": kinds[0] if len(kinds) == 1 else kinds}
 
 
 def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The section pseudo_masks, by `refine`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from wsss.recipes.model.background import Background
-from wsss.recipes.model.section import Section, about
+from wsss.recipes.model.section import Number, Section, about, keys_of
 
-Beta = Annotated[float, Field(gt=0, le=1024), about("exponent on affinities")]
+Beta = Annotated[Number, Field(gt=0, le=1024), about("exponent on affinities")]
 ExpTimes = Annotated[int, Field(ge=0, le=12), about("2^exp_times steps of the walk")]
 Radius = Annotated[int, Field(ge=2, le=20), about("of the walk, in cells of stride 4 (IRN) or 8 (AffinityNet)")]
 
@@ -25,7 +25,7 @@ class CutMasks(Section):
 class IRNWalk(CutMasks):
     """Of refine irn."""
 
-    power: Annotated[float, Field(gt=0, le=64), about("IRN: exponent on the CAM before the walk (AMN 1.3)")]
+    power: Annotated[Number, Field(gt=0, le=64), about("IRN: exponent on the CAM before the walk (AMN 1.3)")]
     beta: Beta
     exp_times: ExpTimes
     radius: Radius
@@ -43,3 +43,8 @@ class AffinityNetWalk(CutMasks):
 
 
 BY_REFINE: dict[str, type[Section]] = {"irn": IRNWalk, "affinitynet": AffinityNetWalk, "crf": NoMasks, "none": CutMasks}
+
+
+def of_refine(settings: dict[str, Any], refine: str) -> dict[str, Any]:
+    """The keys that `refine` reads: refine none and crf have no use for the walk of a recipe that they extend, and leave it there."""
+    return {key: settings[key] for key in keys_of(BY_REFINE[refine]) if key in settings}

@@ -10,6 +10,7 @@ LEFT_OUT = "LEFT_OUT"  # marks LeftOut
 # A key that may be left out and that has no default; where it is given, null is no value of it. In Python it is None then.
 LeftOut = Annotated[T | None, LEFT_OUT]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+\Z")]
+Number = int | float  # kept as it is written, since files and tables say it
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -45,7 +46,7 @@ def keys_of(kind: type[Section]) -> tuple[str, ...]:
 
 def defaults_of(kind: type[Section]) -> dict[str, Any]:
     """The plain values of a section that says nothing: its defaults, of which there must be one for each key."""
-    return kind().model_dump(by_alias=True)
+    return kind().model_dump(mode="json", by_alias=True)
 
 
 def typed(values: Any, kind: type[Kind]) -> Kind:
@@ -55,4 +56,4 @@ def typed(values: Any, kind: type[Kind]) -> Kind:
 
 def plain(section: Section) -> dict[str, Any]:
     """The values of a section as its file has them: what it leaves out is left out."""
-    return section.model_dump(by_alias=True, exclude_unset=True)
+    return section.model_dump(mode="json", by_alias=True, exclude_unset=True)
