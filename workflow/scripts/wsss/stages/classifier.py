@@ -29,7 +29,7 @@ def run(task: Task) -> None:
     dataset = load_manifest(task.inputs["manifest"])
     method = initial_method(task, dataset)
     labelled_only = not settings.unlabelled
-    planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits)
+    planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits, settings.held_out)
     records = planned.training
     needs = method.spec.needs
     check_sources(task.params["recipe"]["net"], needs, "labels" in task.inputs, settings.saliency, "classifier")

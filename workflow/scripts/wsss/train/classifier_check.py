@@ -45,9 +45,9 @@ class Plan:
     why: str = ""
 
 
-def plan(task: Task, dataset: Dataset, records: tuple[Record, ...], image_logits: bool) -> Plan:
-    """Which of the labelled training `records` are trained on, and what is checked."""
-    seed, share = task.params["seed"], typed(task.settings, Classifier).held_out
+def plan(task: Task, dataset: Dataset, records: tuple[Record, ...], image_logits: bool, share: float) -> Plan:
+    """Which of the labelled training `records` are trained on, and what is checked; `share` of them may be kept out for that."""
+    seed = task.params["seed"]
     val = [r for r in dataset.split("val") if r.labels]
     if not image_logits:
         return Plan("none", records, why=f"net {task.params['recipe']['net']} says nothing of whole images")
