@@ -26,10 +26,10 @@ from wsss.io.masks import read_mask
 from wsss.io.models import save_model
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
-from wsss.recipes.model.crf import SoftmaxCrf
 from wsss.recipes.schema import read_yaml
 from wsss.score.confusion import confusion
 from wsss.score.sweep import Sweep
+from wsss.sections.crf import SoftmaxCrf
 from wsss.stages import affinity, classifier, coco_masks, predictions, segmentation
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 from _steps import in_turns  # noqa: E402
 from wsss import methods, wrappers  # noqa: E402
-from wsss.recipes.model.training import Training  # noqa: E402
+from wsss.sections.training import Training  # noqa: E402
 from wsss.train.device import autocast, pick_device  # noqa: E402
 from wsss.train.optim import build_optimiser  # noqa: E402
 

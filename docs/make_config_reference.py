@@ -1,4 +1,4 @@
-"""Write docs/config.md from the model (wsss.recipes.model), what it says of each key, and the values the shipped files have.
+"""Write docs/config.md from the model (wsss.sections), what it says of each key, and the values the shipped files have.
 
     python docs/make_config_reference.py            write it
     python docs/make_config_reference.py --check    status 1 where it is out of date
@@ -14,11 +14,11 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from wsss import wrappers  # noqa: E402
 from wsss.recipes.config import SECTIONS, Config, read_yaml  # noqa: E402
-from wsss.recipes.model.dataset import dataset_schema  # noqa: E402
-from wsss.recipes.model.json_schema import json_schema  # noqa: E402
-from wsss.recipes.model.main import Main  # noqa: E402
-from wsss.recipes.model.recipe import Recipe  # noqa: E402
 from wsss.recipes.net_options import options_class  # noqa: E402
+from wsss.sections.dataset import dataset_schema  # noqa: E402
+from wsss.sections.json_schema import json_schema  # noqa: E402
+from wsss.sections.main import Main  # noqa: E402
+from wsss.sections.recipe import Recipe  # noqa: E402
 
 TARGET = ROOT / "docs" / "config.md"
 RECIPES = ("cam", "irn", "amn", "eps_base", "eps", "seam", "cpn", "cam_affinitynet", "mctformer")
@@ -26,7 +26,7 @@ WRAPPED = {"fsae": "fsae_cam"}  # wrapper -> a recipe that has it
 DATASET = "voc12"  # has no preset, so its recipes are the files as they stand
 HEAD = """# Config reference
 
-Made by `docs/make_config_reference.py` from the classes in `wsss.recipes.model` and the shipped files; do not edit by hand.
+Made by `docs/make_config_reference.py` from the classes in `wsss.sections` and the shipped files; do not edit by hand.
 Every file is checked when Snakemake starts: an unknown key, a wrong type or a value out of range ends the run
 with one line that names file, key and what is allowed.
 """

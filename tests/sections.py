@@ -1,6 +1,6 @@
 """Typed sections of recipes from what a test says of them."""
 
-from wsss.recipes.model.training import Training
+from wsss.sections.training import Training
 
 
 def settings_of(values):

@@ -126,7 +126,7 @@ TRAINING = """
 import sys, time, torch
 from pathlib import Path
 from wsss.engine.entry import guarded
-from wsss.recipes.model.training import Training
+from wsss.sections.training import Training
 from wsss.train.loop import Job, fit
 
 class Slow(torch.utils.data.Dataset):

@@ -22,8 +22,8 @@ from wsss.engine.task import Task
 from wsss.engine.threads import WAITING, threaded
 from wsss.errors import UserError
 from wsss.io.digest import stable_hash
-from wsss.recipes.model.crf import SoftmaxCrf
 from wsss.refine.crf import DEEPLAB_TEST, softmax_crf
+from wsss.sections.crf import SoftmaxCrf
 from wsss.stages import merge, predictions
 
 MODEL, INDEX = "model.safetensors", "index.json"

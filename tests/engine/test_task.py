@@ -19,7 +19,7 @@ from wsss.engine.workers import worker_pool
 from wsss.errors import UserError
 from wsss.io.models import load_model
 from wsss.nets import weights
-from wsss.recipes.model.training import Training
+from wsss.sections.training import Training
 from wsss.stages import download
 from wsss.train import start as starting
 from wsss.train import training

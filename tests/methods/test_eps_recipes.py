@@ -19,9 +19,9 @@ from wsss.io.cams import CamFolder, write_cam
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.recipes.config import Config
-from wsss.recipes.model.section import typed
-from wsss.recipes.model.seeds import Seeds
 from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
+from wsss.sections.section import typed
+from wsss.sections.seeds import Seeds
 from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed
 
 CONFIG = REPOSITORY / "config"

@@ -7,7 +7,7 @@ from helpers import copy_project, planned, snakemake
 from wsss import wrappers
 from wsss.errors import UserError
 from wsss.plan.code_digest import closure
-from wsss.recipes.model.section import defaults_of, typed
+from wsss.sections.section import defaults_of, typed
 from wsss.wrappers.fsae_options import DEFAULTS
 
 PAIRS = {"fsae_cam": "cam", "fsae_eps": "eps", "fsae_seam": "seam", "fsae_ppc": "ppc", "fsae_sipe": "sipe"}

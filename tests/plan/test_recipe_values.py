@@ -8,13 +8,13 @@ from wsss.errors import UserError
 from wsss.found import refuse_reversed
 from wsss.imports.command import NAME
 from wsss.recipes.merge import merge
-from wsss.recipes.model.dataset import dataset_schema
-from wsss.recipes.model.json_schema import json_schema
-from wsss.recipes.model.main import Main
-from wsss.recipes.model.recipe import Recipe
-from wsss.recipes.model.section import defaults_of, typed
 from wsss.recipes.net_options import option_names, options_class
 from wsss.recipes.schema import check
+from wsss.sections.dataset import dataset_schema
+from wsss.sections.json_schema import json_schema
+from wsss.sections.main import Main
+from wsss.sections.recipe import Recipe
+from wsss.sections.section import defaults_of, typed
 
 pytestmark = pytest.mark.usefixtures("photos_elsewhere")
 

@@ -19,10 +19,10 @@ from wsss.io.cams import read_cam, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.probs import read_probs, write_probs
 from wsss.recipes.config import Config
-from wsss.recipes.model.affinity import AffinityNetAffinity
-from wsss.recipes.model.section import typed
 from wsss.refine import learn_affinitynet
 from wsss.refine.affinitynet import cell_labels
+from wsss.sections.affinity import AffinityNetAffinity
+from wsss.sections.section import typed
 from wsss.stages import pseudo_masks
 
 MODEL, INDEX = "model.safetensors", "index.json"

@@ -44,7 +44,7 @@ def onnx(options: argparse.Namespace) -> None:
 def schema(options: argparse.Namespace) -> None:
     """Write the JSON schemas of the config files, for editors."""
     from wsss.engine.atomic import write_json
-    from wsss.recipes.model.editor import editor_schemas
+    from wsss.recipes.editor import editor_schemas
 
     options.folder.mkdir(parents=True, exist_ok=True)
     for kind, content in editor_schemas().items():

@@ -19,9 +19,8 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.nets.segmenter import Segmenter as SegmentationNet
-from wsss.recipes.model.predictions import Predictions
-from wsss.recipes.model.section import typed
-from wsss.recipes.model.training import given
+from wsss.sections.predictions import Predictions
+from wsss.sections.section import given, typed
 from wsss.stages.predict import shrunk, views
 from wsss.stages.predictions import Predictor, pruned, refined, trained_network
 from wsss.train.device import pick_device

@@ -24,7 +24,7 @@ from wsss.methods.base import (
 from wsss.methods.options.amn import AMNOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone
 from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 
 class AMN(Method):

@@ -14,7 +14,7 @@ from wsss.methods.base import (
 )
 from wsss.methods.options.cam import CAMOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 
 class CAM(Method):

@@ -18,7 +18,7 @@ from wsss.methods.base import (
 )
 from wsss.methods.options.eps import EPSBaseOptions, EPSOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone, field_keeping
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 
 class EPSBase(Method):

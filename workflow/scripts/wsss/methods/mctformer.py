@@ -13,7 +13,7 @@ from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, given, group,
 from wsss.methods.options.mctformer import MCTformerV1Options, MCTformerV2Options
 from wsss.nets.catalog import TRANSFORMERS
 from wsss.nets.vit import ClassTokenViT
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 
 class MCTformerV1(Method):

@@ -12,7 +12,7 @@ from wsss.methods.options.pixel_correlation import PixelCorrelationOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone, field_keeping
 from wsss.nets.norm import statistics_kept
 from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 
 class PixelCorrelationMethod(Method):

@@ -13,7 +13,7 @@ from wsss.methods.pixel_correlation import PixelCorrelationMethod
 from wsss.methods.prototype_contrast import contrast, pixels_of
 from wsss.methods.seam import SEAM
 from wsss.nets.pcm import stretch
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 
 class PPC(SEAM):

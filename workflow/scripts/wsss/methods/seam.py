@@ -21,7 +21,7 @@ from wsss.methods.pixel_correlation import (
     max_norm,
 )
 from wsss.nets.pcm import stretch
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 
 class SEAM(PixelCorrelationMethod):

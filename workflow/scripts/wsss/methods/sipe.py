@@ -11,7 +11,7 @@ from wsss.io.cam_forms import over_maximum
 from wsss.methods.base import Spec, flip_pair_sum, multilabel_soft_margin, resize, with_background
 from wsss.methods.cam import CAM
 from wsss.methods.options.sipe import SIPEOptions
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 EPSILON = 1e-5
 WIDTHS = (128, 128, 256, 256)  # of the side features, layer1 to layer4

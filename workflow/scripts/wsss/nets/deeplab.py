@@ -11,7 +11,7 @@ from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label, valid_mea
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter
 from wsss.nets.segmenter_options import DeepLabV2Options
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 DEFAULTS = defaults_of(DeepLabV2Options)
 

@@ -14,7 +14,7 @@ from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter
 from wsss.nets.segmenter_options import DeepLabV1Options
-from wsss.recipes.model.section import defaults_of
+from wsss.sections.section import defaults_of
 
 DEFAULTS = defaults_of(DeepLabV1Options)
 

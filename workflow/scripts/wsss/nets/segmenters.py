@@ -5,7 +5,7 @@ from importlib import import_module
 
 from wsss.errors import UserError
 from wsss.nets.segmenter_options import BY_NET
-from wsss.recipes.model.section import keys_of
+from wsss.sections.section import keys_of
 
 DEFAULT = "deeplab_v2"
 SEGMENTERS = {"deeplab_v2": "wsss.nets.deeplab:DeepLabV2", "deeplab_v1": "wsss.nets.deeplab_v1:DeepLabV1"}

@@ -15,12 +15,12 @@ from typing import Any
 
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
-from wsss.recipes.model.dataset import dataset_schema
-from wsss.recipes.model.json_schema import json_schema
-from wsss.recipes.model.main import Main
 from wsss.recipes.resolve import SECTIONS, Resolved, resolve
 from wsss.recipes.schema import check, read_yaml, with_numbers
 from wsss.rownames import RESERVED
+from wsss.sections.dataset import dataset_schema
+from wsss.sections.json_schema import json_schema
+from wsss.sections.main import Main
 
 NAME = re.compile(r"[a-z0-9_]+")
 BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsss import methods
 from wsss.errors import UserError
-from wsss.recipes.model.section import Section, keys_of
+from wsss.sections.section import Section, keys_of
 
 
 @functools.cache

@@ -5,9 +5,9 @@ from typing import Any
 
 from wsss import methods, wrappers
 from wsss.errors import UserError
-from wsss.recipes.model.json_schema import json_schema
 from wsss.recipes.net_options import option_names, options_class
 from wsss.recipes.schema import check
+from wsss.sections.json_schema import json_schema
 
 
 def check_net_options(recipe: dict[str, Any], where: str) -> None:

@@ -2,8 +2,8 @@
 
 from wsss.errors import UserError
 from wsss.nets.catalog import TRANSFORMERS
-from wsss.recipes.model import affinity, pseudo_masks
-from wsss.recipes.model.section import keys_of
+from wsss.sections import affinity, pseudo_masks
+from wsss.sections.section import keys_of
 
 ELSEWHERE = {"from", "import"}  # a stage with one of these is not run
 WALKS = ("irn", "affinitynet")  # refinements that train a network (stage affinity) and walk

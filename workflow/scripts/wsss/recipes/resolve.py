@@ -16,13 +16,13 @@ from wsss import methods, wrappers
 from wsss.errors import UserError
 from wsss.recipes.checks import check_kinds, check_recipe, own
 from wsss.recipes.merge import merge, without_cuts
-from wsss.recipes.model.json_schema import json_schema
-from wsss.recipes.model.preset import Preset
-from wsss.recipes.model.recipe import Recipe
 from wsss.recipes.net_options import has_bg_map, option_names
 from wsss.recipes.options import check_net_options, check_wrap_options, known
 from wsss.recipes.refinement import ELSEWHERE, replace_walk
 from wsss.recipes.schema import check, read_yaml, without_required
+from wsss.sections.json_schema import json_schema
+from wsss.sections.preset import Preset
+from wsss.sections.recipe import Recipe
 
 if TYPE_CHECKING:
     from wsss.recipes.config import Config

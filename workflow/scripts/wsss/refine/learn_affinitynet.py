@@ -10,9 +10,9 @@ from wsss.engine.index import file_of
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.probs import SUFFIX
-from wsss.recipes.model.affinity import Affinity
-from wsss.recipes.model.section import plain
 from wsss.refine.affinitynet import AffinityNet, cell_labels
+from wsss.sections.affinity import Affinity
+from wsss.sections.section import plain
 
 
 def network(settings: Mapping[str, Any]) -> AffinityNet:

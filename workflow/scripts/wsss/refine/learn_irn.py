@@ -11,9 +11,9 @@ from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import Geometry
 from wsss.engine.task import Task
 from wsss.io.images import read_image
-from wsss.recipes.model.affinity import Affinity, IRNAffinity
-from wsss.recipes.model.section import plain
 from wsss.refine.irn import IrnNet
+from wsss.sections.affinity import Affinity, IRNAffinity
+from wsss.sections.section import plain
 
 
 def network(settings: Mapping[str, Any]) -> IrnNet:

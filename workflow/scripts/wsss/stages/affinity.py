@@ -7,9 +7,9 @@ from wsss.data.stage_inputs import training_records
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.models import read_model
-from wsss.recipes.model.affinity import BY_REFINE
-from wsss.recipes.model.section import typed
 from wsss.refine import walks
+from wsss.sections.affinity import BY_REFINE
+from wsss.sections.section import typed
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 

@@ -18,8 +18,8 @@ from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
 from wsss.methods.base import Method
-from wsss.recipes.model.cam import Cam
-from wsss.recipes.model.section import typed
+from wsss.sections.cam import Cam
+from wsss.sections.section import typed
 from wsss.stages.classifier import build_method
 from wsss.train.device import EXACT
 from wsss.train.start import start_device

@@ -11,9 +11,9 @@ from wsss.data.torch_sets import TrainingSet
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.methods.base import Method
-from wsss.recipes.model.classifier import Classifier
-from wsss.recipes.model.section import plain, typed
 from wsss.score.self_report import about_classifier
+from wsss.sections.classifier import Classifier
+from wsss.sections.section import plain, typed
 from wsss.train.classifier_check import check, plan
 from wsss.train.sources import check_sources
 from wsss.train.start import load_initial, start_devices

@@ -16,8 +16,6 @@ from wsss.errors import UserError
 from wsss.found import FOUND, FOUND_RULE, MAP, is_found, seed_rule, settle, value_of
 from wsss.io.cams import SUFFIX as CAM
 from wsss.io.masks import read_mask
-from wsss.recipes.model.evaluation import Evaluation
-from wsss.recipes.model.section import plain, typed
 from wsss.refine.background import argmax_labels, background
 from wsss.score.confusion import confusion, summarise
 from wsss.score.cuts import Scores
@@ -25,6 +23,8 @@ from wsss.score.per_image import PerImage, counts_of
 from wsss.score.sweep import Sweep, SweepResult, default_values
 from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
+from wsss.sections.evaluation import Evaluation
+from wsss.sections.section import plain, typed
 from wsss.stages.seeds import CONFIDENT
 
 

@@ -27,11 +27,11 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
-from wsss.recipes.model.crf import SoftmaxCrf
-from wsss.recipes.model.predictions import Predictions
-from wsss.recipes.model.section import typed
 from wsss.report.panels import overlay
 from wsss.score.self_report import about_masks
+from wsss.sections.crf import SoftmaxCrf
+from wsss.sections.predictions import Predictions
+from wsss.sections.section import typed
 from wsss.stages.predictions import Predictor, crf_pool, refined, trained_network
 from wsss.train.start import start_device
 

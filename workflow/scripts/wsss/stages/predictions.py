@@ -21,12 +21,11 @@ from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.nets.segmenter import Segmenter
-from wsss.recipes.model.crf import SoftmaxCrf
-from wsss.recipes.model.predictions import Predictions
-from wsss.recipes.model.section import plain, typed
-from wsss.recipes.model.training import given
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.score.self_report import about_masks
+from wsss.sections.crf import SoftmaxCrf
+from wsss.sections.predictions import Predictions
+from wsss.sections.section import given, plain, typed
 from wsss.stages.segmentation import build_network
 from wsss.train.device import autocast
 from wsss.train.start import start_device

@@ -20,12 +20,12 @@ from wsss.io.cams import CamFolder
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.models import load_model
-from wsss.recipes.model.pseudo_masks import BY_REFINE, CutMasks, of_refine
-from wsss.recipes.model.section import plain, typed
 from wsss.refine import walks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import Scores
 from wsss.score.self_report import about_masks
+from wsss.sections.pseudo_masks import BY_REFINE, CutMasks, of_refine
+from wsss.sections.section import plain, typed
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.threshold import labelled_sample, required_cut
 from wsss.train.device import EXACT, pick_device

@@ -19,10 +19,10 @@ from wsss.engine.workers import in_processes
 from wsss.errors import UserError
 from wsss.io.images import image_size, read_image
 from wsss.io.saliency import read_saliency, write_saliency
-from wsss.recipes.model.saliency import SALIENCY, RobustBackground, SaliencyCommand
-from wsss.recipes.model.section import typed
 from wsss.saliency.command import run_command, write_list
 from wsss.saliency.robust_background import robust_background
+from wsss.sections.saliency import SALIENCY, RobustBackground, SaliencyCommand
+from wsss.sections.section import typed
 
 log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 30.0

@@ -17,12 +17,12 @@ from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.probs import SUFFIX, write_probs
-from wsss.recipes.model.section import plain, typed
-from wsss.recipes.model.seeds import Seeds
 from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, to_labels
 from wsss.refine.ir_labels import seed_marginals
 from wsss.score.self_report import about_masks
+from wsss.sections.section import plain, typed
+from wsss.sections.seeds import Seeds
 
 CONFIDENT, UNSURE = ".png", ".unsure.png"
 

@@ -9,8 +9,8 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import segmenters
 from wsss.nets.segmenter import Segmenter
-from wsss.recipes.model.section import plain, typed
-from wsss.recipes.model.segmentation import BY_NET
+from wsss.sections.section import plain, typed
+from wsss.sections.segmentation import BY_NET
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 

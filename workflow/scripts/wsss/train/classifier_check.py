@@ -22,9 +22,9 @@ from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
 from wsss.io.images import read_image
 from wsss.methods.base import Method
-from wsss.recipes.model.classifier import Classifier
-from wsss.recipes.model.section import typed
 from wsss.score.ranking import guess_loss, mean_average_precision, soft_margin
+from wsss.sections.classifier import Classifier
+from wsss.sections.section import typed
 from wsss.train.cross_fit import FOLDS, cross_fitted
 from wsss.train.device import autocast
 

@@ -20,7 +20,8 @@ from wsss.data.forked_loader import Samples, forked_loader
 from wsss.engine.atomic import write_bytes
 from wsss.engine.signals import graceful_stop, stop_requested
 from wsss.errors import UserError
-from wsss.recipes.model.training import Training, given
+from wsss.sections.section import given
+from wsss.sections.training import Training
 from wsss.train import ranks
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate

@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from wsss.recipes.model.training import Training, given
+from wsss.sections.section import given
+from wsss.sections.training import Training
 
 OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 

@@ -13,7 +13,7 @@ from wsss.engine.record import package_versions
 from wsss.engine.task import Task
 from wsss.io.digest import fingerprint
 from wsss.io.models import save_model, write_history
-from wsss.recipes.model.training import Training
+from wsss.sections.training import Training
 from wsss.train import ranks
 from wsss.train.loop import Job, StepLoss, fit
 from wsss.train.sanity import refuse_diverged

@@ -13,8 +13,8 @@ from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.task import Task
-from wsss.recipes.model.classifier import Classifier
-from wsss.recipes.model.section import plain, typed
+from wsss.sections.classifier import Classifier
+from wsss.sections.section import plain, typed
 from wsss.train.device import autocast
 from wsss.train.loop import to_device
 from wsss.wrappers.base import Wrapper

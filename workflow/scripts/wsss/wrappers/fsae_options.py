@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from wsss.errors import UserError
-from wsss.recipes.model.section import Section, about, defaults_of
-from wsss.recipes.model.training import Jitter
+from wsss.sections.section import Section, about, defaults_of
+from wsss.sections.training import Jitter
 
 
 class FSAEOptions(Section):

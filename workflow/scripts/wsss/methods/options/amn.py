@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from wsss.methods.options.shared import BatchNorm, Freeze, HeadScale, OutputStride, TrunkOptions
-from wsss.recipes.model.section import about
+from wsss.sections.section import about
 
 
 class AMNOptions(TrunkOptions):

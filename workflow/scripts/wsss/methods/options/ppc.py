@@ -6,7 +6,7 @@ from pydantic import Field
 
 from wsss.methods.options.pixel_correlation import PixelCorrelationOptions
 from wsss.methods.options.shared import Lambda, Tau
-from wsss.recipes.model.section import about
+from wsss.sections.section import about
 
 
 class PPCOptions(PixelCorrelationOptions):

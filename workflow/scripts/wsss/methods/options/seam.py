@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from wsss.methods.options.pixel_correlation import PixelCorrelationOptions
-from wsss.recipes.model.section import about
+from wsss.sections.section import about
 
 
 class SEAMOptions(PixelCorrelationOptions):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.section import Section, about
+from wsss.sections.section import Section, about
 
 Freeze = Annotated[Literal["none", "stem", "stage1", "stage2"], about("what of the trunk learns nothing: the first convolution and its norm, also the first residual stage (layer1; resnet38d: b2), also the second (layer2; b3: CAM's gradient cut)")]
 BatchNorm = Annotated[Literal["frozen", "statistics", "train"], about("what of the trunk's BatchNorms is fixed: statistics, scale and offset; the statistics alone; or nothing")]

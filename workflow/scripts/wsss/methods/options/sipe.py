@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from wsss.methods.options.shared import BatchNorm, Freeze, HeadScale, OutputStride, TrunkOptions
-from wsss.recipes.model.section import about
+from wsss.sections.section import about
 
 
 class SIPEOptions(TrunkOptions):

@@ -7,13 +7,13 @@ An editor sees one file, where the checks see the whole recipe. So nothing is re
 from typing import Any
 
 from wsss import methods, wrappers
-from wsss.recipes.model.dataset import dataset_schema
-from wsss.recipes.model.json_schema import json_schema
-from wsss.recipes.model.main import Main
-from wsss.recipes.model.preset import Preset
-from wsss.recipes.model.recipe import Recipe
 from wsss.recipes.net_options import options_class
 from wsss.recipes.schema import without_required
+from wsss.sections.dataset import dataset_schema
+from wsss.sections.json_schema import json_schema
+from wsss.sections.main import Main
+from wsss.sections.preset import Preset
+from wsss.sections.recipe import Recipe
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

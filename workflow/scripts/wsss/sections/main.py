@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.section import LeftOut, Name, Section, Text, about
+from wsss.sections.section import LeftOut, Name, Section, Text, about
 
 
 class Compute(Section):

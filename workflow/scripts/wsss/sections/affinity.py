@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.backbone import Backbone
-from wsss.recipes.model.section import about, keys_of
-from wsss.recipes.model.training import Training
+from wsss.sections.backbone import Backbone
+from wsss.sections.section import about, keys_of
+from wsss.sections.training import Training
 
 
 class Affinity(Training):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wsss.recipes.model.section import LeftOut, Number, Section, about
+from wsss.sections.section import LeftOut, Number, Section, about
 
 Width = Annotated[Number, Field(ge=0.1, le=10000)]  # thinner ones overflow the lattice
 Weight = Annotated[Number, Field(ge=0, le=10000)]

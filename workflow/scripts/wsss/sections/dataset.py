@@ -5,9 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.json_schema import json_schema, of_type
-from wsss.recipes.model.saliency import SALIENCY, RobustBackground, SaliencyCommand
-from wsss.recipes.model.section import LeftOut, Name, Section, about
+from wsss.sections.json_schema import json_schema, of_type
+from wsss.sections.saliency import SALIENCY, RobustBackground, SaliencyCommand
+from wsss.sections.section import LeftOut, Name, Section, about
 
 
 class DemoParams(Section):

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.background import Background
-from wsss.recipes.model.section import Number, Section, about, keys_of
+from wsss.sections.background import Background
+from wsss.sections.section import Number, Section, about, keys_of
 
 Beta = Annotated[Number, Field(gt=0, le=1024), about("exponent on affinities")]
 ExpTimes = Annotated[int, Field(ge=0, le=12), about("2^exp_times steps of the walk")]

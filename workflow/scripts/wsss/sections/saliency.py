@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.section import Section, about
+from wsss.sections.section import Section, about
 
 
 class MadeSaliency(Section):

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from wsss.recipes.model.background import Background
-from wsss.recipes.model.crf import LabelCrf
-from wsss.recipes.model.section import Section, about
+from wsss.sections.background import Background
+from wsss.sections.crf import LabelCrf
+from wsss.sections.section import Section, about
 
 
 class Seeds(Section):

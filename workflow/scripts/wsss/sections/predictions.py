@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wsss.recipes.model.crf import SoftmaxCrf
-from wsss.recipes.model.scales import Scales
-from wsss.recipes.model.section import LeftOut, Section, about
+from wsss.sections.crf import SoftmaxCrf
+from wsss.sections.scales import Scales
+from wsss.sections.section import LeftOut, Section, about
 
 
 class Predictions(Section):

@@ -1,12 +1,10 @@
 """What every training is given: optimiser, schedule, batch, steps, augmentation."""
 
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.section import LeftOut, Section, about
-
-T = TypeVar("T")
+from wsss.sections.section import LeftOut, Section, about
 
 
 class Resize(Section):
@@ -70,9 +68,3 @@ class Training(Section):
     min_steps: Annotated[int | None, Field(ge=1, le=10000000), about("least number of steps, where epochs of few images would be fewer; null: none")] = None
     steps: Annotated[int | None, Field(ge=1, le=10000000), about("optimiser steps, whatever epochs and min_steps say; null: by those")] = None
     augmentation: Annotated[Augmentation, about("resize ({long_side: [lo, hi]}, {scale: [lo, hi]}, {area: [lo, hi]}: a window of that share of the photo, stretched over the crop, or {}), flip probability, square crop in pixels, padding of smaller images (mean colour, the default, or black); hsv: largest shift of hue (in 2 degrees), saturation and value (of 255); jitter: reach of brightness, contrast, saturation and hue, null or left out: none; randaugment: how many operations are chosen (each done with probability 0.5), their magnitude of 10 and its deviation, null or left out: none; erasing: probability that a box of the crop is noise")]
-
-
-def given(value: T | None) -> T:
-    """A value that other keys need, such as `power` for schedule poly: the recipe was refused without it (`wsss.recipes.checks`)."""
-    assert value is not None
-    return value

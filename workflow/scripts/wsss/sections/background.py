@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.section import LeftOut, Number, Section, about
+from wsss.sections.section import LeftOut, Number, Section, about
 
 
 class Background(Section):

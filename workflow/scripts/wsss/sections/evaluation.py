@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.background import Background
-from wsss.recipes.model.section import Section, about
+from wsss.sections.background import Background
+from wsss.sections.section import Section, about
 
 
 class Evaluation(Section):

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wsss.recipes.model.section import LeftOut, about
-from wsss.recipes.model.training import Training
+from wsss.sections.section import LeftOut, about
+from wsss.sections.training import Training
 
 
 class Classifier(Training):

@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 
 from wsss.nets.segmenter_options import DeepLabV1Options, DeepLabV2Options
-from wsss.recipes.model.backbone import Backbone
-from wsss.recipes.model.section import about
-from wsss.recipes.model.training import Training
+from wsss.sections.backbone import Backbone
+from wsss.sections.section import about
+from wsss.sections.training import Training
 
 
 class Segmentation(Training):

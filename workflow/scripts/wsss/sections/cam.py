@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wsss.recipes.model.scales import Scales
-from wsss.recipes.model.section import LeftOut, Section, about
+from wsss.sections.scales import Scales
+from wsss.sections.section import LeftOut, Section, about
 
 
 class Cam(Section):

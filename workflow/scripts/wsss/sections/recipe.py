@@ -4,16 +4,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.recipes.model.affinity import AffinityNetAffinity, IRNAffinity
-from wsss.recipes.model.backbone import Backbone
-from wsss.recipes.model.cam import Cam
-from wsss.recipes.model.classifier import Classifier
-from wsss.recipes.model.evaluation import Evaluation
-from wsss.recipes.model.predictions import Predictions
-from wsss.recipes.model.pseudo_masks import AffinityNetWalk, CutMasks, IRNWalk, NoMasks
-from wsss.recipes.model.section import LeftOut, Name, Section, about
-from wsss.recipes.model.seeds import IrLabels, Seeds
-from wsss.recipes.model.segmentation import DeepLabV1Segmentation, DeepLabV2Segmentation
+from wsss.sections.affinity import AffinityNetAffinity, IRNAffinity
+from wsss.sections.backbone import Backbone
+from wsss.sections.cam import Cam
+from wsss.sections.classifier import Classifier
+from wsss.sections.evaluation import Evaluation
+from wsss.sections.predictions import Predictions
+from wsss.sections.pseudo_masks import AffinityNetWalk, CutMasks, IRNWalk, NoMasks
+from wsss.sections.section import LeftOut, Name, Section, about
+from wsss.sections.seeds import IrLabels, Seeds
+from wsss.sections.segmentation import DeepLabV1Segmentation, DeepLabV2Segmentation
 
 
 class From(Section):

@@ -57,3 +57,9 @@ def typed(values: Any, kind: type[Kind]) -> Kind:
 def plain(section: Section) -> dict[str, Any]:
     """The values of a section as its file has them: what it leaves out is left out."""
     return section.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def given(value: T | None) -> T:
+    """A value that other keys need, such as `power` for schedule poly: the recipe was refused without it (`wsss.recipes.checks`)."""
+    assert value is not None
+    return value

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from wsss.recipes.model.section import LeftOut, Section, about
+from wsss.sections.section import LeftOut, Section, about
 
 
 class ByRefine(Section):
