@@ -18,6 +18,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 from _steps import in_turns  # noqa: E402
 from wsss import methods, wrappers  # noqa: E402
+from wsss.sections.training import Training  # noqa: E402
 from wsss.train.device import autocast, pick_device  # noqa: E402
 from wsss.train.optim import build_optimiser  # noqa: E402
 
@@ -35,7 +36,7 @@ class Stepper:
         net = methods.get(args.net)(20, args.backbone, {"output_stride": args.output_stride})
         self.net = wrappers.get("fsae")(net, {}) if wrapped else net
         self.net = self.net.to(self.device, memory_format=torch.channels_last).train()
-        self.optimiser = build_optimiser(self.net.param_groups(), SETTINGS)
+        self.optimiser = build_optimiser(self.net.param_groups(), Training.model_construct(**SETTINGS))
         self.batch = self._batch(args.batch, args.crop)
         self.steps = 0
 

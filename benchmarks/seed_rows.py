@@ -76,7 +76,7 @@ def make_cams(recipe: dict, results: Path, folder: Path, dataset: Dataset, recor
         sys.exit(f"{recipe['net']} reads {', '.join(method.spec.aux)} of another recipe at test: run its chain instead")
     load_model(task.inputs["model"], method)
     maker = CamMaker(task, dataset, method.to(device).eval(), device)
-    for _ in maker.make(records, shard_batches(task, records), {record.id for record in records}):
+    for _ in maker.make(records, shard_batches(task, records, task.settings["batch_size"]), {record.id for record in records}):
         pass
     spec = method.spec
     facts = {"form": spec.form, "geometry": spec.geometry, "norm": spec.norm, "scales": recipe["cam"]["scales"]}

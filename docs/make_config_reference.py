@@ -1,4 +1,4 @@
-"""Write docs/config.md from the schemas, their descriptions and the values the shipped files have.
+"""Write docs/config.md from the model (wsss.sections), what it says of each key, and the values the shipped files have.
 
     python docs/make_config_reference.py            write it
     python docs/make_config_reference.py --check    status 1 where it is out of date
@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from wsss import wrappers  # noqa: E402
-from wsss.recipes.config import Config, read_yaml  # noqa: E402
+from wsss.recipes.config import SECTIONS, Config, read_yaml  # noqa: E402
+from wsss.recipes.net_options import options_class  # noqa: E402
+from wsss.sections.dataset import dataset_schema  # noqa: E402
+from wsss.sections.json_schema import json_schema  # noqa: E402
+from wsss.sections.main import Main  # noqa: E402
+from wsss.sections.recipe import Recipe  # noqa: E402
 
 TARGET = ROOT / "docs" / "config.md"
 RECIPES = ("cam", "irn", "amn", "eps_base", "eps", "seam", "cpn", "cam_affinitynet", "mctformer")
@@ -21,7 +26,7 @@ WRAPPED = {"fsae": "fsae_cam"}  # wrapper -> a recipe that has it
 DATASET = "voc12"  # has no preset, so its recipes are the files as they stand
 HEAD = """# Config reference
 
-Made by `docs/make_config_reference.py` from `config/schemas/*.yaml` and the shipped files; do not edit by hand.
+Made by `docs/make_config_reference.py` from the classes in `wsss.sections` and the shipped files; do not edit by hand.
 Every file is checked when Snakemake starts: an unknown key, a wrong type or a value out of range ends the run
 with one line that names file, key and what is allowed.
 """
@@ -75,9 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
 def page() -> str:
     """The whole reference as Markdown."""
     config = Config(ROOT / "config", read_yaml(ROOT / "config" / "config.yaml"))
-    schemas = config.schemas
-    main_table = table(rows(schemas["config"], {"": config.main}))
-    sections = [HEAD, MAIN, main_table, DATASETS, dataset_tables(schemas["dataset"], config), methods_tables(config)]
+    main_table = table(rows(json_schema(Main), {"": config.main}))
+    sections = [HEAD, MAIN, main_table, DATASETS, dataset_tables(dataset_schema(), config), methods_tables(config)]
     return "\n".join([*sections, PRESETS, preset_table(config)])
 
 
@@ -87,7 +91,7 @@ def rows(schema: dict, values: dict[str, Any], prefix: str = "") -> list[tuple[s
     for key, child in schema.get("properties", {}).items():
         name = f"{prefix}{key}"
         held = {who: value[key] for who, value in values.items() if isinstance(value, dict) and key in value}
-        if child.get("type") == "object" and "properties" in child and name.split(".")[-1] not in WHOLE:
+        if child.get("type") == "object" and "properties" in child and name.split(".")[-1] not in WHOLE | RULES:
             found += rows(child, held, f"{name}.")
         else:
             found.append((f"`{name}`", kind(child), shipped(held), child.get("description", "")))
@@ -95,6 +99,7 @@ def rows(schema: dict, values: dict[str, Any], prefix: str = "") -> list[tuple[s
 
 
 WHOLE = {"augmentation", "crf_params", "resize", "jitter"}  # shown in one cell
+RULES = {"bg", "confident", "unsure"}  # and of a schema, where METHODS explains their keys
 
 
 def kind(schema: dict) -> str:
@@ -170,16 +175,14 @@ def shipped_datasets(config: Config) -> list[tuple[str, ...]]:
 
 def methods_tables(config: Config) -> str:
     """Top-level keys, net options, then a table per stage."""
-    schema = config.schemas["method"]
+    keys = json_schema(Recipe)["properties"]
     recipes = {name: config.recipe(name, DATASET) for name in RECIPES}
-    top = {k: resolve(v, schema) for k, v in schema["properties"].items() if "anyOf" not in v and k != "evaluation"}
+    top = {key: child for key, child in keys.items() if key not in SECTIONS}
     parts = [METHODS.format(recipes=", ".join(RECIPES)), table(rows({"properties": top}, without_nets(recipes)))]
     head = ("net", "option", "type", "shipped", "meaning")
-    parts.append("### net_options\n\n" + table(net_options(config.schemas["net_options"], recipes), head))
+    parts.append("### net_options\n\n" + table(net_options(recipes), head))
     parts.append("### wrap_options\n\n" + table(wrap_options(config), ("wrapper", *head[1:])))
-    for stage, section in schema["properties"].items():
-        if "anyOf" in section or stage == "evaluation":
-            parts.append(stage_table(stage, section, schema, recipes))
+    parts += [stage_table(stage, section, recipes) for stage, section in keys.items() if stage in SECTIONS]
     return "\n".join(parts)
 
 
@@ -188,10 +191,10 @@ def without_nets(recipes: dict) -> dict:
     return {name: {k: v for k, v in recipe.items() if k != "net_options"} for name, recipe in recipes.items()}
 
 
-def net_options(schemas: dict, recipes: dict) -> list[tuple[str, ...]]:
+def net_options(recipes: dict) -> list[tuple[str, ...]]:
     """A row per option of each net."""
     by_net = {recipe["net"]: recipe["net_options"] for recipe in recipes.values()}
-    return [(net, *row) for net, options in by_net.items() for row in rows(schemas[net], {net: options})]
+    return [(net, *row) for net, options in by_net.items() for row in rows(json_schema(options_class(net)), {net: options})]
 
 
 def wrap_options(config: Config) -> list[tuple[str, ...]]:
@@ -199,29 +202,20 @@ def wrap_options(config: Config) -> list[tuple[str, ...]]:
     found = []
     for name, recipe in WRAPPED.items():
         values = {**wrappers.options_of(name).DEFAULTS, **config.recipe(recipe, DATASET)["wrap_options"]}
-        found += [(name, *row) for row in rows(config.schemas["wrap_options"][name], {name: values})]
+        found += [(name, *row) for row in rows(json_schema(wrappers.options_of(name).OPTIONS), {name: values})]
     return found
 
 
-def stage_table(stage: str, section: dict, schema: dict, recipes: dict) -> str:
+def stage_table(stage: str, section: dict, recipes: dict) -> str:
     """Heading, meaning, who takes the stage from whom, and the keys."""
     settings = section["anyOf"][1] if "anyOf" in section else section
     held = {name: recipe[stage] for name, recipe in recipes.items() if stage in recipe}
     taken = [f"{name} takes it from {v['from']}" for name, v in held.items() if "from" in v]
     text = f"### {stage}\n\n{section['description'][:1].upper()}{section['description'][1:]}."
     text += f" Shipped: {', '.join(taken)}.\n" if taken else "\n"
-    keys = {k: resolve(v, schema) for k, v in settings.get("properties", {}).items()}
     own = {name: values for name, values in held.items() if "from" not in values}
-    lines = rows({"properties": keys}, own)
+    lines = rows(settings, own)
     return text + ("\n" + table(lines) if lines else "")
-
-
-def resolve(child: dict, schema: dict) -> dict:
-    """A schema node with its `$ref` followed."""
-    if "$ref" not in child:
-        return child
-    target = schema["$defs"][child["$ref"].rsplit("/", 1)[-1]]
-    return {**{k: v for k, v in target.items() if k != "properties"}, **{k: v for k, v in child.items() if k != "$ref"}}
 
 
 def preset_table(config: Config) -> str:

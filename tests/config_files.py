@@ -1,9 +1,11 @@
 """Copies of config/ that tests change."""
 
+import functools
 
 import yaml
 from helpers import REPOSITORY
 from wsss.recipes.config import Config
+from wsss.recipes.merge import merge
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
@@ -20,5 +22,11 @@ def rewrite(path, change):
 
 
 def change_method(project, change, name="cam"):
-    rewrite(project / f"methods/{name}.yaml", change)
+    """`change` of the recipe as one file, with the parts that it names written into it."""
+    path = project / f"methods/{name}.yaml"
+    content = yaml.safe_load(path.read_text())
+    parts = [yaml.safe_load((project / f"parts/{part}.yaml").read_text()) for part in content.pop("parts", [])]
+    content = functools.reduce(merge, [*parts, content])
+    change(content)
+    path.write_text(yaml.safe_dump(content))
     return config(project)

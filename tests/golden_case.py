@@ -17,6 +17,7 @@ from cam_reference import form_of, masked, read_back, view_pair
 from golden import golden
 from golden_record import as_first_form, flat_step
 from parity import agree, differ
+from sections import settings_of
 from timm.layers import DropPath
 from torch import Tensor, nn
 from wsss import methods
@@ -178,10 +179,10 @@ def training(case: Case, step_loss, settings: Mapping, steps: int = 3, after_ste
     """
     parameters, done = case.parameters(), Training([], [], {}, {})
     before = {name: p.detach().clone() for name, p in parameters.items()}
-    optimiser = build_optimiser(case.network.param_groups(), dict(settings))
+    optimiser = build_optimiser(case.network.param_groups(), settings_of(dict(settings)))
     case.network.train()
     for step in range(steps):
-        set_learning_rate(optimiser, learning_rate(step, settings["steps"], settings))
+        set_learning_rate(optimiser, learning_rate(step, settings["steps"], settings_of(settings)))
         losses = step_loss()
         losses["total"].backward()
         done.losses.append({name: float(value.detach()) for name, value in losses.items()})
@@ -257,7 +258,7 @@ def check_rates(case: Case, done: Training, variant: str = "released"):
 
 def check_schedule(case: Case, settings: Mapping):
     """The rates of a schedule of 4 steps, and what is held after its end."""
-    rates = [learning_rate(step, 4, {**settings, "lr": 0.1}) for step in range(6)]
+    rates = [learning_rate(step, 4, settings_of({**settings, "lr": 0.1})) for step in range(6)]
     case.agree("learning rates, weight decay", rates, case.scalars["schedule_max_step_4_lr_.1"], 1e-6, "each")
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from sections import settings_of
 from torch import nn
 from wsss.train.loop import Job
 
@@ -55,7 +56,7 @@ def job(folder, net=None, *, settings=(), runtime=(), fingerprint="f", hook=None
         step_loss=step_loss,
         groups=groups,
         dataset=Samples(),
-        settings={**SETTINGS, **dict(settings)},
+        settings=settings_of({**SETTINGS, **dict(settings)}),
         runtime={**RUNTIME, **dict(runtime)},
         seed=1,
         device=torch.device("cpu"),

@@ -126,6 +126,7 @@ TRAINING = """
 import sys, time, torch
 from pathlib import Path
 from wsss.engine.entry import guarded
+from wsss.sections.training import Training
 from wsss.train.loop import Job, fit
 
 class Slow(torch.utils.data.Dataset):
@@ -143,7 +144,7 @@ def loss(batch, step):
     return {"total": network(batch["x"]).sum() ** 2}
 
 def run(task):
-    settings = {"optimiser": "sgd", "lr": 0.1, "momentum": 0, "weight_decay": 0, "schedule": "poly", "power": 0.9, "batch_size": 4, "steps": 10000}
+    settings = Training.model_construct(optimiser="sgd", lr=0.1, momentum=0, weight_decay=0, schedule="poly", power=0.9, batch_size=4, steps=10000)
     runtime = {"precision": "fp32", "workers": 2, "checkpoint_seconds": 1e9, "log_every": 5}
     groups = [{"params": list(network.parameters()), "lr_scale": 1.0, "weight_decay": 0}]
     fit(Job(network, loss, groups, Slow(), settings, runtime, 0, torch.device("cpu"), Path(sys.argv[1], "state.pt"), "f"))

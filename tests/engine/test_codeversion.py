@@ -114,7 +114,8 @@ REWORDED = [  # module, words, other words; from raise statements, log calls, an
     ("nets/weights.py", "missing weights; let the workflow fetch them", "no weights; fetch them"),
     ("train/loop.py", "loss is not finite at step {step} (lr {lr:g})", "bad loss at {step}"),
     ("train/loop.py", "training %d steps of %d images, from step %d on %s", "%d x %d from %d (%s)"),
-    ("train/start.py", "a batch of {size} cannot be shared out among {task.gpus} GPUs; ", "batch {size}: "),
+    ("sections/cam.py", "image scales, each with its mirror image", "the scales"),
+    ("train/start.py", "a batch of {batch_size} cannot be shared out among {task.gpus} GPUs; ", "batch {size}: "),
 ]
 
 
@@ -139,6 +140,11 @@ def test_what_results_take_from_the_engine_changes_all(library, number):
     assert hit == set(digests(library))
 
 
+def test_a_default_of_a_section_changes_the_stages_that_read_it(library):
+    hit = changed(library, lambda: reword(library / "sections/seeds.py", '] = "labels"', '] = "scores"'))
+    assert "seeds" in hit and not hit & {"cam", "classifier", "segmentation", "predictions"}
+
+
 def test_arithmetic_of_the_training_loop_changes_the_trainings(library):
     hit = changed(library, lambda: reword(library / "train/loop.py", "(job.seed << 32) + step", "(job.seed << 31) + step"))
     assert {"classifier", "affinity", "segmentation", "amn/classifier", "irn/affinity"} <= hit
@@ -146,14 +152,14 @@ def test_arithmetic_of_the_training_loop_changes_the_trainings(library):
 
 
 def test_a_number_of_a_method_changes_that_method_only(library):
-    text = (library / "methods/amn.py").read_text()
+    text = (library / "methods/options/amn.py").read_text()
     number = next(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant) and type(node.value) is float)
 
     def edit():
         lines = text.splitlines()
         line = lines[number.lineno - 1]
         lines[number.lineno - 1] = line[: number.col_offset] + "0.125" + line[number.end_col_offset :]
-        (library / "methods/amn.py").write_text("\n".join(lines) + "\n")
+        (library / "methods/options/amn.py").write_text("\n".join(lines) + "\n")
 
     assert changed(library, edit) == {"amn/classifier", "amn/cam"}
 
@@ -279,7 +285,7 @@ def test_packages_hold_no_code_of_their_own():
 # Every package and module of the library is on one side (`wsss.engine` argues the line). Whoever adds one says which.
 PLUMBING = {"engine"}
 COUNTED = {
-    "data", "imports", "io", "methods", "nets", "refine", "report", "saliency", "score", "stages", "train", "wrappers",
+    "data", "imports", "io", "methods", "nets", "refine", "report", "saliency", "score", "sections", "stages", "train", "wrappers",
     "errors", "fixed", "found", "predict", "rownames",
 }  # fmt: skip
 # What these answer goes into a rule's inputs and parameters, which Snakemake compares itself.

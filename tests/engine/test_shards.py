@@ -23,6 +23,7 @@ from wsss.engine.threads import WAITING, threaded
 from wsss.errors import UserError
 from wsss.io.digest import stable_hash
 from wsss.refine.crf import DEEPLAB_TEST, softmax_crf
+from wsss.sections.crf import SoftmaxCrf
 from wsss.stages import merge, predictions
 
 MODEL, INDEX = "model.safetensors", "index.json"
@@ -108,9 +109,9 @@ def test_each_image_has_one_job_and_the_jobs_are_alike():
 
 def test_batches_do_not_depend_on_the_split(made):
     records = load_manifest(made.results / "manifest.csv").split("all")
-    whole = shard_batches(made.task("cam"), records)
+    whole = shard_batches(made.task("cam"), records, 4)
     assert sorted(map(len, whole)) == [1, 1, 2, 3, 4]
-    parts = [shard_batches(made.task("cam", shard=f"{k}of3"), records) for k in (1, 2, 3)]
+    parts = [shard_batches(made.task("cam", shard=f"{k}of3"), records, 4) for k in (1, 2, 3)]
     assert sorted(sum(parts, [])) == sorted(whole) and max(map(len, parts)) < len(whole)
 
 
@@ -323,7 +324,7 @@ def test_pruned_probabilities_give_the_masks_of_all_of_them(tmp_path, labels):
     params = {k: v for k, v in vars(DEEPLAB_TEST).items() if k != "gt_prob"}
     Image.fromarray(image).save(tmp_path / "image.png")
     record = load_record(tmp_path / "image.png")
-    predictions.refine_one(tmp_path, record, kept, left, {"crf_params": params})
+    predictions.refine_one(tmp_path, record, kept, left, SoftmaxCrf(**params))
     assert np.array_equal(np.array(Image.open(tmp_path / "x.nocrf.png")), whole.argmax(0))
     assert np.array_equal(np.array(Image.open(tmp_path / "x.png")), softmax_crf(image, whole, DEEPLAB_TEST))
 
@@ -348,7 +349,7 @@ def test_waiting_images_are_bounded_by_bytes(free, monkeypatch):
         def done(self):
             return False
 
-    monkeypatch.setattr(predictions, "crf_pool", lambda task: None)
+    monkeypatch.setattr(predictions, "crf_pool", lambda task, settings: None)
     monkeypatch.setattr(predictions, "WAITING_BYTES", 0)
     most = []
     original = predictions.Predictor.probabilities

@@ -19,6 +19,7 @@ from wsss.engine.workers import worker_pool
 from wsss.errors import UserError
 from wsss.io.models import load_model
 from wsss.nets import weights
+from wsss.sections.training import Training
 from wsss.stages import download
 from wsss.train import start as starting
 from wsss.train import training
@@ -193,7 +194,7 @@ def test_the_model_says_where_its_first_weights_come_from(tmp_path, monkeypatch,
     task.runtime["workers"] = 0
     network = torch.nn.Linear(2, 2)
     losses = lambda batch, step: {"total": network(batch["values"]).sum()}  # noqa: E731 - one line, used once
-    training.train(task, network, OneSample(), [], losses, torch.device("cpu"))
+    training.train(task, Training.model_construct(batch_size=1), network, OneSample(), [], losses, torch.device("cpu"))
     facts = load_model(task.outputs["model"], network)
     expected = "torchvision resnet18-f37072fd.pth" if known else f"local file mine.pth, sha256 {sha256}"
     assert facts["initial_weights"] == expected and facts["initial_weights_sha256"] == sha256

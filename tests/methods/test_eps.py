@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from cam_reference import SCALES, form_of
 from cam_reference import view_pair as views_of
+from sections import settings_of
 from wsss.io.cam_forms import StoredCam
 from wsss.methods.base import CamOut
 from wsss.methods.eps import EPS, EPSBase, field_keeping, nearest, overlap, saliency_loss
@@ -286,21 +287,21 @@ POLY = {"schedule": "poly", "lr": 0.01, "power": 0.9}
 
 @pytest.mark.parametrize("step, rate", [(0, 0.01), (1, 0.00999954999887), (10_000, 0.0053588673), (19_999, 1.34609e-6)])
 def test_golden_poly(step, rate):
-    assert learning_rate(step, 20_000, POLY) == pytest.approx(rate, rel=1e-5)
+    assert learning_rate(step, 20_000, settings_of(POLY)) == pytest.approx(rate, rel=1e-5)
 
 
 def test_golden_frozen_tail():
     released = {**POLY, "poly_steps": 76_950}
-    assert learning_rate(76_949, 256_500, released) == pytest.approx(4.0032e-7, rel=1e-4)
-    assert {learning_rate(s, 256_500, released) for s in (76_950, 100_000, 256_499)} == {learning_rate(76_949, 256_500, released)}
-    assert learning_rate(500, 256_500, released) == learning_rate(500, 76_950, POLY)
-    assert learning_rate(500, 256_500, {**POLY, "poly_steps": None}) == learning_rate(500, 256_500, POLY)
-    assert learning_rate(500, 1000, {**released, "schedule": "constant"}) == 0.01
+    assert learning_rate(76_949, 256_500, settings_of(released)) == pytest.approx(4.0032e-7, rel=1e-4)
+    assert {learning_rate(s, 256_500, settings_of(released)) for s in (76_950, 100_000, 256_499)} == {learning_rate(76_949, 256_500, settings_of(released))}
+    assert learning_rate(500, 256_500, settings_of(released)) == learning_rate(500, 76_950, settings_of(POLY))
+    assert learning_rate(500, 256_500, settings_of({**POLY, "poly_steps": None})) == learning_rate(500, 256_500, settings_of(POLY))
+    assert learning_rate(500, 1000, settings_of({**released, "schedule": "constant"})) == 0.01
 
 
 def test_optimiser_takes_the_published_settings():
     settings = {"optimiser": "sgd", "lr": 0.01, "momentum": 0, "weight_decay": 5e-4}
-    trunk, head = build_optimiser(small().param_groups(), settings).param_groups
+    trunk, head = build_optimiser(small().param_groups(), settings_of(settings)).param_groups
     assert [(g["lr"], g["weight_decay"], g["momentum"]) for g in (trunk, head)] == [(0.01, 5e-4, 0), (0.1, 5e-4, 0)]
 
 

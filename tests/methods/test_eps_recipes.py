@@ -20,7 +20,9 @@ from wsss.io.images import read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.recipes.config import Config
 from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
-from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed, unary_of
+from wsss.sections.section import typed
+from wsss.sections.seeds import Seeds
+from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
@@ -156,9 +158,9 @@ def test_bad_options_are_refused(changed, name, option, words):
         ("amn", lambda c: c["classifier"].update(poly_steps=9), "classifier: poly_steps goes with schedule poly; set it to null"),
         ("eps", lambda c: c["classifier"].update(poly_steps=0), "classifier.poly_steps: 0 is less than the minimum of 1"),
         ("eps_crf", lambda c: c["seeds"]["crf_params"].update(gt_prob=0.7), "seeds: unary scores takes no crf_params.gt_prob"),
-        ("cam", lambda c: c["seeds"].update(unary="scores"), "seeds: unary scores takes no crf_params.gt_prob"),
+        ("ppc", lambda c: c["seeds"].update(unary="scores"), "seeds: unary scores takes no crf_params.gt_prob"),
         ("eps_crf", lambda c: c["seeds"].pop("unary") and c["seeds"]["crf_params"].update(gt_prob=None), "gt_prob: None is not of type"),
-        ("cam", lambda c: c["seeds"].update(unary="argmax"), "seeds.unary: 'argmax' is not allowed; allowed: labels, scores"),
+        ("cam", lambda c: c.setdefault("seeds", {}).update(unary="argmax"), "seeds.unary: 'argmax' is not allowed; allowed: labels, scores"),
         ("eps_crf", lambda c: c.update(seeds={"unary": "scores"}), "seeds: 'confident' is a required property"),
     ],
 )
@@ -197,7 +199,7 @@ def photo(tmp_path):
 def test_seeds_of_scores_are_plain_crfs_over_the_stack(photo, tmp_path):
     record, cams, cam = photo
     settings = {**recipe("eps_crf")["seeds"], "unsure": {"kind": "power", "value": 8}}
-    assert make_seed(record, cams, settings, tmp_path) == "a"
+    assert make_seed(record, cams, typed(settings, Seeds), settings, tmp_path) == "a"
     backgrounds = {CONFIDENT: np.full(cam.shape[1:], 0.2, np.float32), UNSURE: (1 - cam.max(0)).clip(0) ** 8}
     for suffix, background in backgrounds.items():
         unary = unary_from_softmax(np.concatenate([background[None], cam]))
@@ -216,12 +218,13 @@ def test_labels_stay_the_default():
     for options in ({}, {"unary": "labels"}):
         found = seeds_pair(image, cam, [0, 2], rule, rule, IRN_LABEL, **options)
         np.testing.assert_array_equal(found[0], expected)
-    assert unary_of({}) == "labels" and unary_of({"unary": "scores"}) == "scores"
+    assert typed(recipe("cam")["seeds"], Seeds).unary == "labels"
 
 
 def test_image_without_classes_is_background(photo, tmp_path):
     record, cams, _ = photo
     write_cam(tmp_path / "a.npz", [], [np.zeros((0, 11, 15), np.float32)])
     bare = replace(record, labels=())
-    make_seed(bare, cams, recipe("eps_crf")["seeds"], tmp_path)
+    settings = recipe("eps_crf")["seeds"]
+    make_seed(bare, cams, typed(settings, Seeds), settings, tmp_path)
     assert not read_mask(tmp_path / "a.png").any() and not read_mask(tmp_path / "a.unsure.png").any()

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from helpers import REPOSITORY, copy_project, edit
+from sections import settings_of
 from wsss import methods
 from wsss.errors import UserError
 from wsss.imports.weights import fill
@@ -146,7 +147,7 @@ def config(tmp_path, monkeypatch):
 def test_published_values_are_the_defaults(config):
     found = config()
     assert (found["net"], found["backbone"], found["weights"], found["refine"]) == ("mctformer_v2", "deit_small", "imagenet", "affinitynet")
-    assert total_steps(10_582, found["classifier"]) == 60 * 165
+    assert total_steps(10_582, settings_of(found["classifier"])) == 60 * 165
     assert found["net_options"] == methods.get("mctformer_v2").defaults
     assert config(name="mctformer_v1")["net_options"] == methods.get("mctformer_v1").defaults
     assert found["pseudo_masks"]["bg"] == {"kind": "const", "value": 0.39} and found["cam"]["scales"] == [1.0]

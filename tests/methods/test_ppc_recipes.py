@@ -3,6 +3,7 @@
 import pytest
 import yaml
 from helpers import REPOSITORY
+from sections import settings_of
 from wsss.errors import UserError
 from wsss.methods.ppc import PPC, PPCEPS
 from wsss.recipes.config import Config
@@ -28,14 +29,14 @@ def test_published_values_are_the_defaults_on_voc(name, steps):
         "optimiser": "sgd", "lr": 0.01, "momentum": 0, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "batch_size": 8,
         "augmentation": {"resize": {"long_side": [448, 768]}, "flip": 0.5, "crop": 448, "jitter": COLOURS},
     }  # fmt: skip
-    assert published.items() <= found["classifier"].items() and total_steps(10_582, found["classifier"]) == steps
+    assert published.items() <= found["classifier"].items() and total_steps(10_582, settings_of(found["classifier"])) == steps
     assert found["net_options"] == FAMILIES[name].defaults
     assert found["cam"]["scales"] == [0.5, 1.0, 1.5, 2.0]
 
 
 def test_the_last_steps_on_eps_run_at_the_final_rate():
     classifier = recipe("ppc_eps")["classifier"]
-    rates = [learning_rate(step, 20_000, classifier) for step in (19_828, 19_829, 19_830, 19_999)]
+    rates = [learning_rate(step, 20_000, settings_of(classifier)) for step in (19_828, 19_829, 19_830, 19_999)]
     assert rates[0] > rates[1] == rates[2] == rates[3] == pytest.approx(1.356468e-6, rel=1e-6)
 
 

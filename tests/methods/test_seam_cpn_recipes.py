@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from helpers import REPOSITORY, Chain, folder_dataset
+from sections import settings_of
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder, read_cam
@@ -35,7 +36,7 @@ def test_published_values_are_the_defaults_on_voc(name, batch_size, steps):
         "optimiser": "sgd", "lr": 0.01, "momentum": 0, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "batch_size": batch_size,
         "augmentation": {"resize": {"long_side": [448, 768]}, "flip": 0.5, "crop": 448, "jitter": JITTER},
     }  # fmt: skip
-    assert published.items() <= found["classifier"].items() and total_steps(10_582, found["classifier"]) == steps
+    assert published.items() <= found["classifier"].items() and total_steps(10_582, settings_of(found["classifier"])) == steps
     shared = {"freeze": "stage1", "bn": "frozen", "output_stride": 8, "dilated": True, "dropout": 0.5, "hard_share": 0.2, "head_lr_scale": 10}
     own = {"second_scale": 0.3} if name == "seam" else {
         "pair": "superpixels", "segments": 300, "compactness": 10, "grid_sizes": [224, 448], "prcm_key": "transpose", "prcm_similarity": "dot", "skip_hidden_cls": False,
@@ -72,7 +73,7 @@ def test_presets_give_all_methods_the_same_network_and_effort(name, dataset):
     colours = found["classifier"]["augmentation"].pop("jitter")
     same = ("optimiser", "lr", "weight_decay", "schedule", "power", "augmentation")
     assert colours is None and [found["classifier"][k] for k in same] == [cam["classifier"][k] for k in same]
-    seen = [total_steps(960, one["classifier"]) * one["classifier"]["batch_size"] for one in (found, cam)]
+    seen = [total_steps(960, settings_of(one["classifier"])) * one["classifier"]["batch_size"] for one in (found, cam)]
     assert seen[0] == seen[1] and found["classifier"]["batch_size"] == cam["classifier"]["batch_size"] and found["backbone"] == cam["backbone"]
     assert found["cam"]["scales"] == cam["cam"]["scales"]
     keys = ("freeze", "bn", "output_stride", "head_lr_scale")

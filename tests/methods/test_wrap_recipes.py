@@ -2,12 +2,12 @@
 
 import pytest
 import yaml
-from config_files import CONFIG, change_method, config, rewrite
+from config_files import change_method, config, rewrite
 from helpers import copy_project, planned, snakemake
 from wsss import wrappers
 from wsss.errors import UserError
 from wsss.plan.code_digest import closure
-from wsss.recipes.config import read_yaml
+from wsss.sections.section import defaults_of, typed
 from wsss.wrappers.fsae_options import DEFAULTS
 
 PAIRS = {"fsae_cam": "cam", "fsae_eps": "eps", "fsae_seam": "seam", "fsae_ppc": "ppc", "fsae_sipe": "sipe"}
@@ -43,11 +43,11 @@ def test_published_values_are_the_defaults(name):
     assert {key: DEFAULTS[key] for key in options} == options
 
 
-def test_a_wrappers_schema_has_its_options_and_no_other():
-    schemas = read_yaml(CONFIG / "schemas/wrap_options.yaml")
-    assert schemas.keys() == wrappers.WRAPPERS.keys()
-    for name, schema in schemas.items():
-        assert set(schema["properties"]) == set(wrappers.options_of(name).DEFAULTS)
+def test_a_wrappers_options_are_those_that_it_reads():
+    for name in wrappers.WRAPPERS:
+        module = wrappers.options_of(name)
+        assert defaults_of(module.OPTIONS) == module.DEFAULTS == wrappers.get(name).defaults
+        typed(module.DEFAULTS, module.OPTIONS)
 
 
 @pytest.mark.parametrize(

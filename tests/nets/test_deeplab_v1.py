@@ -44,10 +44,6 @@ def test_published_head():
     assert {m.momentum for m in net.modules() if isinstance(m, BatchNorm)} == {3e-4}
 
 
-def test_every_default_is_an_option_of_the_schema():
-    assert set(DEFAULTS) == segmenters.OPTIONS["deeplab_v1"]
-
-
 def test_loss_is_cross_entropy_at_image_size_over_known_pixels():
     net, sample = small(dropout=0.0).eval(), batch()
     sample["label"][:, :20] = 255

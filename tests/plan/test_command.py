@@ -1,12 +1,15 @@
 """`python -m wsss`: what a recipe is made of, and a finished stage once more."""
 
+import json
 import shutil
 
+import jsonschema
 import pytest
 from helpers import REPOSITORY, Chain, artefacts, folder_dataset
 from wsss.__main__ import main
 from wsss.errors import UserError
 from wsss.plan.again import run_again
+from wsss.recipes.schema import read_yaml
 
 
 def test_show_names_the_file_of_each_value_and_the_way_of_the_data(capsys):
@@ -33,6 +36,24 @@ def test_a_wrong_name_is_one_line(capsys):
     assert main(["show", "anm", "demo"]) == 1
     said = capsys.readouterr()
     assert said.err.startswith("wsss: ") and said.err.count("\n") == 1 and "anm.yaml" in said.err and not said.out
+
+
+def test_schemas_for_editors_take_what_is_shipped_and_mark_what_is_wrong(tmp_path):
+    assert main(["schema", str(tmp_path / "made")]) == 0
+    config = REPOSITORY / "config"
+    checked = 0
+    for kind in ("config", "datasets", "methods", "parts", "presets"):
+        schema = json.loads((tmp_path / f"made/{kind}.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        validator = jsonschema.Draft202012Validator(schema)
+        for path in [config / "config.yaml"] if kind == "config" else (config / kind).glob("*.yaml"):
+            assert not [error.message for error in validator.iter_errors(read_yaml(path))], path
+            checked += 1
+            assert not validator.is_valid({**read_yaml(path), "no_key": 1}), path
+    assert checked > 40
+    recipe = jsonschema.Draft202012Validator(json.loads((tmp_path / "made/methods.json").read_text()))
+    assert not recipe.is_valid({"net": "amn", "net_options": {"tau": 0.4}})
+    assert recipe.is_valid({"net": "eps", "net_options": {"tau": 0.4}})
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,8 @@ def test_the_same_row_twice(resolve, key, value):
         "{kind: voc, params: {path: ''}}",
     ],
 )
+
+
 def test_an_empty_path_is_none(resolve, dataset):
     refused(resolve, "own.yaml", "params.", "non-empty", dataset=dataset)
 
@@ -83,6 +85,8 @@ def test_extends_belongs_to_recipes(resolve, tmp_path):
         ("classifier: {power: 1.0e+9}", "at most 100"),
     ],
 )
+
+
 def test_values(resolve, key, words):
     refused(resolve, "mine.yaml", words, recipe=f"{{extends: cam, {key}}}")
 
@@ -107,6 +111,8 @@ def test_a_rate_that_would_not_fall_to_its_end(resolve):
         ("{extends: cam, classifier: {saliency: true}}", "learns nothing from saliency maps"),
     ],
 )
+
+
 def test_what_a_net_learns_from_is_known_before_anything_runs(resolve, recipe, words):
     refused(resolve, "mine.yaml: classifier", words, recipe=recipe)
 

@@ -37,6 +37,8 @@ def test_counts(radius, count, reach, cells, sources):
         ((1, -1), {(0, 0), (0, -1), (1, 0), (1, -1)}),
     ],
 )
+
+
 def test_path_sets(target, cells):
     path = path_cells(*target)
     assert len(path) == len(cells) and set(path) == cells

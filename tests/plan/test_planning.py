@@ -107,6 +107,8 @@ def project(tmp_path_factory):
         (["results/own/round/cam/index.json"], "round.yaml: classifier.labels_from: the labels of round are made with this classifier itself"),
     ],
 )
+
+
 def test_a_mistake_is_one_line_and_nothing_around_it(project, arguments, words):
     """Found while rules are asked, of inputs and of params, or while the Snakefile is read."""
     done = run(project, "-n", *arguments)
@@ -134,6 +136,8 @@ def test_an_error_that_is_nobodys_mistake_keeps_its_traceback(project):
     ],
     ids=["twice", "octal", "itself", "utf16"],
 )
+
+
 def test_the_config_file_is_read_as_any_other(tmp_path, content, words):
     project = copy_project(tmp_path / "project")
     path = project / "config/config.yaml"

@@ -21,6 +21,8 @@ from wsss.io.probs import read_probs, write_probs
 from wsss.recipes.config import Config
 from wsss.refine import learn_affinitynet
 from wsss.refine.affinitynet import cell_labels
+from wsss.sections.affinity import AffinityNetAffinity
+from wsss.sections.section import typed
 from wsss.stages import pseudo_masks
 
 MODEL, INDEX = "model.safetensors", "index.json"
@@ -283,7 +285,7 @@ def test_unlabelled_images_teach_background(made):
         task = made.task("affinity", LEARN, settings={**made.recipe["affinity"], "unlabelled": unlabelled})
         dataset = load_manifest(made.results / "manifest.csv")
         records = training_records(dataset, labelled_only=not unlabelled)
-        samples = learn_affinitynet.samples(task, dataset, records)
+        samples = learn_affinitynet.samples(task, typed(task.settings, AffinityNetAffinity), dataset, records)
         found = {s["id"]: s["label"] for s in (samples[i, 0] for i in range(len(samples)))}
         assert bool(bare & set(found)) == unlabelled
         assert all(set(np.unique(found[name])) <= {0, 255} and (found[name] == 0).any() for name in bare & set(found))

@@ -14,6 +14,7 @@ from golden_case import (
     scale_maps,
     training,
 )
+from sections import settings_of
 from wsss.methods.base import resize
 from wsss.methods.mctformer import class_attention, spread
 from wsss.train.optim import learning_rate
@@ -162,9 +163,9 @@ def test_schedule(case):
     }  # fmt: skip
     theirs = case.facts["pure"]["lr_by_training_epoch"]
     for place in (0, 164):
-        rates = {epoch: learning_rate(int(epoch) * 165 + place, 60 * 165, settings) for epoch in theirs}
+        rates = {epoch: learning_rate(int(epoch) * 165 + place, 60 * 165, settings_of(settings)) for epoch in theirs}
         case.agree("learning rates", rates, theirs, 1e-6, "each")
-    every = [learning_rate(step, 60 * 165, settings) for step in range(60 * 165)]
+    every = [learning_rate(step, 60 * 165, settings_of(settings)) for step in range(60 * 165)]
     assert max(every) == every[6 * 165] == pytest.approx(6.1606e-5, rel=1e-5)
     assert every[-1] == pytest.approx(1.0144e-5, rel=1e-4)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from golden_case import Case, check_gradients, check_steps, images, training
 from parity import agree
+from sections import settings_of
 from wsss.methods import prototype_contrast
 from wsss.train.optim import learning_rate
 from wsss.wrappers.expansion import (
@@ -137,7 +138,7 @@ def test_schedule():
     theirs = PURE["poly_lr"]
     settings = {"schedule": "poly", "lr": theirs["base_lr"], "power": 0.9, "poly_steps": theirs["max_step"]}
     steps = [int(step) for step in theirs["lr_at_step"]]
-    rates = [learning_rate(step, 40000, settings) for step in (*steps, 39999)]
+    rates = [learning_rate(step, 40000, settings_of(settings)) for step in (*steps, 39999)]
     compare("learning rates", rates, [*theirs["lr_at_step"].values(), theirs["lr_after_max_step"]], 1e-6, "each")
 
 

@@ -16,6 +16,7 @@ from golden_case import (
     photo,
     training,
 )
+from sections import settings_of
 from wsss.methods import prototype_contrast
 from wsss.methods.base import multilabel_soft_margin, resize, with_background
 from wsss.methods.eps import overlap, saliency_loss
@@ -239,9 +240,9 @@ def test_schedule(case):
     steps = STEPS[case.name]
     assert theirs["max_step"] == steps
     known = {int(step): rate for step, rate in theirs["lr_at_step"].items() if int(step) < steps}
-    ours = {step: learning_rate(step, 20_000, {**SETTINGS, "poly_steps": steps}) for step in known}
+    ours = {step: learning_rate(step, 20_000, settings_of({**SETTINGS, "poly_steps": steps})) for step in known}
     if after := theirs.get("lr_after_max_step"):
-        known["after"], ours["after"] = after, learning_rate(19_999, 20_000, {**SETTINGS, "poly_steps": steps})
+        known["after"], ours["after"] = after, learning_rate(19_999, 20_000, settings_of({**SETTINGS, "poly_steps": steps}))
     case.agree("learning rates", ours, known, 1e-6, "each")
 
 

@@ -15,6 +15,7 @@ from golden_case import (
     training,
     view_pair,
 )
+from sections import settings_of
 from wsss import methods
 from wsss.io.cam_forms import StoredCam
 from wsss.methods.base import flip_pair_sum, with_background
@@ -144,7 +145,7 @@ def test_momentum(case, trained):
 
 def test_schedule(case, trained):
     poly = case.facts["pure"]["poly_lr"]["lr_at_step"]
-    ours = {step: learning_rate(int(step), 3305, SETTINGS) for step in poly}
+    ours = {step: learning_rate(int(step), 3305, settings_of(SETTINGS)) for step in poly}
     case.agree("learning rates, weight decay", ours, poly, 1e-6, "each")
     entries = case.facts["parameters"]
     ours = {n: rate[0] for n, rate in trained[0].rates[0].items()}

@@ -193,7 +193,6 @@ def test_the_users_maps_are_watched(own, kind):
 )
 def test_a_wrong_key_is_one_line(tmp_path, key, words):
     (tmp_path / "datasets").mkdir()
-    (tmp_path / "schemas").symlink_to(REPOSITORY / "config/schemas")
     (tmp_path / "datasets/x.yaml").write_text(f"kind: voc\nparams: {{}}\nsaliency: {key}\n")
     main = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
     with pytest.raises(UserError, match=words) as error:

@@ -113,8 +113,8 @@ def planned(train, val=0, share=0.2, weights=True, image_logits=True):
     dataset = Dataset("own", None, ("a", "b"), photos + others, False, "")
     inputs = {"weights": "w"} if weights else {}
     params = {"seed": 0, "recipe": {"net": "amn"}}
-    task = SimpleNamespace(params=params, settings={"held_out": share}, inputs=inputs)
-    return plan(task, dataset, photos, image_logits)
+    task = SimpleNamespace(params=params, inputs=inputs)
+    return plan(task, dataset, photos, image_logits, share)
 
 
 def test_how_photos_are_found_to_check_on():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sections import settings_of
 from torch import nn
 from training_job import job
 from wsss.engine import signals
@@ -58,35 +59,35 @@ def same(one, two):
     ],
 )
 def test_poly_schedule(lr, steps, step, expected):
-    assert learning_rate(step, steps, {"lr": lr, "schedule": "poly", "power": 0.9}) == pytest.approx(
+    assert learning_rate(step, steps, settings_of({"lr": lr, "schedule": "poly", "power": 0.9})) == pytest.approx(
         expected, rel=4e-6
     )  # as printed
 
 
 def test_constant_schedule():
-    assert {learning_rate(s, 10, {"lr": 0.3, "schedule": "constant"}) for s in range(10)} == {0.3}
+    assert {learning_rate(s, 10, settings_of({"lr": 0.3, "schedule": "constant"})) for s in range(10)} == {0.3}
 
 
 COSINE = {"lr": 1.0, "schedule": "cosine", "min_lr": 0.2, "epochs": 10}
 
 
 def test_cosine_and_warm_up():
-    rates = [learning_rate(step, 100, COSINE) for step in (0, 25, 50, 100)]
+    rates = [learning_rate(step, 100, settings_of(COSINE)) for step in (0, 25, 50, 100)]
     assert rates == pytest.approx([1.0, 0.6 + 0.4 * 0.5**0.5, 0.6, 0.2])
-    assert learning_rate(99, 100, {"lr": 1.0, "schedule": "cosine"}) == pytest.approx((1 + np.cos(0.99 * np.pi)) / 2)
+    assert learning_rate(99, 100, settings_of({"lr": 1.0, "schedule": "cosine"})) == pytest.approx((1 + np.cos(0.99 * np.pi)) / 2)
     for warmup in ({"warmup_epochs": 2}, {"warmup_steps": 20}, {"warmup_epochs": 9, "warmup_steps": 20}):
         warm = {**COSINE, **warmup, "warmup_lr": 0.1}
-        assert [learning_rate(step, 100, warm) for step in (0, 10, 19)] == pytest.approx([0.1, 0.55, 0.955])
+        assert [learning_rate(step, 100, settings_of(warm)) for step in (0, 10, 19)] == pytest.approx([0.1, 0.55, 0.955])
         # Afterwards the schedule stands where it would without a warm-up.
-        assert [learning_rate(step, 100, warm) for step in (20, 70)] == [learning_rate(step, 100, COSINE) for step in (20, 70)]
+        assert [learning_rate(step, 100, settings_of(warm)) for step in (20, 70)] == [learning_rate(step, 100, settings_of(COSINE)) for step in (20, 70)]
     poly = {"lr": 1.0, "schedule": "poly", "power": 1.0, "warmup_steps": 4, "warmup_lr": 0.0}
-    assert [learning_rate(step, 10, poly) for step in range(6)] == pytest.approx([0, 0.25, 0.5, 0.75, 0.6, 0.5])
+    assert [learning_rate(step, 10, settings_of(poly)) for step in range(6)] == pytest.approx([0, 0.25, 0.5, 0.75, 0.6, 0.5])
 
 
 @pytest.mark.parametrize("steps", [100, 97])
 def test_a_rate_an_epoch_lags_one_behind(steps):
-    late = [learning_rate(step, steps, {**COSINE, "rate_per": "epoch"}) for step in range(steps)]
-    every = [learning_rate(step, steps, {**COSINE, "rate_per": "step"}) for step in range(steps)]
+    late = [learning_rate(step, steps, settings_of({**COSINE, "rate_per": "epoch"})) for step in range(steps)]
+    every = [learning_rate(step, steps, settings_of({**COSINE, "rate_per": "step"})) for step in range(steps)]
     assert len(set(late)) == 9 and late[0] == late[steps // 10] == every[0]
     first_of = [next(s for s in range(steps) if s * 10 // steps == epoch) for epoch in range(10)]
     wanted = [0.2 + 0.8 * (1 + np.cos(np.pi * max(epoch - 1, 0) / 10)) / 2 for epoch in range(10)]
@@ -105,14 +106,14 @@ def test_a_rate_an_epoch_lags_one_behind(steps):
     ],
 )
 def test_total_steps(settings, steps):
-    assert total_steps(11, {"batch_size": 5, **settings}) == steps
+    assert total_steps(11, settings_of({"batch_size": 5, **settings})) == steps
 
 
 def slope(value, **settings):
     """A weight after three steps down a slope of 1, from 0."""
     weight = nn.Parameter(torch.tensor([float(value)]))
     settings = {"optimiser": "sgd", "lr": 0.1, "momentum": 0, "weight_decay": 0.0, **settings}
-    optimiser = build_optimiser([{"params": [weight], "lr_scale": 2.0, "weight_decay": None}], settings)
+    optimiser = build_optimiser([{"params": [weight], "lr_scale": 2.0, "weight_decay": None}], settings_of(settings))
     for _ in range(3):
         optimiser.zero_grad()
         weight.sum().backward()
@@ -132,7 +133,7 @@ def test_groups_keep_their_own_decay_and_share_of_the_rate():
         {"params": [one], "lr_scale": 1.0, "weight_decay": None},
         {"params": [two], "lr_scale": 20.0, "weight_decay": 0.0},
     ]
-    optimiser = build_optimiser(groups, {"optimiser": "adamw", "lr": 0.1, "weight_decay": 0.3})
+    optimiser = build_optimiser(groups, settings_of({"optimiser": "adamw", "lr": 0.1, "weight_decay": 0.3}))
     set_learning_rate(optimiser, 0.01)
     assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([0.01, 0.2])
     assert [g["weight_decay"] for g in optimiser.param_groups] == [0.3, 0.0]

@@ -114,7 +114,7 @@ def test_another_number_of_shards_computes_nothing_again(whole, trained):
     assert plan(trained, SHORT)["merge"] == 2
     assert snakemake(trained, "--cores", "2", "--touch", SHORT).returncode == 0
     assert plan(trained, SHORT) == {}
-    edit(trained / "config/methods/cam.yaml", lambda c: c["seeds"].update(confident={"kind": "const", "value": 0.9}))
+    edit(trained / "config/methods/cam.yaml", lambda c: c.setdefault("seeds", {}).update(confident={"kind": "const", "value": 0.9}))
     assert plan(trained, SHORT) == {"seeds": 3, "merge": 1, "total": 4}
 
 

@@ -171,7 +171,7 @@ def in_config(**changes):
 
 def in_recipe(name, stage, **values):
     return lambda project: edit(
-        project / f"config/methods/{name}.yaml", lambda content: content[stage].update(values)
+        project / f"config/methods/{name}.yaml", lambda content: content.setdefault(stage, {}).update(values)
     )
 
 

@@ -1,8 +1,9 @@
-"""`python -m wsss`: look at a recipe, run one finished stage again, or export a trained network.
+"""`python -m wsss`: look at a recipe, run one finished stage again, export a trained network, or write schemas for an editor.
 
     python -m wsss show amn demo
     python -m wsss run results/demo/amn/cam/run.json
     python -m wsss onnx results/demo/amn --out net.onnx
+    python -m wsss schema .schemas
 """
 
 import argparse
@@ -40,6 +41,17 @@ def onnx(options: argparse.Namespace) -> None:
     print(export_onnx(options.folder, options.out, options.overwrite))
 
 
+def schema(options: argparse.Namespace) -> None:
+    """Write the JSON schemas of the config files, for editors."""
+    from wsss.engine.atomic import write_json
+    from wsss.recipes.editor import editor_schemas
+
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for kind, content in editor_schemas().items():
+        write_json(options.folder / f"{kind}.json", content)
+        print(options.folder / f"{kind}.json")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m wsss", description=__doc__.partition("\n")[0])
@@ -58,6 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--out", type=Path, required=True, help="file to write")
     command.add_argument("--overwrite", action="store_true", help="replace the file where it is there")
     command.set_defaults(run=onnx)
+    command = commands.add_parser("schema", help="JSON schemas of the config files, for editors (config/README.md)")
+    command.add_argument("folder", type=Path, help="folder to write them into")
+    command.set_defaults(run=schema)
     options = parser.parse_args(arguments)
     try:
         options.run(options)

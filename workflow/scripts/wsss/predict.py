@@ -19,6 +19,8 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.nets.segmenter import Segmenter as SegmentationNet
+from wsss.sections.predictions import Predictions
+from wsss.sections.section import given, typed
 from wsss.stages.predict import shrunk, views
 from wsss.stages.predictions import Predictor, pruned, refined, trained_network
 from wsss.train.device import pick_device
@@ -43,15 +45,15 @@ def load(folder: str | Path, *, device: str = "auto", long_side: int = LONG_SIDE
     if isinstance(long_side, bool) or not isinstance(long_side, int) or long_side < 1:
         raise UserError(f"long_side: {long_side!r} is no number of pixels; give a whole number of at least 1")
     task, classes = trained(folder)
-    settings = task.settings
-    if crf and "crf_params" not in settings:
+    settings = typed(task.settings, Predictions)
+    if crf and settings.crf_params is None:
         raise UserError(f"{folder}: its recipe has no CRF (predictions.crf_params); leave `crf` out")
-    settings["crf"] = settings["crf"] if crf is None else crf
+    settings = settings if crf is None else settings.model_copy(update={"crf": crf})
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device: {device!r} is not known; choose auto, cpu or cuda")
     compute = task.params["compute"]
     place = pick_device(device, compute["cpu_threads"], compute["precision"])
-    return Segmenter(task, trained_network(task, len(classes), place), place, ("background", *classes), long_side)
+    return Segmenter(task, settings, trained_network(task, len(classes), place), place, ("background", *classes), long_side)
 
 
 class Segmenter:
@@ -65,9 +67,11 @@ class Segmenter:
         long_side: larger photos are shrunk to it.
     """
 
-    def __init__(self, task: Task, network: SegmentationNet, device: torch.device, names: tuple[str, ...], long_side: int) -> None:
+    def __init__(
+        self, task: Task, settings: Predictions, network: SegmentationNet, device: torch.device, names: tuple[str, ...], long_side: int
+    ) -> None:
         self.names, self.network, self.long_side = names, network, long_side
-        self._settings, self._predictor = task.settings, Predictor[Record](task, network, device, None)
+        self._settings, self._predictor = settings, Predictor[Record](task, settings, network, device, None)
 
     def __call__(self, photo: Photo) -> np.ndarray:
         """(H, W) uint8 of the photo's size: indices into `names`, never 255; pixel by pixel what the stage `predict` writes.
@@ -78,7 +82,7 @@ class Segmenter:
         image = _pixels(photo)
         seen = shrunk(image, self.long_side)
         probs = self._probabilities(seen)
-        label = refined(seen, *pruned(probs), self._settings) if self._settings["crf"] else probs.argmax(0).cpu().numpy().astype(np.uint8)
+        label = refined(seen, *pruned(probs), given(self._settings.crf_params)) if self._settings.crf else probs.argmax(0).cpu().numpy().astype(np.uint8)
         return resize_label(label, image.shape[:2])
 
     def probabilities(self, photo: Photo) -> np.ndarray:
@@ -90,7 +94,7 @@ class Segmenter:
         return self._probabilities(shrunk(_pixels(photo), self.long_side)).cpu().numpy()
 
     def _probabilities(self, image: np.ndarray) -> torch.Tensor:
-        return self._predictor.probabilities(views(image, self._settings["scales"]))[0]
+        return self._predictor.probabilities(views(image, self._settings.scales))[0]
 
 
 def trained(folder: str | Path) -> tuple[Task, list[str]]:

@@ -4,7 +4,7 @@ from wsss.errors import UserError
 
 SEED = ".seed"
 RESERVED = ("report", "saliency", "coco_masks", "predict", "shards", "download", "weights")  # folders of results/ and logs/
-LARGEST = 2**24  # what config/schemas/config.yaml allows
+LARGEST = 2**24  # what `wsss.sections.main` allows
 
 
 def base_name(name: str) -> str:

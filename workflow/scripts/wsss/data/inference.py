@@ -1,6 +1,7 @@
 """Whole images for inference: batched by equal size, decoded in worker processes."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,9 +27,9 @@ def equal_size_batches(records: tuple[Record, ...], size: int) -> list[list[int]
     return [group[i : i + size] for _, group in sorted(groups.items()) for i in range(0, len(group), size)]
 
 
-def shard_batches(task: Task, records: tuple[Record, ...]) -> list[list[int]]:
+def shard_batches(task: Task, records: tuple[Record, ...], batch_size: int) -> list[list[int]]:
     """The batches that are this task's to do: all, or those whose first image belongs to its shard."""
-    batches = equal_size_batches(records, task.settings["batch_size"])
+    batches = equal_size_batches(records, batch_size)
     return [b for b in batches if task.shard is None or task.shard.holds(records[b[0]].id)]
 
 
@@ -51,11 +52,12 @@ def inference_loader(
     batches: list[list[int]],
     todo: set[str],
     device: torch.device,
+    scales: Sequence[float],
 ) -> DataLoader:
     """Those of `batches` (indices of `records`) that hold at least one id of `todo`."""
     batches = [b for b in batches if any(records[i].id in todo for i in b)]
     return forked_loader(
-        InferenceSet(dataset, records, task.settings["scales"]),
+        InferenceSet(dataset, records, scales),
         task.loader_workers(len(batches)),
         batch_sampler=batches,
         collate_fn=collate,

@@ -1,6 +1,6 @@
 """Torch datasets over manifest records: training samples and images for inference."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class InferenceSet(TorchDataset):
     `self[i]` gives dict(id, index, size (H, W), scales: one (3, h, w) float32 normalised a scale).
     """
 
-    def __init__(self, dataset: Dataset, records: tuple[Record, ...], scales: list[float]) -> None:
+    def __init__(self, dataset: Dataset, records: tuple[Record, ...], scales: Sequence[float]) -> None:
         self.dataset, self.records, self.scales = dataset, records, scales
 
     def __len__(self) -> int:

@@ -43,7 +43,7 @@ class Task:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The stage's section of the recipe."""
+        """The stage's section of the recipe, plain; a stage reads it as the section's class (`wsss.sections.section.typed`)."""
         return self.params["settings"]
 
     @property

@@ -21,8 +21,10 @@ from wsss.methods.base import (
     resize,
     trainable,
 )
+from wsss.methods.options.amn import AMNOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone
-from wsss.nets.heads import ASPP, ASPP_DILATIONS, IGNORE, balanced_mean, resize_label
+from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label
+from wsss.sections.section import defaults_of
 
 
 class AMN(Method):
@@ -35,16 +37,7 @@ class AMN(Method):
     """
 
     backbone: Trunk
-    defaults = {
-        "freeze": "stem",
-        "bn": "statistics",
-        "output_stride": 16,
-        "aspp_dilations": ASPP_DILATIONS,
-        "dropout": 0.1,
-        "label_smoothing": 0.4,
-        "mask_trick": True,
-        "head_lr_scale": 20.0,
-    }
+    defaults = defaults_of(AMNOptions)
     loss_want = frozenset({"maps"})
 
     def __init__(self, num_classes, backbone, options=None):

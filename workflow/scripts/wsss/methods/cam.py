@@ -12,7 +12,9 @@ from wsss.methods.base import (
     multilabel_soft_margin,
     trainable,
 )
+from wsss.methods.options.cam import CAMOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone
+from wsss.sections.section import defaults_of
 
 
 class CAM(Method):
@@ -24,14 +26,7 @@ class CAM(Method):
     """
 
     backbone: Trunk
-    defaults = {
-        # Freezing all that lies before IRN's cut equals cutting the gradient there: SGD skips parameters without
-        # gradient, weight decay included.
-        "freeze": "stage2",
-        "bn": "statistics",
-        "output_stride": 16,
-        "head_lr_scale": 10.0,
-    }
+    defaults = defaults_of(CAMOptions)
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wsss.data.pair_masks import draw_pair
 from wsss.methods.base import with_background
+from wsss.methods.options.cpn import CPNOptions
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
@@ -24,6 +25,7 @@ from wsss.methods.pixel_correlation import (
     only_largest,
 )
 from wsss.nets.pcm import RegionCorrelation, guidance
+from wsss.sections.section import defaults_of
 from wsss.train.ranks import mean_over_ranks
 
 PAIR = ("pair", "segments", "compactness", "grid_sizes")  # the options that say how parts are drawn
@@ -37,16 +39,7 @@ class CPN(PixelCorrelationMethod):
     skip_hidden_cls (a part that shows nothing has no classification loss; in the released code it has).
     """
 
-    defaults = {
-        **PixelCorrelationMethod.defaults,
-        "pair": "superpixels",
-        "segments": 300,
-        "compactness": 10,
-        "grid_sizes": [224, 448],
-        "prcm_key": "transpose",
-        "prcm_similarity": "dot",
-        "skip_hidden_cls": False,
-    }
+    defaults = defaults_of(CPNOptions)
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)

@@ -16,7 +16,9 @@ from wsss.methods.base import (
     multilabel_soft_margin,
     trainable,
 )
+from wsss.methods.options.eps import EPSBaseOptions, EPSOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone, field_keeping
+from wsss.sections.section import defaults_of
 
 
 class EPSBase(Method):
@@ -28,14 +30,7 @@ class EPSBase(Method):
     """
 
     backbone: Trunk
-    defaults = {
-        "freeze": "stage1",
-        "bn": "frozen",
-        "output_stride": 8,
-        "dilated": True,
-        "dropout": 0.5,
-        "head_lr_scale": 10.0,
-    }
+    defaults = defaults_of(EPSBaseOptions)
     background = 0  # channels of the classifier that come before the classes
 
     def __init__(self, num_classes, backbone, options=None):
@@ -95,15 +90,7 @@ class EPS(EPSBase):
     most that counts as background); lambda (weight of the foreground's map over the background's).
     """
 
-    defaults = {
-        "freeze": "stage1",
-        "bn": "frozen",
-        "output_stride": 8,
-        "dilated": True,
-        "tau": 0.4,
-        "lambda": 0.5,
-        "head_lr_scale": 10.0,
-    }
+    defaults = defaults_of(EPSOptions)
     background = 1
     loss_want = frozenset({"logits", "maps"})
 

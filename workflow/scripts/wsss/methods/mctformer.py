@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from wsss.errors import UserError
 from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, given, group, multilabel_soft_margin
+from wsss.methods.options.mctformer import MCTformerV1Options, MCTformerV2Options
 from wsss.nets.catalog import TRANSFORMERS
 from wsss.nets.vit import ClassTokenViT
+from wsss.sections.section import defaults_of
 
 
 class MCTformerV1(Method):
@@ -22,17 +24,7 @@ class MCTformerV1(Method):
     (maps are spread by the patches' attention to each other, summed over all layers).
     """
 
-    defaults = {
-        "patch": 16,
-        "dim": 384,
-        "depth": 12,
-        "heads": 6,
-        "grid": 14,
-        "drop_path": 0.1,
-        "position_offset": 0.1,
-        "map_layers": 3,
-        "patch_affinity": True,
-    }
+    defaults = defaults_of(MCTformerV1Options)
     loss_want = frozenset({"logits"})
     backbone: ClassTokenViT
 
@@ -107,7 +99,7 @@ class MCTformerV2(MCTformerV1):
     as in V1).
     """
 
-    defaults = {**MCTformerV1.defaults, "map": "fused"}
+    defaults = defaults_of(MCTformerV2Options)
     loss_want = frozenset({"logits", "features"})
 
     def __init__(self, num_classes, backbone, options=None):

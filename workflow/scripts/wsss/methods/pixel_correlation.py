@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, trainable
+from wsss.methods.options.pixel_correlation import PixelCorrelationOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone, field_keeping
 from wsss.nets.norm import statistics_kept
 from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
+from wsss.sections.section import defaults_of
 
 
 class PixelCorrelationMethod(Method):
@@ -22,15 +24,7 @@ class PixelCorrelationMethod(Method):
     ones make up).
     """
 
-    defaults = {
-        "freeze": "stage1",
-        "bn": "frozen",
-        "output_stride": 8,
-        "dilated": True,
-        "dropout": 0.5,
-        "hard_share": 0.2,
-        "head_lr_scale": 10.0,
-    }
+    defaults = defaults_of(PixelCorrelationOptions)
     loss_want = frozenset({"maps", "features", "views"})
     backbone: Trunk
 

@@ -8,10 +8,12 @@ from torch import nn
 from wsss.errors import UserError
 from wsss.methods.base import Spec, flip_pair_sum
 from wsss.methods.eps import saliency_loss
+from wsss.methods.options.ppc import PPCEPSOptions, PPCOptions
 from wsss.methods.pixel_correlation import PixelCorrelationMethod
 from wsss.methods.prototype_contrast import contrast, pixels_of
 from wsss.methods.seam import SEAM
 from wsss.nets.pcm import stretch
+from wsss.sections.section import defaults_of
 
 
 class PPC(SEAM):
@@ -22,19 +24,7 @@ class PPC(SEAM):
     prototype_share, temperature, negatives, semi_hard, mask_prototypes, background_prototype.
     """
 
-    defaults = {
-        **PixelCorrelationMethod.defaults,
-        "second_size": 128,
-        "projection": 128,
-        "contrast_weight": 0.1,
-        "contrast_background": 0.2,
-        "prototype_share": 0.125,
-        "temperature": 0.1,
-        "negatives": [4, 13],
-        "semi_hard": 0.6,
-        "mask_prototypes": False,
-        "background_prototype": "constant",
-    }
+    defaults = defaults_of(PPCOptions)
     loss_want = PixelCorrelationMethod.loss_want | {"projection"}
 
     def __init__(self, num_classes, backbone, options=None):
@@ -81,16 +71,7 @@ class PPCEPS(PPC):
     regularisation's targets treat the first class as the background) | "background".
     """
 
-    defaults = {
-        **PPC.defaults,
-        "dropout": 0.0,
-        "contrast_background": 0.1,
-        "prototype_share": 0.0625,
-        "tau": 0.4,
-        "lambda": 0.5,
-        "second_saliency": "stretched",
-        "ecr_background": "first_class",
-    }
+    defaults = defaults_of(PPCEPSOptions)
 
     @classmethod
     def spec_for(cls, options=None):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsss.methods.base import CamOut, given, multilabel_soft_margin, with_background
+from wsss.methods.options.seam import SEAMOptions
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
     background_from,
@@ -20,12 +21,13 @@ from wsss.methods.pixel_correlation import (
     max_norm,
 )
 from wsss.nets.pcm import stretch
+from wsss.sections.section import defaults_of
 
 
 class SEAM(PixelCorrelationMethod):
     """Options: those of PixelCorrelationMethod; second_scale (of the smaller copy)."""
 
-    defaults = {**PixelCorrelationMethod.defaults, "second_scale": 0.3}
+    defaults = defaults_of(SEAMOptions)
 
     def second_size(self, image: Tensor) -> tuple[int, int]:
         """Size of the smaller copy, rounded down, at least 1."""

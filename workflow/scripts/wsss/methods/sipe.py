@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from wsss.io.cam_forms import over_maximum
 from wsss.methods.base import Spec, flip_pair_sum, multilabel_soft_margin, resize, with_background
 from wsss.methods.cam import CAM
+from wsss.methods.options.sipe import SIPEOptions
+from wsss.sections.section import defaults_of
 
 EPSILON = 1e-5
 WIDTHS = (128, 128, 256, 256)  # of the side features, layer1 to layer4
@@ -24,7 +26,7 @@ class SIPE(CAM):
     part when seeds are chosen.
     """
 
-    defaults = {**CAM.defaults, "infer_seeds_from": "hierarchical", "absent_compete": True}
+    defaults = defaults_of(SIPEOptions)
     loss_want = frozenset({"logits", "maps", "features"})
 
     def __init__(self, num_classes, backbone, options=None):

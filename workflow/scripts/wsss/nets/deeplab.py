@@ -7,20 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.nets.backbones import load_pretrained
-from wsss.nets.heads import ASPP, ASPP_DILATIONS, IGNORE, balanced_mean, resize_label, valid_mean
+from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label, valid_mean
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter
+from wsss.nets.segmenter_options import DeepLabV2Options
+from wsss.sections.section import defaults_of
 
-DEFAULTS = {
-    "output_stride": 8,
-    "aspp_dilations": ASPP_DILATIONS,
-    "msc": True,
-    "msc_scales": (0.5, 0.75),
-    "balanced": False,
-    "freeze": "none",
-    "bn": "frozen",
-    "head_lr_scale": 10.0,
-}
+DEFAULTS = defaults_of(DeepLabV2Options)
 
 
 class DeepLabV2(Segmenter):

@@ -13,17 +13,10 @@ from wsss.nets.heads import IGNORE, valid_mean
 from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter
+from wsss.nets.segmenter_options import DeepLabV1Options
+from wsss.sections.section import defaults_of
 
-DEFAULTS = {
-    "output_stride": 8,
-    "fov_dilation": 12,
-    "fov_channels": 512,
-    "dropout": 0.5,
-    "freeze": "none",
-    "bn": "affine",
-    "bn_momentum": 3e-4,
-    "head_lr_scale": 10.0,
-}
+DEFAULTS = defaults_of(DeepLabV1Options)
 
 
 class DeepLabV1(Segmenter):

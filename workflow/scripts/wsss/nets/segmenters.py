@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from wsss.errors import UserError
+from wsss.nets.segmenter_options import BY_NET
+from wsss.sections.section import keys_of
 
 DEFAULT = "deeplab_v2"
 SEGMENTERS = {"deeplab_v2": "wsss.nets.deeplab:DeepLabV2", "deeplab_v1": "wsss.nets.deeplab_v1:DeepLabV1"}
-SHARED = {"output_stride", "freeze", "bn", "head_lr_scale"}
-OPTIONS = {
-    "deeplab_v2": SHARED | {"aspp_dilations", "msc", "msc_scales", "balanced"},
-    "deeplab_v1": SHARED | {"fov_dilation", "fov_channels", "dropout", "bn_momentum"},
-}
 
 
 def get(name: str) -> type:
@@ -27,8 +24,9 @@ def module_path(name: str) -> str:
 
 def require_options(name: str, options: Mapping, where: str) -> None:
     """UserError for an option that another net has and this one has not."""
-    unused = sorted(set(options) - OPTIONS[name])
+    known = keys_of(BY_NET[name])
+    unused = sorted(set(options) - set(known))
     if unused:
         raise UserError(
-            f"{where}: options: net {name} has no option {', '.join(unused)}; it knows {', '.join(sorted(OPTIONS[name]))}"
+            f"{where}: options: net {name} has no option {', '.join(unused)}; it knows {', '.join(sorted(known))}"
         )

@@ -5,7 +5,7 @@ the method's module with its imports. Methods are loaded by name, so no method i
 It is taken over the syntax tree without what cannot change a result:
 
 - comments and docstrings;
-- words for people: strings inside `raise` statements, inside calls of `log`, of `UserError` and of `for_people`,
+- words for people: strings inside `raise` statements, inside calls of `log`, of `UserError`, of `for_people` and of `about`,
   f-strings with all that they show;
 - the modules of LEFT_OUT, by name. `wsss.engine` argues why, and says what is not left out.
 
@@ -25,7 +25,7 @@ REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.refine.walks", "wsss.nets.s
 LEFT_OUT = ("wsss.engine", "wsss.score.self_report")
 # All that the engine imports from outside itself: in every digest, since the engine does not show what it uses.
 BELOW_ENGINE = ("wsss.errors", "wsss.fixed", "wsss.io.digest")
-SPEAKING = ("UserError", "for_people")  # functions whose strings are words for people
+SPEAKING = ("UserError", "for_people", "about")  # functions whose strings are words for people
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")  # and methods of `log`
 
 

@@ -24,7 +24,8 @@ def check_recipe(recipe: dict, path: str) -> None:
         if own(recipe, stage):
             _check_training(recipe[stage], f"{path}: {stage}")
     if own(recipe, "classifier"):
-        check_sources(recipe["net"], needs(recipe["net"]), recipe["classifier"], f"{path}: classifier")
+        labels, saliency = "labels_from" in recipe["classifier"], recipe["classifier"].get("saliency", False)
+        check_sources(recipe["net"], needs(recipe["net"]), labels, saliency, f"{path}: classifier")
         _check_unlabelled(recipe["classifier"], f"{path}: classifier")
     _check_backgrounds(recipe, path)
     if own(recipe, "seeds"):

@@ -1,6 +1,7 @@
-"""Config files: read, check against their schemas, and resolve recipes.
+"""Config files: read, check against the model, and resolve recipes.
 
-A recipe (`config/methods/NAME.yaml`) may `extends:` another one; a preset (`config/presets/NAME.yaml`,
+A recipe (`config/methods/NAME.yaml`) may `extends:` another one and name `parts:` (`config/parts/NAME.yaml`), sections that
+recipes share; a preset (`config/presets/NAME.yaml`,
 chosen by the dataset) lays values over every recipe (`common`) and over single ones (`methods`, matched
 along the `extends` chain). A stage that says `from: OTHER` is not run: OTHER's results are used; one that says
 `import: NAME` neither: what an import command put there is used.
@@ -17,6 +18,9 @@ from wsss.errors import UserError
 from wsss.recipes.resolve import SECTIONS, Resolved, resolve
 from wsss.recipes.schema import check, read_yaml, with_numbers
 from wsss.rownames import RESERVED
+from wsss.sections.dataset import dataset_schema
+from wsss.sections.json_schema import json_schema
+from wsss.sections.main import Main
 
 NAME = re.compile(r"[a-z0-9_]+")
 BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe
@@ -26,11 +30,11 @@ class Config:
     """All config files of one project folder, checked."""
 
     def __init__(self, folder: str | Path, main: dict[str, Any]) -> None:
-        """Read schemas and check `main` (the content of config.yaml, command-line overrides included)."""
+        """Check `main` (the content of config.yaml, command-line overrides included)."""
         self.folder = Path(folder)
-        self.schemas = {p.stem: read_yaml(p) for p in sorted((self.folder / "schemas").glob("*.yaml"))}
-        main = with_numbers(main, self.schemas["config"])
-        check(main, self.schemas["config"], self.folder / "config.yaml")
+        schema = json_schema(Main)
+        main = with_numbers(main, schema)
+        check(main, schema, self.folder / "config.yaml")
         self.main = expand_env(main, self.folder / "config.yaml")
         self._datasets: dict[str, dict] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
@@ -44,7 +48,7 @@ class Config:
         if name not in self._datasets:
             path = self.existing("datasets", name)
             content = read_yaml(path)
-            check(content, self.schemas["dataset"], path)
+            check(content, dataset_schema(), path)
             self._datasets[name] = with_variables(expand_env(content, path))
         return self._datasets[name]
 
@@ -97,13 +101,13 @@ class Config:
                 f"set wrap and wrap_options there, or give this recipe a section classifier of its own"
             )
 
-    def existing(self, kind: str, name: str) -> Path:
+    def existing(self, kind: str, name: str, asked_by: str = "") -> Path:
         """Path of a config file; UserError where there is none of that name, or the name is not allowed."""
         path = self.folder / kind / f"{name}.yaml"
-        if name in RESERVED and kind != "presets":
+        if name in RESERVED and kind in ("datasets", "methods"):
             raise UserError(f"{path}: {name} is a folder of the workflow's own in results/ or logs/; give the file another name")
         if not NAME.fullmatch(name) or not path.exists():
-            raise UserError(f"{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
+            raise UserError(f"{asked_by}{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
         return path
 
 

@@ -2,11 +2,13 @@
 
 import ast
 import functools
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 from wsss import methods
 from wsss.errors import UserError
+from wsss.sections.section import Section, keys_of
 
 
 @functools.cache
@@ -14,10 +16,21 @@ def option_names(net: str) -> frozenset[str]:
     """The keys of `defaults` of the net's class, as it stands in its module or comes from the class before it.
 
     Raises:
-        UserError: no such net, or `defaults` is not written as a dict of names.
+        UserError: no such net, or `defaults` cannot be read: neither a dict of names nor `defaults_of(CLASS)`.
     """
     module, _, name = methods.entry(net).partition(":")
     return frozenset(_Class(module, name).options())
+
+
+@functools.cache
+def options_class(net: str) -> type[Section] | None:
+    """The typed options of the net, which have no torch; None where its class has a plain dict of defaults.
+
+    Raises:
+        UserError: no such net, or `defaults` is not written as `defaults_of(CLASS)` or a dict of names.
+    """
+    module, _, name = methods.entry(net).partition(":")
+    return _Class(module, name).options_class()
 
 
 @functools.cache
@@ -53,13 +66,36 @@ class _Class:
         self.node = found[0]
 
     def options(self) -> list[str]:
+        """The keys of `defaults`."""
+        owner, value = self._defaults()
+        if isinstance(value, ast.Dict):
+            return [name for pair in zip(value.keys, value.values, strict=True) for name in owner._entry(*pair)]
+        return list(keys_of(owner._section(value)))
+
+    def options_class(self) -> type[Section] | None:
+        """What `defaults_of` is given; None where `defaults` is a dict."""
+        owner, value = self._defaults()
+        return None if isinstance(value, ast.Dict) else owner._section(value)
+
+    def _defaults(self) -> tuple["_Class", ast.expr]:
+        """What `defaults` is set to, and the class that does so: this one or the one before it."""
         assigned = [node for node in self.node.body if "defaults" in _targets(node)]
         values = [node.value for node in assigned if isinstance(node, ast.Assign | ast.AnnAssign)]
         if not values and len(self.node.bases) == 1:
-            return self._named(self.node.bases[0]).options()
-        if len(values) != 1 or not isinstance(values[0], ast.Dict):
+            return self._named(self.node.bases[0])._defaults()
+        if len(values) != 1 or values[0] is None:
             raise self._unread()
-        return [name for pair in zip(values[0].keys, values[0].values, strict=True) for name in self._entry(*pair)]
+        return self, values[0]
+
+    def _section(self, value: ast.expr) -> type[Section]:
+        """The class CLASS of `defaults_of(CLASS)`, imported: such modules have no torch."""
+        if not isinstance(value, ast.Call) or ast.unparse(value.func) != "defaults_of" or len(value.args) != 1:
+            raise self._unread()
+        module, name = self._imported().get(ast.unparse(value.args[0]), ("", ""))
+        found = getattr(import_module(module), name, None) if module else None
+        if not (isinstance(found, type) and issubclass(found, Section)):
+            raise self._unread()
+        return found
 
     def bg_map(self) -> bool:
         """As written in `spec_for` of the class, or of the class before it; False where none says so."""
@@ -108,22 +144,26 @@ class _Class:
         dotted = ast.unparse(name)
         if any(isinstance(node, ast.ClassDef) and node.name == dotted for node in self.tree.body):
             return _Class(self.module, dotted)
-        imported = {
-            alias.asname or alias.name: (node.module, alias.name)
-            for node in self.tree.body
-            if isinstance(node, ast.ImportFrom) and node.module
-            for alias in node.names
-        }
+        imported = self._imported()
         first, _, rest = dotted.partition(".")
         if first not in imported or "." in rest:
             raise self._unread()
         module, source = imported[first]
         return _Class(f"{module}.{source}", rest) if rest else _Class(module, source)
 
+    def _imported(self) -> dict[str, tuple[str, str]]:
+        """Names that the module imports, each with the module it is from and its name there."""
+        return {
+            alias.asname or alias.name: (node.module, alias.name)
+            for node in self.tree.body
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+
     def _unread(self) -> UserError:
         return UserError(
             f"{self.module}: the options of {self.name} cannot be read without running it; write defaults as a dict, "
-            '{"name": value, **Base.defaults}, and import Base from its own module'
+            '{"name": value, **Base.defaults}, or as defaults_of(CLASS), and import Base and CLASS from their own modules'
         )
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from wsss import methods, wrappers
 from wsss.errors import UserError
-from wsss.recipes.net_options import option_names
+from wsss.recipes.net_options import option_names, options_class
 from wsss.recipes.schema import check
+from wsss.sections.json_schema import json_schema
 
 
-def check_net_options(recipe: dict[str, Any], schemas: dict[str, Any], where: str) -> None:
-    """Of a net with a schema of its own all, of another the names only.
+def check_net_options(recipe: dict[str, Any], where: str) -> None:
+    """Of a net with typed options all, of another the names only.
 
     Raises:
         UserError: names the option and what is allowed.
@@ -19,13 +20,13 @@ def check_net_options(recipe: dict[str, Any], schemas: dict[str, Any], where: st
         return  # check_recipe says so
     net = recipe["net"]
     known([net], sorted(methods.METHODS), f"{where}: net")
-    if net in schemas:
-        check(recipe, {"properties": {"net_options": schemas[net]}}, where)
+    if (kind := options_class(net)) is not None:
+        check(recipe, {"properties": {"net_options": json_schema(kind)}}, where)
     else:
         known(recipe.get("net_options", {}), sorted(option_names(net)), f"{where}: net_options of {net}")
 
 
-def check_wrap_options(recipe: dict[str, Any], schemas: dict[str, Any], where: str) -> None:
+def check_wrap_options(recipe: dict[str, Any], where: str) -> None:
     """The same of a wrapper, and what of its options goes together.
 
     Raises:
@@ -37,10 +38,7 @@ def check_wrap_options(recipe: dict[str, Any], schemas: dict[str, Any], where: s
             raise UserError(f"{where}: wrap_options are a wrapper's, and there is none; set wrap: fsae, or take wrap_options out")
         return
     known([wrap], [*sorted(wrappers.WRAPPERS), wrappers.NONE], f"{where}: wrap")
-    if wrap in schemas:
-        check(recipe, {"properties": {"wrap_options": schemas[wrap]}}, where)
-    else:
-        known(options, sorted(wrappers.options_of(wrap).DEFAULTS), f"{where}: wrap_options of {wrap}")
+    check(recipe, {"properties": {"wrap_options": json_schema(wrappers.options_of(wrap).OPTIONS)}}, where)
     wrappers.options_of(wrap).check(options, f"{where}: wrap_options")
 
 

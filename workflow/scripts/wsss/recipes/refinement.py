@@ -2,18 +2,14 @@
 
 from wsss.errors import UserError
 from wsss.nets.catalog import TRANSFORMERS
+from wsss.sections import affinity, pseudo_masks
+from wsss.sections.section import keys_of
 
 ELSEWHERE = {"from", "import"}  # a stage with one of these is not run
 WALKS = ("irn", "affinitynet")  # refinements that train a network (stage affinity) and walk
 # Keys of the section affinity that describe the network, and all that pseudo_masks needs, by refinement.
-NETWORK = {
-    "irn": ("backbone", "radius", "displacement"),
-    "affinitynet": ("backbone", "radius", "dilated", "freeze", "bn", "head_lr_scale"),
-}
-WALK = {
-    "irn": ("bg", "power", "beta", "exp_times", "radius", "normalise", "pad_to"),
-    "affinitynet": ("bg", "beta", "exp_times", "radius", "pairs"),
-}
+NETWORK = {refine: affinity.network_keys(refine) for refine in WALKS}
+WALK = {refine: keys_of(pseudo_masks.BY_REFINE[refine]) for refine in WALKS}
 
 
 def replace_walk(recipe: dict, content: dict) -> None:
@@ -30,13 +26,13 @@ def check_refinement(recipe: dict, path: str) -> None:
     Raises:
         UserError: a key is missing, or belongs to another refinement.
     """
-    refine, affinity = recipe["refine"], recipe.get("affinity", {})
-    if affinity and not ELSEWHERE & set(affinity):
-        _check_affinity(recipe, affinity, f"{path}: affinity")
+    refine, learned = recipe["refine"], recipe.get("affinity", {})
+    if learned and not ELSEWHERE & set(learned):
+        _check_affinity(recipe, learned, f"{path}: affinity")
     settings = recipe.get("pseudo_masks", {})
     if refine == "crf" or ELSEWHERE & set(settings):
         return
-    if refine in WALKS and not affinity:
+    if refine in WALKS and not learned:
         raise UserError(f"{path}: refine {refine} needs a section affinity (or affinity: {{from: RECIPE}})")
     needed = WALK.get(refine, ("bg",) if settings else ())
     _exact(settings, needed, _strange(WALK, refine), f"{path}: pseudo_masks: refine {refine}")
@@ -65,22 +61,22 @@ def check_imports(recipe: dict, path: str) -> None:
             )
 
 
-def _check_affinity(recipe: dict, affinity: dict, where: str) -> None:
+def _check_affinity(recipe: dict, settings: dict, where: str) -> None:
     is_transformer = recipe["backbone"] in TRANSFORMERS
-    if recipe["weights"] == "none" and affinity["trunk"] == "imagenet":
+    if recipe["weights"] == "none" and settings["trunk"] == "imagenet":
         frozen = "frozen " if recipe["refine"] == "irn" else ""
         learning = "trunk: none, and refine affinitynet with freeze: none and bn: train" if is_transformer else "trunk: classifier"
         raise UserError(f"{where}: trunk imagenet with weights none would be a random {frozen}trunk; set {learning}")
-    if affinity["trunk"] == "classifier" and is_transformer:
+    if settings["trunk"] == "classifier" and is_transformer:
         other = "none (with freeze: none and bn: train)" if recipe["weights"] == "none" else "imagenet or none"
         raise UserError(f"{where}: trunk classifier is a transformer's ({recipe['backbone']}), which {recipe['refine']} cannot use; set trunk: {other}")
-    learns = (affinity.get("freeze"), affinity.get("bn")) == ("none", "train")
-    if affinity["trunk"] == "none" and not learns:
+    learns = (settings.get("freeze"), settings.get("bn")) == ("none", "train")
+    if settings["trunk"] == "none" and not learns:
         other = "; else set trunk: classifier" if not is_transformer else "" if recipe["weights"] == "none" else "; else set trunk: imagenet"
         raise UserError(f"{where}: trunk none is a random start, of which all must learn: refine affinitynet with freeze: none and bn: train{other}")
     if recipe["refine"] in WALKS:
         refine = recipe["refine"]
-        _exact(affinity, NETWORK[refine], _strange(NETWORK, refine), f"{where}: refine {refine}")
+        _exact(settings, NETWORK[refine], _strange(NETWORK, refine), f"{where}: refine {refine}")
 
 
 def _strange(table: dict, refine: str) -> set[str]:

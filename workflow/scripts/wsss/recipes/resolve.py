@@ -2,12 +2,14 @@
 
 They are laid in this order, each over those before:
 
-1. the recipes that it extends, from the root down, and its own file in config/methods;
+1. the recipes that it extends, from the root down, and its own file in config/methods; before each file the parts that
+   it names (`parts`, files in config/parts);
 2. of the preset that the dataset's file names: `common`, the options of the recipe's `net`, of its `wrap`, what goes
    with its `refine`, and what is for single recipes (`methods`), along the chain of `extends`;
 3. `overrides` in the dataset's file, along the same chain.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsss import methods, wrappers
@@ -18,10 +20,14 @@ from wsss.recipes.net_options import has_bg_map, option_names
 from wsss.recipes.options import check_net_options, check_wrap_options, known
 from wsss.recipes.refinement import ELSEWHERE, replace_walk
 from wsss.recipes.schema import check, read_yaml, without_required
+from wsss.sections.json_schema import json_schema
+from wsss.sections.preset import Preset
+from wsss.sections.recipe import Recipe
 
 if TYPE_CHECKING:
     from wsss.recipes.config import Config
 
+PART = without_required(json_schema(Recipe))  # what one layer may hold
 SECTIONS = (
     "classifier", "cam", "seeds", "ir_labels", "affinity", "pseudo_masks", "segmentation", "predictions", "evaluation",
 )  # fmt: skip
@@ -56,30 +62,31 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
     """
     chain = extended(config, name)
     recipe, laid, path = merged(chain), list(chain), f"config/methods/{name}.yaml"
-    _check_options(config, recipe, path)
+    _check_options(recipe, path)
     maps = _cam_has_bg_map(config, recipe)
     for layer in _preset_layers(config, chain, recipe, dataset) + _override_layers(config, chain, dataset):
         where = f"{layer.source} (laid on method {name})"
         if layer.recipe == name:
             _refuse_borrowed(recipe, layer.values, where)
-        if "extends" in layer.values:
-            raise UserError(f"{where}: extends is for files in config/methods; write a recipe that extends, and ask for it")
+        if taken := sorted({"extends", "parts"} & set(layer.values)):
+            raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
         values = without_cuts(layer.values) if maps and not layer.recipe else layer.values
         values = {key: value for key, value in values.items() if key not in SECTIONS or own(recipe, key)}
         recipe = merge(recipe, values)
         laid.append(layer._replace(values=values))
-        check(recipe, without_required(config.schemas["method"]), where)
-        _check_options(config, recipe, where)
-    return Resolved(_finished(config, recipe, name, maps), laid)
+        check(recipe, PART, where)
+        _check_options(recipe, where)
+    return Resolved(_finished(recipe, name, maps), laid)
 
 
-def _finished(config: "Config", recipe: dict[str, Any], name: str, maps: bool | None) -> dict[str, Any]:
+def _finished(recipe: dict[str, Any], name: str, maps: bool | None) -> dict[str, Any]:
     """The recipe with its name, checked as a whole."""
     path = f"config/methods/{name}.yaml"
-    recipe.pop("extends", None)
+    for key in ("extends", "parts"):
+        recipe.pop(key, None)
     if recipe.get("wrap") == wrappers.NONE:
         del recipe["wrap"]
-    check(recipe, config.schemas["method"], path)
+    check(recipe, json_schema(Recipe), path)
     recipe["name"] = name
     check_recipe(recipe, path)
     check_kinds(recipe, maps, path)
@@ -95,10 +102,23 @@ def extended(config: "Config", name: str) -> list[Layer]:
             raise UserError(f"config/methods/{name}.yaml: extends goes round in a circle at {current}")
         path = config.existing("methods", current)
         content = read_yaml(path)
-        check(content, without_required(config.schemas["method"]), path)
-        chain.append(Layer(str(path), current, content))
+        check(content, PART, path)
+        chain += [Layer(str(path), current, content), *reversed(_parts(config, content, path))]
         current = content.get("extends")
     return chain[::-1]
+
+
+def _parts(config: "Config", recipe: dict[str, Any], path: Path) -> list[Layer]:
+    """The parts that a recipe names, in the order in which they are laid; of no single recipe."""
+    parts = []
+    for name in recipe.get("parts", ()):
+        part = config.existing("parts", name, f"{path}: parts: ")
+        content = read_yaml(part)
+        check(content, PART, part)
+        if taken := sorted({"extends", "parts", "net"} & set(content)):
+            raise UserError(f"{part}: {taken[0]} is for files in config/methods; a part holds sections that recipes share")
+        parts.append(Layer(str(part), "", content))
+    return parts
 
 
 def merged(chain: list[Layer]) -> dict[str, Any]:
@@ -122,7 +142,7 @@ def _preset_layers(config: "Config", chain: list[Layer], recipe: dict, dataset: 
         return []
     path = config.existing("presets", preset)
     content = read_yaml(path)
-    check(content, config.schemas["preset"], path)
+    check(content, json_schema(Preset), path)
     _check_preset_names(config, content, str(path))
     net, wrap = recipe.get("net", ""), recipe.get("wrap", wrappers.NONE)
     common = dict(content.get("common", {}))
@@ -174,6 +194,6 @@ def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
         raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
 
 
-def _check_options(config: "Config", recipe: dict, where: str) -> None:
-    check_net_options(recipe, config.schemas["net_options"], where)
-    check_wrap_options(recipe, config.schemas["wrap_options"], where)
+def _check_options(recipe: dict, where: str) -> None:
+    check_net_options(recipe, where)
+    check_wrap_options(recipe, where)

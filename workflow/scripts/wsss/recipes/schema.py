@@ -1,6 +1,7 @@
 """YAML files and JSON schemas: every mistake in a file is one line that names file, key and what is allowed."""
 
 import contextlib
+import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -133,7 +134,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, schema.get("patternProperties", {})))
         unknown = ", ".join(sorted(set(instance) - set(schema.get("properties", {}))))
-        return f"unknown key {unknown} in {key}; allowed: {allowed}" + _renamed(schema, instance)
+        return f"unknown key {unknown} in {key}; allowed: {allowed}{_nearest(schema, instance)}" + _renamed(schema, instance)
     if error.validator == "enum":
         allowed = ", ".join(map(str, allows))
         return f"{key}: {instance!r} is not allowed; allowed: {allowed}" + _renamed(schema, [instance])
@@ -141,6 +142,13 @@ def _explain(error: jsonschema.ValidationError) -> str:
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
         return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}"
     return f"{key}: {error.message}{_range(error)}" + _renamed(schema, [instance])
+
+
+def _nearest(schema: dict[str, Any], given: Iterable[str]) -> str:
+    """The key that was meant by one that is mistyped, where there is one much like it."""
+    keys = schema.get("properties", {})
+    found = [match for key in sorted(set(given) - set(keys)) for match in difflib.get_close_matches(key, keys, n=1)]
+    return f"; did you mean {' and '.join(found)}?" if found else ""
 
 
 def _schema(error: jsonschema.ValidationError) -> dict[str, Any]:

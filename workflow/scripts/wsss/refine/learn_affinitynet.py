@@ -11,6 +11,8 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.probs import SUFFIX
 from wsss.refine.affinitynet import AffinityNet, cell_labels
+from wsss.sections.affinity import Affinity
+from wsss.sections.section import plain
 
 
 def network(settings: Mapping[str, Any]) -> AffinityNet:
@@ -18,7 +20,7 @@ def network(settings: Mapping[str, Any]) -> AffinityNet:
     return AffinityNet(**settings)
 
 
-def samples(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> AffinitySet:
+def samples(task: Task, settings: Affinity, dataset: Dataset, records: tuple[Record, ...]) -> AffinitySet:
     """Images with labels of their cells, made of the two CRF passes.
 
     Raises:
@@ -27,4 +29,4 @@ def samples(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> Affini
     path = task.inputs["seeds"]
     if SUFFIX not in input_index(task, "seeds", records)["suffixes"]:
         raise UserError(f"{path}: holds no CRF probabilities; set `seeds: {{probabilities: true}}` in the recipe that makes it")
-    return AffinitySet(records, task.settings["augmentation"], lambda r: file_of(path, r.id, SUFFIX), cell_labels)
+    return AffinitySet(records, plain(settings.augmentation), lambda r: file_of(path, r.id, SUFFIX), cell_labels)

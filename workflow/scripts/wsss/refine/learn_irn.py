@@ -12,6 +12,8 @@ from wsss.data.transforms import Geometry
 from wsss.engine.task import Task
 from wsss.io.images import read_image
 from wsss.refine.irn import IrnNet
+from wsss.sections.affinity import Affinity, IRNAffinity
+from wsss.sections.section import plain
 
 
 def network(settings: Mapping[str, Any]) -> IrnNet:
@@ -19,16 +21,16 @@ def network(settings: Mapping[str, Any]) -> IrnNet:
     return IrnNet(**settings)
 
 
-def samples(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> TrainingSet:
+def samples(task: Task, settings: Affinity, dataset: Dataset, records: tuple[Record, ...]) -> TrainingSet:
     """Images with their IR labels."""
-    return TrainingSet(dataset, records, task.settings["augmentation"], label_files(task, "ir_labels", records))
+    return TrainingSet(dataset, records, plain(settings.augmentation), label_files(task, "ir_labels", records))
 
 
-def finish(task: Task, network: IrnNet, dataset: Dataset, device: torch.device) -> Callable[[], None] | None:
+def finish(settings: IRNAffinity, network: IrnNet, dataset: Dataset, device: torch.device) -> Callable[[], None] | None:
     """With the displacement branch: its mean shift over the train split."""
-    if not task.settings["displacement"]:
+    if not settings.displacement:
         return None
-    crop = task.settings["augmentation"]["crop"]
+    crop = settings.augmentation.crop
     return lambda: network.estimate_mean_shift(plain_crops(dataset, crop, device))
 
 

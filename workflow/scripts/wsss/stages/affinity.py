@@ -8,24 +8,28 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.models import read_model
 from wsss.refine import walks
+from wsss.sections.affinity import BY_REFINE
+from wsss.sections.section import typed
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 
 
 def run(task: Task) -> None:
     """Train it on every labelled image; with `unlabelled: true` on the others too, which are background all over."""
-    device = start_devices(task)
+    refine = task.params["refine"]
+    settings = typed(task.settings, BY_REFINE[refine])
+    device = start_devices(task, settings.batch_size)
     dataset = load_manifest(task.inputs["manifest"])
-    records = training_records(dataset, labelled_only=not task.settings.get("unlabelled", False))
-    learner = walks.learner(task.params["refine"])
-    samples = learner.samples(task, dataset, records)
+    records = training_records(dataset, labelled_only=not settings.unlabelled)
+    learner = walks.learner(refine)
+    samples = learner.samples(task, settings, dataset, records)
     network = learner.network(task.params["network"])
     if "classifier" in task.inputs:
         network.load_backbone(classifier_trunk(task.inputs["classifier"]))
     else:
-        load_initial(task, network, task.settings["backbone"])
-    finish = learner.finish(task, network, dataset, device) if hasattr(learner, "finish") else None
-    train(task, network, samples, network.param_groups(), network.loss, device, finish=finish)
+        load_initial(task, network, settings.backbone)
+    finish = learner.finish(settings, network, dataset, device) if hasattr(learner, "finish") else None
+    train(task, settings, network, samples, network.param_groups(), network.loss, device, finish=finish)
 
 
 def classifier_trunk(path: str) -> dict[str, torch.Tensor]:

@@ -18,6 +18,8 @@ from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
 from wsss.methods.base import Method
+from wsss.sections.cam import Cam
+from wsss.sections.section import typed
 from wsss.stages.classifier import build_method
 from wsss.train.device import EXACT
 from wsss.train.start import start_device
@@ -25,6 +27,7 @@ from wsss.train.start import start_device
 
 def run(task: Task) -> None:
     """Write `{id}.npz` for every image of trainaug."""
+    settings = typed(task.settings, Cam)
     device = start_device(task, EXACT)
     dataset = load_manifest(task.inputs["manifest"])
     records = dataset.split("trainaug")
@@ -38,7 +41,7 @@ def run(task: Task) -> None:
             net = task.params["recipe"]["net"]
             raise UserError(f"inference of net {net} reads {name} of another recipe; set `cam: {{aux_from: RECIPE}}` in the recipe")
         input_index(task, name, records)
-    batches = shard_batches(task, records)
+    batches = shard_batches(task, records, settings.batch_size)
     bg_map: dict[str, Any] = {"bg_map": True} if method.spec.bg_map else {}
     maker = CamMaker(task, dataset, method, device)
     run_images(
@@ -50,7 +53,7 @@ def run(task: Task) -> None:
         form=method.spec.form,
         geometry=method.spec.geometry,
         norm=method.spec.norm,
-        scales=task.settings["scales"],
+        scales=settings.scales,
         **bg_map,
         **label_facts(dataset),
     )
@@ -61,10 +64,11 @@ class CamMaker:
 
     def __init__(self, task: Task, dataset: Dataset, method: Method, device: torch.device) -> None:
         self.task, self.dataset, self.method, self.device = task, dataset, method, device
+        self.settings = typed(task.settings, Cam)
 
     def make(self, records: tuple[Record, ...], batches: list[list[int]], todo: set[str]) -> Iterator[str]:
         """Write the CAMs of `todo`, yielding each id when its file stands."""
-        for batch in inference_loader(self.task, self.dataset, records, batches, todo, self.device):
+        for batch in inference_loader(self.task, self.dataset, records, batches, todo, self.device, self.settings.scales):
             maps = self.maps(batch)
             for row, item_id in enumerate(batch["id"]):
                 if item_id in todo:

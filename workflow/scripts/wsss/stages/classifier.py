@@ -12,6 +12,8 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.methods.base import Method
 from wsss.score.self_report import about_classifier
+from wsss.sections.classifier import Classifier
+from wsss.sections.section import plain, typed
 from wsss.train.classifier_check import check, plan
 from wsss.train.sources import check_sources
 from wsss.train.start import load_initial, start_devices
@@ -22,15 +24,15 @@ from wsss.wrappers.base import Wrapper
 
 def run(task: Task) -> None:
     """Train the recipe's net on image labels (and the per-pixel labels or saliency maps some methods add)."""
-    device = start_devices(task)
+    settings = typed(task.settings, Classifier)
+    device = start_devices(task, settings.batch_size)
     dataset = load_manifest(task.inputs["manifest"])
     method = initial_method(task, dataset)
-    labelled_only = not task.settings.get("unlabelled", False)
-    planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits)
+    labelled_only = not settings.unlabelled
+    planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits, settings.held_out)
     records = planned.training
     needs = method.spec.needs
-    given = {**task.settings, "labels_from": task.inputs.get("labels")}
-    check_sources(task.params["recipe"]["net"], needs, given, "classifier")
+    check_sources(task.params["recipe"]["net"], needs, "labels" in task.inputs, settings.saliency, "classifier")
     label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
     learner = wrapped(task, method)
@@ -46,9 +48,10 @@ def run(task: Task) -> None:
         facts = check(task, dataset, planned, method, history, device, start, pseudo_labels)
         about_classifier(task, facts)
 
-    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path, saliency_path, further)
+    samples = TrainingSet(dataset, records, plain(settings.augmentation), label_path, saliency_path, further)
     train(
         task,
+        settings,
         learner,
         samples,
         learner.param_groups(),

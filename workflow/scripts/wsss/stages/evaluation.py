@@ -23,6 +23,8 @@ from wsss.score.per_image import PerImage, counts_of
 from wsss.score.sweep import Sweep, SweepResult, default_values
 from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
+from wsss.sections.evaluation import Evaluation
+from wsss.sections.section import plain, typed
 from wsss.stages.seeds import CONFIDENT
 
 
@@ -44,6 +46,7 @@ class Scorer:
 
     def __init__(self, task: Task, dataset: Dataset) -> None:
         self.task, self.dataset, self.per_image = task, dataset, PerImage()
+        self.settings = typed(task.settings, Evaluation)
         self.train = tuple(r for r in dataset.split("train") if r.mask is not None)
         self.val = tuple(r for r in dataset.split("val") if r.mask is not None)
         of_training = {"cam", "pseudo_masks"} & set(task.inputs)  # imported pseudo-masks have no CAM
@@ -75,7 +78,7 @@ class Scorer:
         return stages
 
     def _seed(self) -> dict[str, Any]:
-        stage = self._beside_map() if self.task.settings["policy"] == MAP else self._cut_seed()
+        stage = self._beside_map() if self.settings.policy == MAP else self._cut_seed()
         origin = self._origin("cam", self.train, crf=False, multi_scale=read_json(self.task.inputs["cam"])["scales"])
         for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
             block["provenance"] = {**origin, **block["provenance"]}
@@ -83,7 +86,7 @@ class Scorer:
 
     def _beside_map(self) -> dict[str, Any]:
         """The seed of CAMs with a background map: one figure, for there is no threshold to sweep."""
-        rule = settle(self.task.settings["bg"], self.task.inputs)
+        rule = settle(plain(self.settings.bg), self.task.inputs)
         cams = cam_folder(self.task, self.train, rule)
 
         def seed(record: Record, size_hw: tuple[int, int]) -> np.ndarray:
@@ -98,8 +101,8 @@ class Scorer:
         return map_stage(total, self.dataset.classes, rule["value"])
 
     def _cut_seed(self) -> dict[str, Any]:
-        rule, policy = self.task.settings["bg"], self.task.settings["policy"]
-        found = settle(seed_rule(self.task.settings), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
+        rule, policy = plain(self.settings.bg), self.settings.policy
+        found = settle(seed_rule(plain(self.settings)), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
         result, cut = self._swept(rule["kind"], [rule["value"], found])
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
@@ -114,7 +117,7 @@ class Scorer:
 
     def _swept(self, kind: str, extra: list[float]) -> tuple[SweepResult, float | None]:
         """The sweep over the scored images, and the cut that would be found on them."""
-        cams, scores = cam_folder(self.task, self.train, self.task.settings["bg"]), Scores()
+        cams, scores = cam_folder(self.task, self.train, plain(self.settings.bg)), Scores()
         sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, extra))
         for record in self.train:
             gt, name = read_mask(_truth(record)), str(file_of(self.task.inputs["cam"], record.id, CAM))

@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ from wsss.io.images import read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
 from wsss.report.panels import overlay
 from wsss.score.self_report import about_masks
+from wsss.sections.crf import SoftmaxCrf
+from wsss.sections.predictions import Predictions
+from wsss.sections.section import typed
 from wsss.stages.predictions import Predictor, crf_pool, refined, trained_network
 from wsss.train.start import start_device
 
@@ -59,15 +62,16 @@ def shrunk(image: np.ndarray, long_side: int) -> np.ndarray:
 
 def run(task: Task) -> None:
     """Write `{id}.png`, of the photo's size, and `{id}.overlay.jpg` of every photo; then areas.csv over all of them."""
-    pool = crf_pool(task)  # forked before torch starts any thread of its own
+    settings = typed(task.settings, Predictions)
+    pool = crf_pool(task, settings)  # forked before torch starts any thread of its own
     device = start_device(task)
     photos, classes = photos_of(task), read_json(task.inputs["dataset"])["classes"]
-    predictor = PhotoPredictor(task, trained_network(task, len(classes), device), device, pool)
+    predictor = PhotoPredictor(task, settings, trained_network(task, len(classes), device), device, pool)
 
     def work(todo: set[str]) -> Iterator[str]:
         wanted = [photo for photo in photos if photo.id in todo]
         refuse_unreadable(wanted, task.params["photos"]["folder"])
-        return predictor.make(wanted, photo_loader(task, wanted, device), todo)
+        return predictor.make(wanted, photo_loader(task, wanted, device, settings.scales), todo)
 
     run_images(task, [photo.id for photo in photos], [MASK, OVERLAY], work, about_masks(task, photos, classes, MASK))
     write_areas(task.outputs["areas"], photos, task.folder, ["background", *classes])
@@ -95,7 +99,7 @@ def refuse_unreadable(photos: list[Photo], folder: str) -> None:
 class PhotoSet(TorchDataset):
     """Photos as batches of one: no photo's mask depends on which others there are."""
 
-    def __init__(self, photos: list[Photo], scales: list[float]) -> None:
+    def __init__(self, photos: list[Photo], scales: Sequence[float]) -> None:
         self.photos, self.scales = photos, scales
 
     def __len__(self) -> int:
@@ -105,16 +109,16 @@ class PhotoSet(TorchDataset):
         return {"id": [self.photos[index].id], "index": [index], **views(self.photos[index].read(), self.scales)}
 
 
-def views(image: np.ndarray, scales: list[float]) -> dict[str, Any]:
+def views(image: np.ndarray, scales: Sequence[float]) -> dict[str, Any]:
     """An image as a batch of one for `Predictor.probabilities`: `size`, and `scales`, (1, 3, h, w) float32 each."""
     size = image.shape[:2]
     made = [normalise(resize_image(image, scaled(size, s)))[None] for s in scales]
     return {"size": tuple(size), "scales": [torch.from_numpy(view) for view in made]}
 
 
-def photo_loader(task: Task, photos: list[Photo], device: torch.device) -> DataLoader:
+def photo_loader(task: Task, photos: list[Photo], device: torch.device, scales: Sequence[float]) -> DataLoader:
     """Batches of one photo, read in worker processes."""
-    samples = PhotoSet(photos, task.settings["scales"])
+    samples = PhotoSet(photos, scales)
     return forked_loader(samples, task.loader_workers(len(photos)), batch_size=None, pin_memory=device.type == "cuda")
 
 
@@ -127,10 +131,10 @@ class PhotoPredictor(Predictor[Photo]):
         write_photo(folder, photo, photo.read(), label)
 
     @staticmethod
-    def refine(folder: Path, photo: Photo, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+    def refine(folder: Path, photo: Photo, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> str:
         """CRF, then the files; labels and probabilities as `pruned` gives them."""
         image = photo.read()
-        write_photo(folder, photo, image, refined(image, labels, probs, settings))
+        write_photo(folder, photo, image, refined(image, labels, probs, crf))
         return photo.id
 
 

@@ -23,6 +23,9 @@ from wsss.io.models import load_model
 from wsss.nets.segmenter import Segmenter
 from wsss.refine.crf import CrfParams, softmax_crf
 from wsss.score.self_report import about_masks
+from wsss.sections.crf import SoftmaxCrf
+from wsss.sections.predictions import Predictions
+from wsss.sections.section import given, plain, typed
 from wsss.stages.segmentation import build_network
 from wsss.train.device import autocast
 from wsss.train.start import start_device
@@ -33,17 +36,18 @@ WAITING_BYTES = 2**29
 
 def run(task: Task) -> None:
     """Write `{id}.png`; with CRF the mask before it is kept as `{id}.nocrf.png`."""
-    pool = crf_pool(task)  # forked before torch starts any thread of its own
+    settings = typed(task.settings, Predictions)
+    pool = crf_pool(task, settings)  # forked before torch starts any thread of its own
     device = start_device(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = prediction_records(dataset)
-    predictor = Predictor[Record](task, trained_network(task, dataset.num_classes, device), device, pool)
-    batches = shard_batches(task, records)
+    predictor = Predictor[Record](task, settings, trained_network(task, dataset.num_classes, device), device, pool)
+    batches = shard_batches(task, records, settings.batch_size)
     predicted = [records[i] for batch in batches for i in batch]
-    suffixes = [".png", ".nocrf.png"] if task.settings["crf"] else [".png"]
+    suffixes = [".png", ".nocrf.png"] if settings.crf else [".png"]
 
     def work(todo: set[str]) -> Iterator[str]:
-        return predictor.make(records, inference_loader(task, dataset, records, batches, todo, device), todo)
+        return predictor.make(records, inference_loader(task, dataset, records, batches, todo, device, settings.scales), todo)
 
     told = about_masks(task, predicted, dataset.classes)
     run_images(task, [r.id for r in predicted], suffixes, work, told, [r.id for r in records])
@@ -57,9 +61,9 @@ def prediction_records(dataset: Dataset) -> tuple[Record, ...]:
     return val if any(r.mask is not None for r in val) else dataset.split("all")
 
 
-def crf_pool(task: Task) -> ProcessPoolExecutor | None:
+def crf_pool(task: Task, settings: Predictions) -> ProcessPoolExecutor | None:
     """Its processes stand when this returns; None where the recipe wants no CRF."""
-    if not task.settings["crf"]:
+    if not settings.crf:
         return None
     pool = worker_pool(max(1, task.threads))
     pool.submit(int).result()
@@ -93,9 +97,9 @@ class Predictor(Generic[Item]):
     """
 
     def __init__(
-        self, task: Task, network: Segmenter, device: torch.device, pool: ProcessPoolExecutor | None
+        self, task: Task, settings: Predictions, network: Segmenter, device: torch.device, pool: ProcessPoolExecutor | None
     ) -> None:
-        self.task, self.network, self.device, self.pool = task, network, device, pool
+        self.task, self.settings, self.network, self.device, self.pool = task, settings, network, device, pool
 
     def make(self, records: Sequence[Item], loader: Iterable[dict[str, Any]], todo: set[str]) -> Iterator[str]:
         """Write the masks of `todo`, yielding each id when its files stand; batches say by `index` which records they hold.
@@ -116,7 +120,7 @@ class Predictor(Generic[Item]):
                     self.write(self.task.folder, record, probs[row].argmax(0).cpu().numpy().astype(np.uint8))
                     yield item_id
                     continue
-                job = (self.task.folder, record, *pruned(probs[row]), self.task.settings)
+                job = (self.task.folder, record, *pruned(probs[row]), given(self.settings.crf_params))
                 waiting.append((self.pool.submit(self.refine, *job), job[3].nbytes))
             while waiting and (waiting[0][0].done() or self._enough(waiting)):
                 yield waiting.popleft()[0].result()
@@ -129,9 +133,9 @@ class Predictor(Generic[Item]):
         write_mask(folder / f"{record.id}.png", label)
 
     @staticmethod
-    def refine(folder: Path, record: Item, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+    def refine(folder: Path, record: Item, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> str:
         """What the pool does with an image: `refine_one`."""
-        return refine_one(folder, record, labels, probs, settings)
+        return refine_one(folder, record, labels, probs, crf)
 
     def _enough(self, waiting: deque[tuple[Future, int]]) -> bool:
         return len(waiting) > 4 * self.task.threads or sum(size for _, size in waiting) > WAITING_BYTES
@@ -142,12 +146,12 @@ class Predictor(Generic[Item]):
         total: torch.Tensor | None = None
         for images in batch["scales"]:
             images = images.to(self.device, non_blocking=True)
-            views = torch.cat([images, images.flip(-1)]) if self.task.settings["flip"] else images
+            views = torch.cat([images, images.flip(-1)]) if self.settings.flip else images
             with autocast(self.device, self.task.params["compute"]["precision"]):
                 logits = self.network.predict_logits(views.contiguous(memory_format=torch.channels_last)).float()
-            if self.task.settings["flip"]:
-                plain, mirrored = logits.chunk(2)
-                logits = (plain + mirrored.flip(-1)) / 2
+            if self.settings.flip:
+                straight, mirrored = logits.chunk(2)
+                logits = (straight + mirrored.flip(-1)) / 2
             logits = F.interpolate(logits, size=batch["size"], mode="bilinear", align_corners=False)
             total = logits if total is None else total + logits
         assert total is not None
@@ -165,13 +169,13 @@ def pruned(probs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     return kept, probs[torch.from_numpy(kept).to(probs.device)].cpu().numpy()
 
 
-def refine_one(folder: Path, record: Photograph, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> str:
+def refine_one(folder: Path, record: Photograph, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> str:
     """Write the mask before the CRF and after it; labels and probabilities as `pruned` gives them. Returns the id."""
     write_mask(folder / f"{record.id}.nocrf.png", labels[probs.argmax(0)].astype(np.uint8))
-    write_mask(folder / f"{record.id}.png", refined(read_image(record.image), labels, probs, settings))
+    write_mask(folder / f"{record.id}.png", refined(read_image(record.image), labels, probs, crf))
     return record.id
 
 
-def refined(image: np.ndarray, labels: np.ndarray, probs: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
+def refined(image: np.ndarray, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> np.ndarray:
     """(H, W) uint8 after the CRF, of the image (H, W, 3) uint8; labels and probabilities as `pruned` gives them."""
-    return labels[softmax_crf(image, probs, CrfParams(**settings["crf_params"]), PRUNE)].astype(np.uint8)
+    return labels[softmax_crf(image, probs, CrfParams(**plain(crf)), PRUNE)].astype(np.uint8)

@@ -24,6 +24,8 @@ from wsss.refine import walks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import Scores
 from wsss.score.self_report import about_masks
+from wsss.sections.pseudo_masks import BY_REFINE, CutMasks, of_refine
+from wsss.sections.section import plain, typed
 from wsss.stages.seeds import CONFIDENT
 from wsss.stages.threshold import labelled_sample, required_cut
 from wsss.train.device import EXACT, pick_device
@@ -61,13 +63,15 @@ def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
     """Argmax of the CAM beside the background score."""
-    cams = cam_folder(task, records, task.settings["bg"])
-    settings, found = settled(task.settings, task.inputs, "bg")
+    settings = typed(of_refine(task.settings, "none"), CutMasks)
+    rule = plain(settings.bg)
+    cams = cam_folder(task, records, rule)
+    rules, found = settled({"bg": rule}, task.inputs, "bg")
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in records if r.id in todo):
             cam, bg_map = cams.both_at(record, image_size(record.image))
-            mask = argmax_labels(cam, background(cam, **settings["bg"], bg_map=bg_map), record.labels)
+            mask = argmax_labels(cam, background(cam, **rules["bg"], bg_map=bg_map), record.labels)
             write_mask(task.folder / f"{record.id}.png", mask)
             yield record.id
 
@@ -81,9 +85,9 @@ def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
     note_device(task, torch.device("cpu" if on_cpu else "cuda"), EXACT)
     processes = task.threads if on_cpu else 1
-    is_cut_after = is_found(task.settings["bg"]) and task.params["refine"] in CUT_AFTER
+    is_cut_after = is_found(walker.settings["bg"]) and task.params["refine"] in CUT_AFTER
     cut = walked_cut(task, key, processes) if is_cut_after else None
-    walker.settings, found = settled(task.settings, task.inputs, "bg", cut=cut)
+    walker.settings, found = settled(walker.settings, task.inputs, "bg", cut=cut)
     jobs = ((key, record) for record in records)
     return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), found
 
@@ -119,7 +123,8 @@ class Walker:
     """Makes the mask of one image; the network is loaded at the first call, in the process that uses it."""
 
     def __init__(self, task: Task, cams: CamFolder) -> None:
-        self.task, self.cams, self.settings = task, cams, task.settings
+        self.task, self.cams = task, cams
+        self.settings = plain(typed(task.settings, BY_REFINE[task.params["refine"]]))
         self.walk = walks.walker(task.params["refine"])
         self._network: torch.nn.Module | None = None
         self._device = torch.device("cpu")

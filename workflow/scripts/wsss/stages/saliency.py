@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from wsss.io.images import image_size, read_image
 from wsss.io.saliency import read_saliency, write_saliency
 from wsss.saliency.program import run_command, write_list
 from wsss.saliency.robust_background import robust_background
+from wsss.sections.saliency import SALIENCY, RobustBackground, SaliencyCommand
+from wsss.sections.section import typed
 
 log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 30.0
@@ -30,19 +32,22 @@ def run(task: Task) -> None:
     """Write `{id}.png`, 8-bit gray of the image's size, for every image of trainaug."""
     every = load_manifest(task.inputs["manifest"]).split("trainaug")
     records = shard_records(task, every)
-    options = dict(task.settings)
-    makers: dict[str, Callable[..., Iterator[str]]] = {"robust_background": by_robust_background, "command": by_command}
-    make = makers[options.pop("make")]
+    settings = typed(task.settings, SALIENCY[task.settings["make"]])
 
     def work(todo: set[str]) -> Iterator[str]:
-        return make(task, [r for r in records if r.id in todo], **options)
+        wanted = [r for r in records if r.id in todo]
+        if isinstance(settings, SaliencyCommand):
+            return by_command(task, wanted, settings.command)
+        assert isinstance(settings, RobustBackground)
+        return by_robust_background(task, wanted, settings)
 
     ids, all_ids = [r.id for r in records], [r.id for r in every]
-    run_images(task, ids, [".png"], work, every=all_ids, made_by=task.settings["make"])
+    run_images(task, ids, [".png"], work, every=all_ids, made_by=settings.make)
 
 
-def by_robust_background(task: Task, records: list[Record], **options: Any) -> Iterator[str]:
+def by_robust_background(task: Task, records: list[Record], settings: RobustBackground) -> Iterator[str]:
     """One process a core."""
+    options = {"superpixels": settings.superpixels, "long_side": settings.long_side}
     return in_processes(make_map, ((record, task.folder, options) for record in records), task.threads)
 
 

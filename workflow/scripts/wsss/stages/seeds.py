@@ -21,6 +21,8 @@ from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, to_labels
 from wsss.refine.ir_labels import seed_marginals
 from wsss.score.self_report import about_masks
+from wsss.sections.section import plain, typed
+from wsss.sections.seeds import Seeds
 
 CONFIDENT, UNSURE = ".png", ".unsure.png"
 
@@ -30,38 +32,30 @@ def run(task: Task) -> None:
     dataset = load_manifest(task.inputs["manifest"])
     every = dataset.split("trainaug")
     records = shard_records(task, every)
-    cams = cam_folder(task, records, task.settings["confident"], task.settings["unsure"])
-    settings, found = settled(task.settings, task.inputs, "confident", "unsure")
-    refuse_reversed(settings["confident"], settings["unsure"], "seeds")  # where one of them is found
+    settings = typed(task.settings, Seeds)
+    rules = {"confident": plain(settings.confident), "unsure": plain(settings.unsure)}
+    cams = cam_folder(task, records, *rules.values())
+    rules, found = settled(rules, task.inputs, "confident", "unsure")
+    refuse_reversed(rules["confident"], rules["unsure"], "seeds")  # where one of them is found
 
     def work(todo: set[str]) -> Iterator[str]:
-        jobs = ((r, cams, settings, task.folder) for r in records)
+        jobs = ((r, cams, settings, rules, task.folder) for r in records)
         yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), task.threads)
 
-    suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * gives_probabilities(task.settings)
-    told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **settings["confident"]})
+    suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * settings.probabilities
+    told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]})
     ids, all_ids = [r.id for r in records], [r.id for r in every]
-    run_images(task, ids, suffixes, work, told, all_ids, unary=unary_of(task.settings), **found)
+    run_images(task, ids, suffixes, work, told, all_ids, unary=settings.unary, **found)
 
 
-def make_seed(record: Record, cams: CamFolder, settings: dict[str, Any], folder: Path) -> str:
-    """Write both seeds of one image; returns its id."""
+def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Any], folder: Path) -> str:
+    """Write both seeds of one image; `rules` are its backgrounds `confident` and `unsure` with numbers. Returns the id."""
     image = read_image(record.image)
     cam, bg_map = cams.both_at(record, image.shape[:2])
-    rules, params = (settings["confident"], settings["unsure"]), CrfParams(**settings["crf_params"])
-    passes = seed_marginals(image, cam, *rules, params, bg_map, unary=unary_of(settings))
-    if gives_probabilities(settings):
+    params = CrfParams(**plain(settings.crf_params))
+    passes = seed_marginals(image, cam, rules["confident"], rules["unsure"], params, bg_map, unary=settings.unary)
+    if settings.probabilities:
         write_probs(folder / f"{record.id}{SUFFIX}", *passes)
     for marginals, suffix in zip(passes, (CONFIDENT, UNSURE), strict=True):
         write_mask(folder / f"{record.id}{suffix}", to_class_ids(to_labels(marginals), record.labels))
     return record.id
-
-
-def gives_probabilities(settings: dict[str, Any]) -> bool:
-    """Whether the CRF's probabilities are kept."""
-    return settings.get("probabilities", False)
-
-
-def unary_of(settings: dict[str, Any]) -> str:
-    """What the CRF starts from, `labels` unless the recipe says `scores`."""
-    return settings.get("unary", "labels")

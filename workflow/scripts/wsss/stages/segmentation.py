@@ -9,27 +9,30 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import segmenters
 from wsss.nets.segmenter import Segmenter
+from wsss.sections.section import plain, typed
+from wsss.sections.segmentation import BY_NET
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 
 
 def run(task: Task) -> None:
     """Train on every image of trainaug."""
-    device = start_devices(task)
+    settings = typed(task.settings, BY_NET[task.params["network"]["net"]])
+    device = start_devices(task, settings.batch_size)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=False)
     label_path = _label_path(task, dataset, records)
     network = build_network(task, dataset.num_classes)
-    load_initial(task, network, task.settings["backbone"])
-    samples = TrainingSet(dataset, records, task.settings["augmentation"], label_path)
-    train(task, network, samples, network.param_groups(), network.loss, device)
+    load_initial(task, network, settings.backbone)
+    samples = TrainingSet(dataset, records, plain(settings.augmentation), label_path)
+    train(task, settings, network, samples, network.param_groups(), network.loss, device)
 
 
 def build_network(task: Task, num_classes: int) -> Segmenter:
     """The recipe's segmentation network with random weights."""
-    settings = task.params["network"]
-    family: type[Segmenter] = segmenters.get(settings["net"])
-    return family(num_classes, settings["backbone"], settings["options"])
+    chosen = task.params["network"]
+    family: type[Segmenter] = segmenters.get(chosen["net"])
+    return family(num_classes, chosen["backbone"], chosen["options"])
 
 
 def _label_path(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> MapPath:

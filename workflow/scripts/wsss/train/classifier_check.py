@@ -23,6 +23,8 @@ from wsss.engine.task import Task
 from wsss.io.images import read_image
 from wsss.methods.base import Method
 from wsss.score.ranking import guess_loss, mean_average_precision, soft_margin
+from wsss.sections.classifier import Classifier
+from wsss.sections.section import typed
 from wsss.train.cross_fit import FOLDS, cross_fitted
 from wsss.train.device import autocast
 
@@ -43,9 +45,9 @@ class Plan:
     why: str = ""
 
 
-def plan(task: Task, dataset: Dataset, records: tuple[Record, ...], image_logits: bool) -> Plan:
-    """Which of the labelled training `records` are trained on, and what is checked."""
-    seed, share = task.params["seed"], task.settings.get("held_out", 0)
+def plan(task: Task, dataset: Dataset, records: tuple[Record, ...], image_logits: bool, share: float) -> Plan:
+    """Which of the labelled training `records` are trained on, and what is checked; `share` of them may be kept out for that."""
+    seed = task.params["seed"]
     val = [r for r in dataset.split("val") if r.labels]
     if not image_logits:
         return Plan("none", records, why=f"net {task.params['recipe']['net']} says nothing of whole images")
@@ -119,7 +121,7 @@ def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str
 
 def training_facts(task: Task, dataset: Dataset, planned: Plan, history: list[dict[str, float]]) -> dict[str, Any]:
     """What was trained on and how long, and how many photos each class has there."""
-    last, batch = history[-LAST:], task.settings["batch_size"]
+    last, batch = history[-LAST:], typed(task.settings, Classifier).batch_size
     name = next(name for name in ("cls", "base", "total") if name in last[0])  # base: without a wrapper's own
     counts = {k: sum(k in record.labels for record in planned.training) for k in range(dataset.num_classes)}
     steps, photos = len(history), len(planned.training)
@@ -165,7 +167,7 @@ class Examiner:
         return np.concatenate(found)
 
     def _loader(self, records: Sequence[Record]) -> DataLoader:
-        samples = Whole(records, self.task.settings["augmentation"]["crop"])
+        samples = Whole(records, typed(self.task.settings, Classifier).augmentation.crop)
         return forked_loader(samples, self.task.loader_workers(len(records)), batch_size=BATCH)
 
 

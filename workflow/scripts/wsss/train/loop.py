@@ -20,6 +20,8 @@ from wsss.data.forked_loader import Samples, forked_loader
 from wsss.engine.atomic import write_bytes
 from wsss.engine.signals import graceful_stop, stop_requested
 from wsss.errors import UserError
+from wsss.sections.section import given
+from wsss.sections.training import Training
 from wsss.train import ranks
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
@@ -47,7 +49,7 @@ class Job:
     step_loss: StepLoss
     groups: list[dict]
     dataset: Samples
-    settings: dict[str, Any]
+    settings: Training
     runtime: dict[str, Any]
     seed: int
     device: torch.device
@@ -56,12 +58,12 @@ class Job:
     after_step: Callable[[int], None] | None = None
 
 
-def total_steps(length: int, settings: dict[str, Any]) -> int:
+def total_steps(length: int, settings: Training) -> int:
     """`steps` where given, else `epochs` times the complete batches of one pass, but `min_steps` at least."""
-    if settings.get("steps"):
-        return settings["steps"]
-    passes = settings["epochs"] * steps_per_epoch(length, settings["batch_size"])
-    return max(passes, settings.get("min_steps") or 0)
+    if settings.steps:
+        return settings.steps
+    passes = given(settings.epochs) * steps_per_epoch(length, settings.batch_size)
+    return max(passes, settings.min_steps or 0)
 
 
 def fit(job: Job) -> list[dict[str, float]]:
@@ -80,7 +82,7 @@ def fit(job: Job) -> list[dict[str, float]]:
     half = autocast_dtype(job.device, job.runtime["precision"]) is torch.float16
     scaler = torch.amp.GradScaler(job.device.type, enabled=half)
     start, history = _resume(job, optimiser, scaler)
-    log.info("training %d steps of %d images, from step %d on %s", steps, job.settings["batch_size"], start, job.device)
+    log.info("training %d steps of %d images, from step %d on %s", steps, job.settings.batch_size, start, job.device)
     network.train()
     with graceful_stop():
         _run_steps(job, start, steps, optimiser, scaler, history)
@@ -119,9 +121,9 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     scaler.scale(losses["total"]).backward()
     learning = [p for group in optimiser.param_groups for p in group["params"]]
     ranks.average_gradients(learning)
-    if job.settings.get("clip_norm"):
+    if job.settings.clip_norm:
         scaler.unscale_(optimiser)
-        torch.nn.utils.clip_grad_norm_(learning, job.settings["clip_norm"])
+        torch.nn.utils.clip_grad_norm_(learning, job.settings.clip_norm)
     scaler.step(optimiser)
     scaler.update()
     optimiser.zero_grad(set_to_none=True)
@@ -149,7 +151,7 @@ def first_batch(job: Job) -> dict[str, Any]:
 def _loader(job: Job, start: int, stop: int) -> DataLoader:
     workers = min(job.runtime["workers"], max(stop - start, 0))
     place = ranks.rank(), ranks.world()
-    sampler = StepSampler(len(job.dataset), job.settings["batch_size"], job.seed, start, stop, *place)
+    sampler = StepSampler(len(job.dataset), job.settings.batch_size, job.seed, start, stop, *place)
     return forked_loader(
         job.dataset,
         workers,

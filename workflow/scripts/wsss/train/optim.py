@@ -1,13 +1,16 @@
-"""Optimisers and learning-rate schedules, built from a stage's plain settings."""
+"""Optimisers and learning-rate schedules, built from the settings of a training."""
 
 import math
 
 import torch
 
+from wsss.sections.section import given
+from wsss.sections.training import Training
+
 OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
-def build_optimiser(groups: list[dict], settings: dict) -> torch.optim.Optimizer:
+def build_optimiser(groups: list[dict], settings: Training) -> torch.optim.Optimizer:
     """An optimiser over parameter groups.
 
     Args:
@@ -20,16 +23,16 @@ def build_optimiser(groups: list[dict], settings: dict) -> torch.optim.Optimizer
         prepared.append(
             {
                 "params": list(group["params"]),
-                "lr": settings["lr"] * group["lr_scale"],
+                "lr": settings.lr * group["lr_scale"],
                 "lr_scale": group["lr_scale"],
-                "weight_decay": settings["weight_decay"] if decay is None else decay,
+                "weight_decay": settings.weight_decay if decay is None else decay,
             }
         )
-    extra = {"momentum": settings["momentum"]} if settings["optimiser"] == "sgd" else {}
-    return OPTIMISERS[settings["optimiser"]](prepared, lr=settings["lr"], **extra)
+    extra = {"momentum": settings.momentum} if settings.optimiser == "sgd" else {}
+    return OPTIMISERS[settings.optimiser](prepared, lr=settings.lr, **extra)
 
 
-def learning_rate(step: int, steps: int, settings: dict) -> float:
+def learning_rate(step: int, steps: int, settings: Training) -> float:
     """Rate before `step` (0-based) of `steps`.
 
     poly: lr (1 - step/end)^power, held from its end, `poly_steps` or `steps`, on. cosine: from lr to `min_lr`, half a
@@ -39,35 +42,36 @@ def learning_rate(step: int, steps: int, settings: dict) -> float:
     An epoch here is the training's steps over `epochs`.
     """
     place = float(step)
-    if settings.get("rate_per") == "epoch":
-        epochs = settings["epochs"]
+    if settings.rate_per == "epoch":
+        epochs = given(settings.epochs)
         place = max(step * epochs // steps - 1, 0) * steps / epochs
     warmup = warmup_length(steps, settings)
     if place < warmup:
-        return settings["warmup_lr"] + (settings["lr"] - settings["warmup_lr"]) * place / warmup
-    return SCHEDULES[settings["schedule"]](place, steps, settings)
+        low = given(settings.warmup_lr)
+        return low + (settings.lr - low) * place / warmup
+    return SCHEDULES[settings.schedule](place, steps, settings)
 
 
-def warmup_length(steps: int, settings: dict) -> float:
+def warmup_length(steps: int, settings: Training) -> float:
     """Steps of the warm-up: `warmup_steps`, else the part of all steps that `warmup_epochs` are of `epochs`, else 0."""
-    if settings.get("warmup_steps"):
-        return settings["warmup_steps"]
-    epochs = settings.get("warmup_epochs") or 0
-    return steps * epochs / settings["epochs"] if epochs else 0
+    if settings.warmup_steps:
+        return settings.warmup_steps
+    epochs = settings.warmup_epochs or 0
+    return steps * epochs / given(settings.epochs) if epochs else 0
 
 
-def _poly(place: float, steps: int, settings: dict) -> float:
-    end = settings.get("poly_steps") or steps
-    return settings["lr"] * (1.0 - min(place, end - 1) / end) ** settings["power"]
+def _poly(place: float, steps: int, settings: Training) -> float:
+    end = settings.poly_steps or steps
+    return settings.lr * (1.0 - min(place, end - 1) / end) ** given(settings.power)
 
 
-def _cosine(place: float, steps: int, settings: dict) -> float:
-    low = settings.get("min_lr", 0.0)
-    return low + (settings["lr"] - low) * (1.0 + math.cos(math.pi * place / steps)) / 2
+def _cosine(place: float, steps: int, settings: Training) -> float:
+    low = settings.min_lr
+    return low + (settings.lr - low) * (1.0 + math.cos(math.pi * place / steps)) / 2
 
 
-def _constant(place: float, steps: int, settings: dict) -> float:
-    return settings["lr"]
+def _constant(place: float, steps: int, settings: Training) -> float:
+    return settings.lr
 
 
 SCHEDULES = {"poly": _poly, "cosine": _cosine, "constant": _constant}

@@ -24,7 +24,7 @@ def refuse_diverged(job: Job, stage: str) -> None:
         raise UserError(
             f"{stage}: the network diverged, it holds or makes values that are not finite ({found[0]}"
             f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}); nothing is written; "
-            f"lower {stage}.lr (it is {job.settings['lr']:g}), or set compute.precision: fp32"
+            f"lower {stage}.lr (it is {job.settings.lr:g}), or set compute.precision: fp32"
         )
 
 

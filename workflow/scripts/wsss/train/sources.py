@@ -3,13 +3,15 @@
 from wsss.errors import UserError
 
 
-def check_sources(net: str, needed: frozenset[str], settings: dict, where: str) -> None:
+def check_sources(net: str, needed: frozenset[str], labels: bool, saliency: bool, where: str) -> None:
     """Whether the section classifier names what the net learns from beside image labels, and nothing else: rules plan by the section alone.
+
+    Args:
+        labels: whether it names a recipe whose IR labels are learned; saliency: whether it asks for saliency maps.
 
     Raises:
         UserError: it does not, or names what the net does not look at.
     """
-    labels, saliency = bool(settings.get("labels_from")), bool(settings.get("saliency"))
     if "offline_labels" in needed and not labels:
         raise UserError(f"{where}: net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
     if labels and "offline_labels" not in needed:

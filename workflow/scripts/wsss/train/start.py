@@ -28,18 +28,18 @@ def start_device(task: Task, precision: str | None = None) -> torch.device:
     return device
 
 
-def start_devices(task: Task) -> torch.device:
+def start_devices(task: Task, batch_size: int) -> torch.device:
     """`start_device` for a training: from here on there is a process for each of the task's GPUs, doing the same.
 
     Raises:
         UserError: the batch cannot be shared out evenly.
     """
-    size, wanted = task.settings["batch_size"], task.params["compute"].get("gpus", 1)
+    wanted = task.params["compute"].get("gpus", 1)
     if task.gpus < wanted:
         log.warning("compute.gpus is %d, this job was given %d; say --resources gpu=%d", wanted, task.gpus, wanted)
-    if size % task.gpus:
+    if batch_size % task.gpus:
         raise UserError(
-            f"{task.stage}: a batch of {size} cannot be shared out among {task.gpus} GPUs; let compute.gpus divide batch_size"
+            f"{task.stage}: a batch of {batch_size} cannot be shared out among {task.gpus} GPUs; let compute.gpus divide batch_size"
         )
     ranks.fork(task.gpus)
     device = start_device(task)

@@ -13,6 +13,7 @@ from wsss.engine.record import package_versions
 from wsss.engine.task import Task
 from wsss.io.digest import fingerprint
 from wsss.io.models import save_model, write_history
+from wsss.sections.training import Training
 from wsss.train import ranks
 from wsss.train.loop import Job, StepLoss, fit
 from wsss.train.sanity import refuse_diverged
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 def train(
     task: Task,
+    settings: Training,
     network: torch.nn.Module,
     dataset: Samples,
     groups: list[dict],
@@ -53,7 +55,7 @@ def train(
         step_loss=step_loss,
         groups=groups,
         dataset=dataset,
-        settings=task.settings,
+        settings=settings,
         runtime={**task.runtime, **task.params["compute"], "workers": loader_workers(task)},
         seed=task.params["seed"],
         device=device,
@@ -71,7 +73,7 @@ def train(
     write_history(task.outputs["history"], history)
     initial = initial_weights(task)
     save_model(task.outputs["model"], network if saved is None else saved, params=task.params, **initial)
-    task.write_record(images=len(history) * task.settings["batch_size"], **initial)
+    task.write_record(images=len(history) * settings.batch_size, **initial)
     backup.keep(task.outputs.values(), made_with)
     tidy(task.folder, state_path)
 

@@ -1,7 +1,7 @@
 """Wrappers by name: what a recipe's `wrap:` puts around the training of any net. Imported when asked for, as methods are.
 
-A wrapper is two modules: its class, and `options`, which planning reads too and which so has no torch: DEFAULTS, and
-check(options, where), which refuses values that do not go together.
+A wrapper is two modules: its class, and `options`, which planning reads too and which so has no torch: OPTIONS, a Section
+(`wsss.sections`); its DEFAULTS; and check(options, where), which refuses values that do not go together.
 """
 
 from importlib import import_module
@@ -29,7 +29,7 @@ def get(name: str) -> type:
 
 
 def options_of(name: str) -> ModuleType:
-    """DEFAULTS and check of a wrapper, without torch."""
+    """OPTIONS, DEFAULTS and check of a wrapper, without torch."""
     return import_module(entry(name)[1])
 
 

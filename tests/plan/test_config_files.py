@@ -1,0 +1,168 @@
+"""config.yaml, and YAML itself: what users get wrong is one line with file and key."""
+
+import pytest
+from config_files import CONFIG, MAIN, config
+from wsss.errors import UserError
+from wsss.recipes.config import Config, expand_env, read_yaml
+from wsss.recipes.schema import check
+
+pytestmark = pytest.mark.usefixtures("photos_elsewhere")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"methds": ["cam"]}, "unknown key methds"),
+        ({"methods": "cam"}, "methods: 'cam' is not of type 'array'"),
+        ({"methods": []}, "methods"),
+        ({"datasets": ["Demo"]}, "datasets.0"),
+        ({"seeds": [-1]}, "seeds.0: -1"),
+        ({"compute": {"precision": "fp8", "cpu_threads": 2}}, "compute.precision: 'fp8' is not allowed"),
+        ({"compute": {"precision": "auto", "cpu_threads": 0}}, "compute.cpu_threads: 0"),
+        (
+            {"runtime": {**MAIN["runtime"], "worker": 1}},
+            "unknown key worker in runtime; allowed: checkpoint_seconds",
+        ),
+    ],
+)
+
+
+def test_wrong_config_names_file_and_key(change, words):
+    with pytest.raises(UserError) as caught:
+        config(**change)
+    assert words in str(caught.value) and "config.yaml" in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(UserError, match="config.yaml.*'seeds' is a required property"):
+        Config(CONFIG, {k: v for k, v in MAIN.items() if k != "seeds"})
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("a: 1\nb: {c: 1, c: 2}\n", r"key given twice: \['c'\]"),
+        ("a: 1\na: 1\n", "key given twice"),
+        ("a: [1\n", "not valid YAML"),
+        ("- a\n", "must be a mapping"),
+        ("", "must be a mapping"),
+    ],
+)
+
+
+def test_bad_yaml_is_one_line_with_the_file(tmp_path, text, words):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"x.yaml: .*{words}") as caught:
+        read_yaml(tmp_path / "x.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_binary_yaml(tmp_path):
+    with pytest.raises(UserError, match="x.yaml: no such config file"):
+        read_yaml(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="x.yaml: not valid YAML"):
+        read_yaml(tmp_path / "x.yaml")
+
+
+def test_exponents_without_a_point_are_numbers(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: 1e-4\nb: 5E3\nc: 1.0e-2\nd: 12\ne: e5\nf: -2e-3\n")
+    assert read_yaml(tmp_path / "x.yaml") == {
+        "a": 1e-4,
+        "b": 5000.0,
+        "c": 0.01,
+        "d": 12,
+        "e": "e5",
+        "f": -0.002,
+    }
+
+
+def test_unset_variable_is_named(monkeypatch):
+    monkeypatch.delenv("WSSS_TEST_DATA")
+    with pytest.raises(UserError, match="voc_mini.yaml: environment variable WSSS_TEST_DATA is not set"):
+        config().dataset("voc_mini")
+
+
+def test_variables_are_expanded_everywhere(monkeypatch):
+    monkeypatch.setenv("A", "x")
+    assert expand_env({"a": ["${A}/${A}", 3], "b": "$A"}, "f") == {"a": ["x/x", 3], "b": "$A"}
+
+
+def test_home_is_expanded_at_the_start_of_a_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_env({"a": "~/x", "b": ["~", "x~/y"]}, "f") == {"a": "/home/me/x", "b": ["/home/me", "x~/y"]}
+
+NO_NUMBERS = (float("nan"), float("inf"), float("-inf"))
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": [0, None]},
+        {"runtime": {**MAIN["runtime"], "checkpoint_seconds": None}},
+        {"predict": {"trip": {"folder": "x", "long_side": None}}},
+    ],
+)
+
+
+def test_no_number_passes_the_config(number, change):
+    def filled(value):
+        if isinstance(value, dict):
+            return {key: filled(inner) for key, inner in value.items()}
+        return [filled(inner) for inner in value] if isinstance(value, list) else number if value is None else value
+
+    with pytest.raises(UserError, match=f"config.yaml: [a-z_.1]+: {number} is no number to work with"):
+        config(**filled(change))
+
+
+@pytest.mark.parametrize("text", [".nan", ".inf", "-.INF", "1e999", "9" * 5000])
+def test_no_number_passes_as_text(text):
+    """`--config 'runtime={checkpoint_seconds: .nan}'` gives strings."""
+    with pytest.raises(UserError, match="config.yaml: runtime.checkpoint_seconds: "):
+        config(runtime={**MAIN["runtime"], "checkpoint_seconds": text})
+
+
+@pytest.mark.parametrize("seed", [2**24 + 1, 2**31, 10**23, 1.0, 1.5, True, "1.0", "x"])
+def test_seeds_that_cannot_be_meant(seed):
+    with pytest.raises(UserError, match="config.yaml: seeds.0"):
+        config(seeds=[seed])
+    assert config(seeds=[0, 2**24, "7"]).main["seeds"] == [0, 2**24, 7]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("a: " + "9" * 5000, "not valid YAML"),
+        ("a: 2024-99-99", "not valid YAML"),
+        ("a: " + "[" * 5000, "not valid YAML"),
+        ("&a {b: *a}", "not valid YAML"),
+    ],
+)
+
+
+def test_yaml_that_ended_in_a_traceback(tmp_path, text, words):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"x.yaml: {words}"):
+        read_yaml(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("{1: x}", "top level: key 1 must be text; put it in quotes"),
+        ("{b: 0x" + "f" * 5000 + "}", "b: a number of 20000 bits"),
+    ],
+)
+
+
+def test_what_no_schema_can_allow(tmp_path, text, words):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"x.yaml: {words}"):
+        check(read_yaml(tmp_path / "x.yaml"), {}, "x.yaml")
+
+
+@pytest.mark.parametrize("changes", [{"datasets": ["demo\n"]}, {"methods": ["cam\n"]}, {"predict": {"a\n": "b"}}])
+def test_names_end_where_they_end(changes):
+    with pytest.raises(UserError):
+        config(**changes)

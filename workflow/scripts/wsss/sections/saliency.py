@@ -1,0 +1,30 @@
+"""The section saliency of a dataset, by `make`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from wsss.sections.section import Section, about
+
+
+class MadeSaliency(Section):
+    """Maps of all training images, made for recipes that learn from them."""
+
+    make: Annotated[Literal["robust_background", "command"], about("from the images alone, or by a command of yours")]
+    fallback: Annotated[bool, about("true: only where the dataset has no maps of its own; default false: the made ones are used in any case")] = False
+
+
+class RobustBackground(MadeSaliency):
+    """Made from the images alone."""
+
+    superpixels: Annotated[int, Field(ge=20, le=2000), about("robust_background: regions an image, about; default 250")] = 250
+    long_side: Annotated[int, Field(ge=64, le=1024), about("robust_background: larger images are worked on at this side; default 400")] = 400
+
+
+class SaliencyCommand(MadeSaliency):
+    """Made by a command of yours."""
+
+    command: Annotated[str, Field(min_length=1), about("command: your own model's, run without a shell; {list} (file of `id<TAB>image` lines) and {out} (folder for id.png) are filled in")]
+
+
+SALIENCY: dict[str, type[MadeSaliency]] = {"robust_background": RobustBackground, "command": SaliencyCommand}

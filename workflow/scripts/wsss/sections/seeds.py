@@ -1,0 +1,21 @@
+"""The sections seeds and ir_labels."""
+
+from typing import Annotated, Literal
+
+from wsss.sections.background import Background
+from wsss.sections.crf import LabelCrf
+from wsss.sections.section import Section, about
+
+
+class Seeds(Section):
+    """Two dense-CRF passes over thresholded CAMs."""
+
+    confident: Annotated[Background, about("background of the confident pass")]
+    unsure: Annotated[Background, about("background of the unsure pass")]
+    unary: Annotated[Literal["labels", "scores"], about("what the CRF starts from: labels trusted by gt_prob (IRN), the default, or the maps beside their background as probabilities (EPS, SEAM), without gt_prob")] = "labels"
+    probabilities: Annotated[bool, about("also keep the CRF's probabilities, which AffinityNet learns from; default false")] = False
+    crf_params: Annotated[LabelCrf, about("dense-CRF parameters")]
+
+
+class IrLabels(Section):
+    """Merge of the two seeds; no parameters."""
