@@ -25,25 +25,47 @@ def mean_field(lattices: Sequence[Lattice], compat: Sequence[float], energies: S
     Returns:
         Each (n, N) float32 that sums to 1 over labels.
     """
-    labels, pixels = energies[0].shape
-    is_binary = labels == 2 and len(energies) <= 2
-    columns = len(energies) * (labels - 1)
-    width = 2 if is_binary else -(-columns // 4) * 4
-    bias = np.zeros((pixels, width), np.float32)
-    for start, energy in zip(range(0, columns, labels - 1), energies, strict=True):
-        bias[:, start : start + labels - 1] = (energy[-1] - energy[:-1]).T
-    total = np.zeros(pixels, np.float32)
+    total = np.zeros(energies[0].shape[1], np.float32)
     for lattice, weight in zip(lattices, compat, strict=True):
         normalise(lattice, weight, total)
-    probs, step = bias.copy(), steps.binary_step if is_binary else steps.step
+    if len(energies[0]) == 2 and len(energies) == 2:
+        return _two_of_two(lattices, energies, total, iterations)
+    return [_one(lattices, energy, total, iterations) for energy in energies]
+
+
+def _two_of_two(lattices: Sequence[Lattice], energies: Sequence[np.ndarray], total: np.ndarray, iterations: int) -> list[np.ndarray]:
+    bias = np.stack([energy[1] - energy[0] for energy in energies], axis=1)
+    probs = np.empty_like(bias)
     tables = [table for lattice in lattices for table in (lattice.vertex, lattice.weight)]
-    sums = [np.zeros((len(lattice.mass), width), np.float32) for lattice in lattices]
-    no_total = np.zeros_like(total)
+    sums = [np.zeros((len(lattice.mass), 2), np.float32) for lattice in lattices]
     for iteration in range(iterations + 1):
         values = [steps.blur(value, lattice.neighbour) for value, lattice in zip(sums, lattices, strict=True)]
         sums = [np.zeros_like(value) for value in values]
-        step(*tables, *values, *sums, bias, total if iteration else no_total, labels, probs)
-    return [_all_labels(probs[:, start : start + labels - 1]) for start in range(0, columns, labels - 1)]
+        steps.binary_step(*tables, *values, *sums, bias, total if iteration else np.zeros_like(total), probs)
+    return [np.stack([first, 1 - first]) for first in probs.T]
+
+
+def _one(lattices: Sequence[Lattice], energy: np.ndarray, total: np.ndarray, iterations: int) -> np.ndarray:
+    labels, pixels = energy.shape
+    bias = np.full((pixels, -(-(labels - 1) // 4) * 4), steps.NEVER, np.float32)
+    bias[:, : labels - 1] = (energy[-1] - energy[:-1]).T
+    probs = np.zeros_like(bias)
+    steps.softmax(probs, bias, np.zeros_like(total))
+    for _ in range(iterations):
+        for start in range(0, probs.shape[1], 4):
+            values = [_filtered(lattice, probs, start) for lattice in lattices]
+            for keep, lattice, value in zip((np.float32(0), np.float32(1)), lattices, values, strict=True):
+                steps.slice_four(lattice.vertex, lattice.weight, value, probs, start, keep)
+        steps.softmax(probs, bias, total)
+    first = probs[:, : labels - 1].T
+    return np.concatenate([first, np.maximum(1 - first.sum(0, keepdims=True), 0)])
+
+
+def _filtered(lattice: Lattice, probs: np.ndarray, start: int) -> np.ndarray:
+    """(M + 1, 4): four columns splatted and blurred."""
+    sums = np.zeros((len(lattice.mass), 4), np.float32)
+    steps.splat_four(lattice.vertex, lattice.weight, probs, start, sums)
+    return steps.blur(sums, lattice.neighbour)
 
 
 def normalise(lattice: Lattice, compat: float, total: np.ndarray) -> None:
@@ -54,9 +76,3 @@ def normalise(lattice: Lattice, compat: float, total: np.ndarray) -> None:
     blurred, mass = steps.blur(mass, lattice.neighbour), np.zeros_like(mass)
     steps.scale_weights(lattice.vertex, lattice.weight, blurred, gain, np.float32(np.sqrt(gain * compat)), mass)
     steps.add_slice(lattice.vertex, lattice.weight, steps.blur(mass, lattice.neighbour), total)
-
-
-def _all_labels(probs: np.ndarray) -> np.ndarray:
-    """(n - 1, N) -> (n, N): the last label has what the others leave."""
-    first = probs.T
-    return np.concatenate([first, np.maximum(1 - first.sum(0, keepdims=True), 0)]).astype(np.float32, copy=False)

@@ -1,6 +1,7 @@
 """Machine code of the mean field: blur, and what a pixel does in an iteration. See wsss.refine.lattice.mean_field.
 
-Columns come in fours, or as two of two labels each, so that a pixel's columns are one vector register.
+Columns come in fours, or in twos where two problems have two labels each: loops over single columns that are known
+when this is compiled are several times faster than loops over any number.
 """
 
 import numpy as np
@@ -9,31 +10,26 @@ from wsss.refine.lattice.compiled import compiled
 
 _LOG2_E = np.float32(1.4426950408889634)
 _LN_2 = np.float32(0.6931471805599453)
+NEVER = np.float32(-1e30)  # an energy that leaves no probability
 _HALVES = np.exp2(-np.arange(128)).astype(np.float32)
-_TAYLOR = [np.float32(1 / n) for n in (720, 120, 24, 6, 2)]
-_T6, _T5, _T4, _T3, _T2 = _TAYLOR
+_T6, _T5, _T4, _T3, _T2 = (np.float32(1 / n) for n in (720, 120, 24, 6, 2))  # Taylor's
 _HALF, _ONE = np.float32(0.5), np.float32(1)
 
 
 @compiled
 def blur(values, neighbour):  # type: ignore[no-untyped-def]
-    """(M + 1, width) -> the same after half of both neighbours is added along each axis; the last row is 0."""
+    """(M + 1, 2 or 4) -> the same after half of both neighbours is added along each axis; the last row is 0."""
     last = values.shape[0] - 1
-    width = values.shape[1]
     other = np.zeros_like(values)
     values = values.copy()
     for axis in range(neighbour.shape[0]):
         for i in range(last):
             a, b = neighbour[axis, i, 0], neighbour[axis, i, 1]
-            if width == 2:
-                other[i, 0] = values[i, 0] + _HALF * (values[a, 0] + values[b, 0])
-                other[i, 1] = values[i, 1] + _HALF * (values[a, 1] + values[b, 1])
-            else:
-                for c in range(0, width, 4):
+            for c in (0, 1):
+                other[i, c] = values[i, c] + _HALF * (values[a, c] + values[b, c])
+            if values.shape[1] == 4:
+                for c in (2, 3):
                     other[i, c] = values[i, c] + _HALF * (values[a, c] + values[b, c])
-                    other[i, c + 1] = values[i, c + 1] + _HALF * (values[a, c + 1] + values[b, c + 1])
-                    other[i, c + 2] = values[i, c + 2] + _HALF * (values[a, c + 2] + values[b, c + 2])
-                    other[i, c + 3] = values[i, c + 3] + _HALF * (values[a, c + 3] + values[b, c + 3])
         values, other = other, values
     return values
 
@@ -79,8 +75,16 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def binary_step(vertex_a, weight_a, vertex_b, weight_b, values_a, values_b, sums_a, sums_b, bias, total, labels, probs):  # type: ignore[no-untyped-def]
-    """One iteration of two problems of two labels; see `step`."""
+def binary_step(vertex_a, weight_a, vertex_b, weight_b, values_a, values_b, sums_a, sums_b, bias, total, probs):  # type: ignore[no-untyped-def]
+    """One iteration of two problems of two labels: messages from blurred `values`, probabilities, splatted into `sums`.
+
+    Args:
+        vertex_a, weight_a, vertex_b, weight_b: (N, d + 1) of the two lattices.
+        values_a, values_b, sums_a, sums_b: (M + 1, 2).
+        bias: (N, 2) energy of each problem's second label less that of its first.
+        total: (N,) message of ones.
+        probs: (N, 2) of the first labels, written.
+    """
     for i in range(bias.shape[0]):
         first = second = np.float32(0)
         for k in range(vertex_a.shape[1]):
@@ -105,66 +109,52 @@ def binary_step(vertex_a, weight_a, vertex_b, weight_b, values_a, values_b, sums
 
 
 @compiled
-def step(vertex_a, weight_a, vertex_b, weight_b, values_a, values_b, sums_a, sums_b, bias, total, labels, probs):  # type: ignore[no-untyped-def]
-    """One iteration: messages from blurred `values`, probabilities from them and `bias`, splatted into `sums`.
-
-    Args:
-        vertex_a, weight_a, vertex_b, weight_b: (N, d + 1) of the two lattices.
-        values_a, values_b, sums_a, sums_b: (M + 1, width).
-        bias: (N, width) energy of a problem's last label less that of each other.
-        total: (N,) message of ones.
-        labels: of a problem; it has labels - 1 columns.
-        probs: (N, width), written.
-    """
-    row = np.zeros(bias.shape[1], np.float32)
-    for i in range(bias.shape[0]):
-        row[:] = 0
-        _slice(vertex_a, weight_a, i, values_a, row)
-        _slice(vertex_b, weight_b, i, values_b, row)
-        for start in range(0, row.size - labels + 2, labels - 1):
-            _softmax(row, bias, total, i, start, start + labels - 1)
-        _splat(vertex_a, weight_a, i, row, sums_a)
-        _splat(vertex_b, weight_b, i, row, sums_b)
-        probs[i] = row
+def slice_four(vertex, weight, values, rows, start, keep):  # type: ignore[no-untyped-def]
+    """rows[:, start : start + 4] = keep * rows + slice of values, (M + 1, 4)."""
+    for i in range(vertex.shape[0]):
+        r0 = r1 = r2 = r3 = np.float32(0)
+        for k in range(vertex.shape[1]):
+            at, share = vertex[i, k], weight[i, k]
+            r0 += share * values[at, 0]
+            r1 += share * values[at, 1]
+            r2 += share * values[at, 2]
+            r3 += share * values[at, 3]
+        row = rows[i, start : start + 4]
+        row[0], row[1], row[2], row[3] = keep * row[0] + r0, keep * row[1] + r1, keep * row[2] + r2, keep * row[3] + r3
 
 
 @compiled
-def _slice(vertex, weight, i, values, row):  # type: ignore[no-untyped-def]
-    for c in range(0, row.size, 4):
-        r0, r1, r2, r3 = row[c], row[c + 1], row[c + 2], row[c + 3]
+def splat_four(vertex, weight, rows, start, sums):  # type: ignore[no-untyped-def]
+    """sums, (M + 1, 4), += splat of rows[:, start : start + 4]."""
+    for i in range(vertex.shape[0]):
+        row = rows[i, start : start + 4]
+        r0, r1, r2, r3 = row[0], row[1], row[2], row[3]
         for k in range(vertex.shape[1]):
             at, share = vertex[i, k], weight[i, k]
-            r0 += share * values[at, c]
-            r1 += share * values[at, c + 1]
-            r2 += share * values[at, c + 2]
-            r3 += share * values[at, c + 3]
-        row[c], row[c + 1], row[c + 2], row[c + 3] = r0, r1, r2, r3
-
-
-@compiled
-def _splat(vertex, weight, i, row, sums):  # type: ignore[no-untyped-def]
-    for c in range(0, row.size, 4):
-        r0, r1, r2, r3 = row[c], row[c + 1], row[c + 2], row[c + 3]
-        for k in range(vertex.shape[1]):
-            at, share = vertex[i, k], weight[i, k]
-            s0, s1, s2, s3 = sums[at, c], sums[at, c + 1], sums[at, c + 2], sums[at, c + 3]
+            s0, s1, s2, s3 = sums[at, 0], sums[at, 1], sums[at, 2], sums[at, 3]
             s0, s1, s2, s3 = s0 + share * r0, s1 + share * r1, s2 + share * r2, s3 + share * r3
-            sums[at, c], sums[at, c + 1], sums[at, c + 2], sums[at, c + 3] = s0, s1, s2, s3
+            sums[at, 0], sums[at, 1], sums[at, 2], sums[at, 3] = s0, s1, s2, s3
 
 
 @compiled
-def _softmax(row, bias, total, i, start, stop):  # type: ignore[no-untyped-def]
-    """Messages -> probabilities of columns start .. stop - 1; the last label, which has no column, has energy 0."""
-    last = total[i]
-    for c in range(start, stop):
-        last -= row[c]
-    top = np.float32(0)
-    for c in range(start, stop):
-        row[c] += bias[i, c] - last
-        top = max(top, row[c])
-    sum_ = _exp(-top)
-    for c in range(start, stop):
-        row[c] = _exp(row[c] - top)
-        sum_ += row[c]
-    for c in range(start, stop):
-        row[c] /= sum_
+def softmax(rows, bias, total):  # type: ignore[no-untyped-def]
+    """Messages (N, width) -> probabilities, in place; `bias` and `total` as in `binary_step`.
+
+    A problem's last label has no column and counts as energy 0; columns beyond the others have a bias of NEVER.
+    """
+    width = rows.shape[1]
+    for i in range(rows.shape[0]):
+        last = total[i]
+        for c in range(width):
+            last -= rows[i, c]
+        top = np.float32(0)
+        for c in range(width):
+            rows[i, c] += bias[i, c] - last
+            top = max(top, rows[i, c])
+        whole = _exp(-top)
+        for c in range(width):
+            rows[i, c] = _exp(rows[i, c] - top)
+            whole += rows[i, c]
+        share = _ONE / whole
+        for c in range(width):
+            rows[i, c] *= share
