@@ -4,12 +4,16 @@
 (wsss.refine.crf_pydensecrf). Both filter on the same permutohedral lattice, so their labels are the same.
 """
 
+import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wsss.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,21 @@ def score_marginals(
         return first, first.copy()
     first, second = _infer(image, [score_energy(scores_a), score_energy(scores_b)], params)
     return first, second
+
+
+def prepare(params: CrfParams) -> None:
+    """Load the backend, so that processes forked from this one have it; told in the log where it takes seconds.
+
+    Raises:
+        UserError: the backend is not installed.
+    """
+    start = time.monotonic()
+    image, labels = np.zeros((2, 2, 3), np.uint8), np.array([[0, 0], [1, 1]])
+    for n_labels in (2, 3):  # two kinds of machine code
+        label_marginals(image, labels, 1 - labels, n_labels, replace(params, gt_prob=0.7, iterations=1))
+    seconds = time.monotonic() - start
+    if seconds > 1:
+        log.info("CRF: backend %s ready after %.1f s; machine code is kept for later jobs (docs/crf.md)", params.backend, seconds)
 
 
 def to_labels(marginals: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.nets.segmenter import Segmenter
-from wsss.refine.crf import CrfParams, softmax_crf
+from wsss.refine.crf import CrfParams, prepare, softmax_crf
 from wsss.score.self_report import about_masks
 from wsss.stages.segmentation import build_network
 from wsss.train.device import autocast
@@ -61,6 +61,7 @@ def crf_pool(task: Task) -> ProcessPoolExecutor | None:
     """Its processes stand when this returns; None where the recipe wants no CRF."""
     if not task.settings["crf"]:
         return None
+    prepare(CrfParams(**task.settings["crf_params"]))
     pool = worker_pool(max(1, task.threads))
     pool.submit(int).result()
     return pool

@@ -18,7 +18,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.probs import SUFFIX, write_probs
 from wsss.refine.background import to_class_ids
-from wsss.refine.crf import CrfParams, to_labels
+from wsss.refine.crf import CrfParams, prepare, to_labels
 from wsss.refine.ir_labels import seed_marginals
 from wsss.score.self_report import about_masks
 
@@ -33,6 +33,8 @@ def run(task: Task) -> None:
     cams = cam_folder(task, records, task.settings["confident"], task.settings["unsure"])
     settings, found = settled(task.settings, task.inputs, "confident", "unsure")
     refuse_reversed(settings["confident"], settings["unsure"], "seeds")  # where one of them is found
+
+    prepare(CrfParams(**settings["crf_params"]))
 
     def work(todo: set[str]) -> Iterator[str]:
         jobs = ((r, cams, settings, task.folder) for r in records)

@@ -16,12 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import llvmlite
-import llvmlite.binding
 import numba
+from numba.core.registry import cpu_target
 
 # Sums may be fused (FMA), which is exact to the last bit but one; their order stays as written.
-_OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
 
 def compiled(function: Callable) -> Callable:
@@ -29,11 +28,12 @@ def compiled(function: Callable) -> Callable:
     folder = cache_folder()
     if folder is None:
         return numba.njit(**_OPTIONS)(function)
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
         return numba.njit(cache=True, **_OPTIONS)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @cache
@@ -62,8 +62,7 @@ def _own_folder(folder: Path) -> Path | None:
 
 def _stamp() -> str:
     """Of all that machine code depends on."""
-    features: Any = llvmlite.binding.get_host_cpu_features()
-    facts = [platform.python_version(), platform.machine(), numba.__version__, llvmlite.__version__]
-    facts += [llvmlite.binding.get_host_cpu_name(), features.flatten()]
+    processor = cpu_target.target_context.codegen().magic_tuple()  # kind and features, as numba sees them
+    facts = [platform.python_version(), numba.__version__, *map(str, processor)]
     facts += [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
