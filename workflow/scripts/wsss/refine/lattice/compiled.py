@@ -19,8 +19,9 @@ from typing import Any
 import numba
 from numba.core.registry import cpu_target
 
-# Sums may be fused (FMA), which is exact to the last bit but one; their order stays as written.
-_OPTIONS: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+# No `fastmath`: with it the last bits would depend on what is inlined where, which differs between code compiled in one
+# go and code of which a part was on disk. It would make nothing faster.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy"}
 
 
 def compiled(function: Callable) -> Callable:
