@@ -8,7 +8,8 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -322,11 +323,13 @@ def check_crf(case: Case, name: str, alpha: float, params: CrfParams = CRF):
     """CRF of two hills of classes 3 and 14 (0-based) beside (1 - max)^alpha: labels, and probabilities where kept."""
     maps = two_blobs(90, 120)
     scores = np.concatenate([background(maps, "power", alpha)[None], maps])
-    marginals, _ = score_marginals(photo(90, 120, 77), scores, scores, params)
-    if f"{name}_q" in case.arrays:
-        kept = thinned(case.facts["arrays"][f"{name}_q"], torch.from_numpy(marginals))
-        case.agree("CRF probabilities", kept, f"{name}_q", "inference", "absolute")
-    case.agree("CRF labels", np.array([0, 4, 15])[marginals.argmax(0)], name, "labels", "share")
+    for backend in ["lattice"] + ["pydensecrf"] * bool(find_spec("pydensecrf")):
+        marginals, _ = score_marginals(photo(90, 120, 77), scores, scores, replace(params, backend=backend))
+        by = "" if backend == "lattice" else f" by {backend}"
+        if f"{name}_q" in case.arrays:
+            kept = thinned(case.facts["arrays"][f"{name}_q"], torch.from_numpy(marginals))
+            case.agree(f"CRF probabilities{by}", kept, f"{name}_q", "inference", "absolute")
+        case.agree(f"CRF labels{by}", np.array([0, 4, 15])[marginals.argmax(0)], name, "labels", "share")
 
 
 # --- inputs by formula ---------------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ import yaml
 from cam_reference import seeds_pair
 from helpers import REPOSITORY
 from PIL import Image
-from plain_crf import plain_crf, scene
-from pydensecrf.utils import unary_from_softmax
+from plain_crf import plain_crf, scene, unary_from_softmax
 from wsss import methods
 from wsss.data.manifest import Record
 from wsss.errors import UserError

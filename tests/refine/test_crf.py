@@ -1,12 +1,11 @@
-"""The CRF helpers against plain pydensecrf."""
+"""The CRF helpers, by both backends, against plain pydensecrf."""
 
 import builtins
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from plain_crf import plain_crf, scene
-from pydensecrf.utils import unary_from_labels, unary_from_softmax
+from plain_crf import oracle, plain_crf, plain_marginals, scene, unary_from_labels, unary_from_softmax
 from wsss.errors import UserError
 from wsss.refine import crf
 from wsss.refine.crf import (
@@ -14,10 +13,13 @@ from wsss.refine.crf import (
     IRN_LABEL,
     label_energy,
     label_marginals,
+    score_energy,
     score_marginals,
     softmax_crf,
     to_labels,
 )
+
+BACKENDS = pytest.mark.parametrize("backend", ["lattice", "pydensecrf"])
 
 
 def label_crf_pair(*arguments):
@@ -44,12 +46,13 @@ def test_label_energies(n, other):
     np.testing.assert_array_equal(energy, unary_from_labels(np.array([[0, 1]]), n, 0.7, zero_unsure=False))
 
 
-@pytest.mark.parametrize("n_labels", [2, 3])
-def test_pair_is_identical_to_two_crfs(n_labels):
+@BACKENDS
+@pytest.mark.parametrize("n_labels", [2, 3, 7])
+def test_pair_is_identical_to_two_crfs(n_labels, backend):
     image, labels_a = scene()
     labels_b = np.roll(labels_a, 6, axis=1)
     labels_b[:8, :8] = n_labels - 1
-    ours = label_crf_pair(image, labels_a, labels_b, n_labels)
+    ours = label_crf_pair(image, labels_a, labels_b, n_labels, replace(IRN_LABEL, backend=backend))
     for got, wanted in zip(ours, two_plain_crfs(image, labels_a, labels_b, n_labels), strict=True):
         assert got.dtype == np.uint8
         np.testing.assert_array_equal(got, wanted)
@@ -66,20 +69,23 @@ def test_constant_labels_are_a_fixed_point_of_the_plain_crf(label, n_labels):
 
 
 def test_only_background_needs_no_crf(monkeypatch):
-    monkeypatch.setattr(crf, "_densecrf", lambda: pytest.fail("no CRF needed"))
+    monkeypatch.setattr(crf, "_backend", lambda params: pytest.fail("no CRF needed"))
     image, labels = scene()
     for out in label_crf_pair(image, labels * 0, labels * 0, 1):
         assert out.dtype == np.uint8 and not out.any()
 
 
+@BACKENDS
 @pytest.mark.parametrize("size_hw", [(1, 1), (33, 2000), (1, 7), (5, 1)])
-def test_odd_sizes(size_hw):
+def test_odd_sizes(size_hw, backend):
+    if backend == "pydensecrf":
+        oracle("densecrf")
     rng = np.random.default_rng(1)
     image = rng.integers(0, 255, (*size_hw, 3), dtype=np.uint8)
     labels = rng.integers(0, 2, size_hw)
-    assert [out.shape for out in label_crf_pair(image, labels, 1 - labels, 2)] == [size_hw] * 2
+    assert [out.shape for out in label_crf_pair(image, labels, 1 - labels, 2, replace(IRN_LABEL, backend=backend))] == [size_hw] * 2
     probs = rng.dirichlet((1, 1, 1), size_hw).transpose(2, 0, 1).astype(np.float32)
-    assert softmax_crf(image, probs).shape == size_hw
+    assert softmax_crf(image, probs, replace(DEEPLAB_TEST, backend=backend)).shape == size_hw
 
 
 def test_read_only_and_strided_images_are_accepted():
@@ -104,11 +110,12 @@ def smooth_probs(image, classes, seed, sharpness):
     return (weights / weights.sum(0)).astype(np.float32)
 
 
-def test_softmax_without_pruning_is_the_plain_crf():
+@BACKENDS
+def test_softmax_without_pruning_is_the_plain_crf(backend):
     image, _ = scene()
     probs = smooth_probs(image, 6, 0, 1.0)
     np.testing.assert_array_equal(
-        softmax_crf(image, probs, prune=0.0), plain_crf(image, unary_from_softmax(probs), DEEPLAB_TEST)
+        softmax_crf(image, probs, replace(DEEPLAB_TEST, backend=backend), prune=0.0), plain_crf(image, unary_from_softmax(probs), DEEPLAB_TEST)
     )
 
 
@@ -137,9 +144,11 @@ def stack(value, maps):
     return np.concatenate([np.full((1, *maps.shape[1:]), value, np.float32), maps])
 
 
+@BACKENDS
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("params", [DEEPLAB_TEST, IRN_LABEL], ids=["deeplab", "irn"])
-def test_score_pair_is_identical_to_two_crfs(rows, params):
+def test_score_pair_is_identical_to_two_crfs(rows, params, backend):
+    params = replace(params, backend=backend)
     image, _ = scene()
     maps = class_maps(image, rows)
     stacks = [stack(value, maps) for value in (0.05, 0.2)]
@@ -153,7 +162,7 @@ def test_score_pair_is_identical_to_two_crfs(rows, params):
 def test_equal_scores_are_refined_once(monkeypatch):
     image, _ = scene()
     scores, passes, infer = stack(0.2, class_maps(image, 2)), [], crf._infer
-    monkeypatch.setattr(crf, "_infer", lambda *args: passes.append(1) or infer(*args))
+    monkeypatch.setattr(crf, "_infer", lambda *args: passes.extend(args[1]) or infer(*args))
     first, second = score_crf_pair(image, scores, scores.copy(), DEEPLAB_TEST)
     np.testing.assert_array_equal(first, second)
     assert len(passes) == 1 and first is not second
@@ -168,7 +177,7 @@ def test_scores_of_a_pixel_need_not_sum_to_one():
 
 
 def test_background_alone_needs_no_crf(monkeypatch):
-    monkeypatch.setattr(crf, "_densecrf", lambda: pytest.fail("no CRF needed"))
+    monkeypatch.setattr(crf, "_backend", lambda params: pytest.fail("no CRF needed"))
     image, _ = scene()
     scores = np.ones((1, *image.shape[:2]), np.float32)
     for out in score_crf_pair(image, scores, scores, DEEPLAB_TEST):
@@ -181,9 +190,8 @@ def test_marginal_of_a_weak_label_stays_below_the_bound():
     weak = np.full((1, *image.shape[:2]), 5e-3)
     rest = rng.dirichlet((0.3,) * 4, image.shape[:2]).transpose(2, 0, 1) * (1 - weak)
     probs = np.concatenate([rest, weak]).astype(np.float32)
-    net = crf._lattice(image, 5, DEEPLAB_TEST)
-    net.setUnaryEnergy(np.ascontiguousarray(unary_from_softmax(probs)))
-    assert np.asarray(net.inference(10))[4].max() < 5.3e-3
+    (marginals,) = crf._infer(image, [score_energy(probs)], DEEPLAB_TEST)
+    assert marginals[4].max() < 5.3e-3
 
 
 def test_one_strong_label_needs_no_crf():
@@ -204,11 +212,12 @@ def test_missing_pydensecrf_says_how_to_install_it(monkeypatch):
     image, labels = scene()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match="pip install pydensecrf2"):
-        label_crf_pair(image, labels, labels, 2)
+        label_crf_pair(image, labels, labels, 2, replace(IRN_LABEL, backend="pydensecrf"))
 
 
+@BACKENDS
 @pytest.mark.parametrize("marginals", [label_marginals, score_marginals])
-def test_marginals_are_pydensecrfs(marginals):
+def test_marginals_are_pydensecrfs(marginals, backend):
     """What is kept for AffinityNet: probabilities of every row, before the argmax."""
     image, labels = scene()
     if marginals is label_marginals:
@@ -216,12 +225,9 @@ def test_marginals_are_pydensecrfs(marginals):
     else:
         scores = stack(0.2, class_maps(image, 2))
         inputs, unary = (scores, scores[:, ::-1].copy()), unary_from_softmax(scores)
-    weak = replace(IRN_LABEL, iterations=2, compat_gaussian=0.3, compat_bilateral=0.3)
+    weak = replace(IRN_LABEL, iterations=2, compat_gaussian=0.3, compat_bilateral=0.3, backend=backend)
     found, _ = marginals(image, *inputs, weak)
-    net = crf._lattice(image, len(unary), weak)
-    net.setUnaryEnergy(np.ascontiguousarray(unary))
-    wanted = np.asarray(net.inference(weak.iterations)).reshape(found.shape)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    np.testing.assert_allclose(found, plain_marginals(image, unary, weak), atol=1e-6 if backend == "pydensecrf" else 2e-5)
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
     assert 0.01 < found.max(0).min() < 0.99  # not a mere one-hot
 
@@ -237,3 +243,9 @@ def test_hard_labels_without_trust_are_refused():
     labels[2:] = 1
     with pytest.raises(ValueError, match="gt_prob.*crf_params"):
         label_marginals(np.zeros((4, 4, 3), np.uint8), labels, labels, 2, replace(IRN_LABEL, gt_prob=None))
+
+
+def test_unknown_backend_is_refused():
+    image, labels = scene()
+    with pytest.raises(UserError, match="no backend is called cuda; set crf.backend"):
+        label_marginals(image, labels, 1 - labels, 2, replace(IRN_LABEL, backend="cuda"))

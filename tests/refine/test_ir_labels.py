@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cam_reference import seeds_pair
-from plain_crf import plain_crf, scene
-from pydensecrf.utils import unary_from_labels
+from plain_crf import plain_crf, scene, unary_from_labels
 from wsss.refine.crf import IRN_LABEL
 from wsss.refine.ir_labels import merge
 

@@ -1,5 +1,7 @@
 """Plain CAM and IR labels against IRN's released code: network, loss, gradients, steps, maps, CRF labels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from cam_reference import seeds_pair, view_pair
@@ -18,7 +20,9 @@ from golden_case import (
     training,
     two_blobs,
 )
+from plain_crf import oracle
 from wsss.refine.background import argmax_index, background
+from wsss.refine.crf import IRN_LABEL
 from wsss.refine.ir_labels import merge
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 1e-4, "schedule": "poly", "power": 0.9, "steps": 3305}
@@ -92,10 +96,13 @@ def test_stored_cam_is_near(case, y):
     check_stored_cam(case, photo(112, 144, 5), y, SCALES, high, 0.6)
 
 
+@pytest.mark.parametrize("backend", ["lattice", "pydensecrf"])
 @pytest.mark.parametrize(("name", "confident", "unsure"), [("irn", 0.3, 0.05), ("amn", 0.45, 0.15)])
-def test_ir_labels(case, name, confident, unsure):
+def test_ir_labels(case, name, confident, unsure, backend):
+    if backend == "pydensecrf":
+        oracle("densecrf")
     cam, rules = two_blobs(90, 120), [{"kind": "const", "value": value} for value in (confident, unsure)]
-    passes = seeds_pair(photo(90, 120, 77), cam, (3, 14), *rules)
+    passes = seeds_pair(photo(90, 120, 77), cam, (3, 14), *rules, replace(IRN_LABEL, backend=backend))
     for part, rule, crf in zip(("fg", "bg"), rules, passes, strict=True):
         seed = argmax_index(cam, background(cam, **rule))
         case.agree("seeds of IR labels", seed, f"ir_{name}_seed_{part}", "labels", "share")

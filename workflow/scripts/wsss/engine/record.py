@@ -9,7 +9,7 @@ from typing import Any
 
 from wsss.engine.atomic import write_json
 
-_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pydensecrf2", "scipy", "scikit-image", "pandas")
+_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "numba", "pydensecrf2", "scipy", "scikit-image", "pandas")
 
 
 class RunRecord:

@@ -30,6 +30,20 @@ def settings(stage: str) -> Callable[["Plan", Row], dict[str, Any]]:
     return lambda plan, row: plan.own_section(row, stage)
 
 
+def crf_settings(stage: str) -> Callable[["Plan", Row], dict[str, Any]]:
+    """Params function: the stage's section, which says by which backend its CRF is computed."""
+    return lambda plan, row: with_crf_backend(plan, plan.own_section(row, stage))
+
+
+def with_crf_backend(plan: "Plan", section: dict[str, Any]) -> dict[str, Any]:
+    """A section with `crf_params.backend`, where it has a CRF; `auto` is our own lattice."""
+    if "crf_params" not in section or not section.get("crf", True):
+        return section
+    params = section["crf_params"]
+    chosen = params.get("backend") or plan.main.get("crf", {}).get("backend", "auto")
+    return {**section, "crf_params": {**params, "backend": "lattice" if chosen == "auto" else chosen}}
+
+
 def recipe(plan: "Plan", row: Row) -> dict[str, str]:
     """Facts that records and models say of their recipe."""
     facts = {key: plan.recipe(row)[key] for key in ("net", "backbone", "weights")}

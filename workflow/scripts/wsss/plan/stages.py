@@ -97,7 +97,7 @@ CHAIN = {  # image labels -> predictions
         makes=INDEX_FILE,
         reads=masks.seeds_reads,
         inputs=(given.dataset_files,),
-        params={"settings": given.settings("seeds"), "code": code("seeds")},
+        params={"settings": given.crf_settings("seeds"), "code": code("seeds")},
     ),
     "ir_labels": Stage(
         makes=INDEX_FILE,
@@ -152,7 +152,7 @@ CHAIN = {  # image labels -> predictions
         inputs=(given.dataset_files, given.digests("scored")),
         params={
             **NETWORK,
-            "settings": given.settings("predictions"),
+            "settings": given.crf_settings("predictions"),
             "network": segmentation.network,
             "code": code("predictions", segmenter),
         },

@@ -1,12 +1,19 @@
-"""Dense CRF (Kraehenbuehl and Koltun, 2011) through pydensecrf, with named parameter sets."""
+"""Dense CRF (Kraehenbuehl and Koltun, 2011), with named parameter sets, by one of two backends.
 
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+`lattice` is our own (wsss.refine.lattice, compiled by numba), `pydensecrf` the package that the field uses
+(wsss.refine.crf_pydensecrf). Both filter on the same permutohedral lattice, so their labels are the same.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wsss.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -14,6 +21,7 @@ class CrfParams:
     """Kernel widths in pixels (sxy) and grey levels (srgb), Potts weights (compat).
 
     gt_prob is how far a given hard label is trusted; None for sets that start from probabilities.
+    backend: who computes it, `lattice` or `pydensecrf`.
     """
 
     iterations: int
@@ -23,7 +31,11 @@ class CrfParams:
     srgb: float
     compat_bilateral: float
     gt_prob: float | None = None
+    backend: str = "lattice"
 
+
+# (image, energies of each problem, parameters) -> marginals of each, (n, H*W) float32 like the energies.
+Backend = Callable[[np.ndarray, Sequence[np.ndarray], CrfParams], list[np.ndarray]]
 
 # IRN: hard labels of a CAM, both passes.
 IRN_LABEL = CrfParams(
@@ -59,15 +71,14 @@ def label_marginals(
         Two (n_labels, H, W) float32 that sum to 1, the very ones that two separate CRFs give; a map of one label
         everywhere is its own answer, with probability 1.
     """
-    crf: Any = None
-    marginals = []
-    for labels in (labels_a, labels_b):
-        if _is_constant(labels, n_labels, params):
-            marginals.append((np.arange(n_labels)[:, None, None] == labels).astype(np.float32))
-            continue
-        crf = crf or _lattice(image, n_labels, params)
-        marginals.append(_infer(crf, label_energy(labels, n_labels, _trust(params)), params, labels.shape))
-    return marginals[0], marginals[1]
+    both = (labels_a, labels_b)
+    energies = [label_energy(m, n_labels, _trust(params)) for m in both if not _is_constant(m, n_labels, params)]
+    found = iter(_infer(image, energies, params))
+    first, second = (
+        (np.arange(n_labels)[:, None, None] == m).astype(np.float32) if _is_constant(m, n_labels, params) else next(found)
+        for m in both
+    )
+    return first, second
 
 
 def score_marginals(
@@ -87,11 +98,26 @@ def score_marginals(
     """
     if len(scores_a) == 1:
         return np.ones(scores_a.shape, np.float32), np.ones(scores_b.shape, np.float32)
-    crf = _lattice(image, len(scores_a), params)
-    first = _infer(crf, score_energy(scores_a), params, scores_a.shape[1:])
     if np.array_equal(scores_a, scores_b):
+        (first,) = _infer(image, [score_energy(scores_a)], params)
         return first, first.copy()
-    return first, _infer(crf, score_energy(scores_b), params, scores_b.shape[1:])
+    first, second = _infer(image, [score_energy(scores_a), score_energy(scores_b)], params)
+    return first, second
+
+
+def prepare(params: CrfParams) -> None:
+    """Load the backend, so that processes forked from this one have it; told in the log where it takes seconds.
+
+    Raises:
+        UserError: the backend is not installed.
+    """
+    start = time.monotonic()
+    image, labels = np.zeros((2, 2, 3), np.uint8), np.array([[0, 0], [1, 1]])
+    for n_labels in (2, 3):  # two kinds of machine code
+        label_marginals(image, labels, 1 - labels, n_labels, replace(params, gt_prob=0.7, iterations=1))
+    seconds = time.monotonic() - start
+    if seconds > 1:
+        log.info("CRF: backend %s ready after %.1f s; machine code is kept for later jobs (docs/crf.md)", params.backend, seconds)
 
 
 def to_labels(marginals: np.ndarray) -> np.ndarray:
@@ -150,40 +176,36 @@ def softmax_crf(
     kept = np.flatnonzero(probs.reshape(len(probs), -1).max(axis=1) >= prune)
     if len(kept) <= 1:
         return np.full(size_hw, kept[0] if len(kept) else probs.mean(axis=(1, 2)).argmax(), np.uint8)
-    crf = _lattice(image, len(kept), params)
-    return kept[to_labels(_infer(crf, score_energy(probs[kept]), params, size_hw))].astype(np.uint8)
+    (marginals,) = _infer(image, [score_energy(probs[kept])], params)
+    return kept[to_labels(marginals)].astype(np.uint8)
 
 
-def _lattice(image: np.ndarray, n_labels: int, params: CrfParams) -> Any:
-    height, width = image.shape[:2]
-    crf = _densecrf().DenseCRF2D(width, height, n_labels)
-    crf.addPairwiseGaussian(sxy=params.sxy_gaussian, compat=params.compat_gaussian)
-    # pydensecrf asks for a writable buffer, which an array over a decoded file need not be.
-    rgb = np.require(image, np.uint8, ["C", "W"])
-    crf.addPairwiseBilateral(
-        sxy=params.sxy_bilateral, srgb=params.srgb, rgbim=rgb, compat=params.compat_bilateral
-    )
-    return crf
-
-
-def _refuse_strange(values: np.ndarray) -> None:
-    """UserError where they are not finite: the lattice would crash, or give labels of nothing."""
-    if not np.isfinite(values).all():
-        raise UserError("CRF: what it starts from is not finite; make the CAMs or predictions before it again")
-
-
-def _infer(crf: Any, energy: np.ndarray, params: CrfParams, size_hw: tuple[int, ...]) -> np.ndarray:
-    _refuse_strange(energy)
-    crf.setUnaryEnergy(np.ascontiguousarray(energy, np.float32))
-    marginals = np.asarray(crf.inference(params.iterations)).reshape(-1, *size_hw)
-    if not np.isfinite(marginals).all():
+def _infer(image: np.ndarray, energies: Sequence[np.ndarray], params: CrfParams) -> list[np.ndarray]:
+    """Marginals (n, H, W) of energies (n, H*W), several problems of one image at once; none without any."""
+    if not energies:
+        return []
+    _refuse_strange(energies)
+    image = np.require(image, np.uint8, ["C", "W"])  # an array over a decoded file need not be writable
+    marginals = [np.asarray(m).reshape(-1, *image.shape[:2]) for m in _backend(params)(image, energies, params)]
+    if not all(np.isfinite(m).all() for m in marginals):
         raise UserError(f"CRF: its probabilities are not finite with {params}; set crf_params as published (docs/config.md)")
     return marginals
 
 
-def _densecrf() -> ModuleType:
-    try:
-        import pydensecrf.densecrf as densecrf
-    except ImportError as error:
-        raise UserError("pydensecrf: missing, and the CRF needs it; run: pip install pydensecrf2") from error
-    return densecrf
+def _refuse_strange(values: np.ndarray | Sequence[np.ndarray]) -> None:
+    """UserError where they are not finite: the lattice would crash, or give labels of nothing."""
+    if not all(np.isfinite(part).all() for part in values):
+        raise UserError("CRF: what it starts from is not finite; make the CAMs or predictions before it again")
+
+
+def _backend(params: CrfParams) -> Backend:
+    """Imported when it is first needed: numba takes half a second, and few stages have a CRF."""
+    if params.backend == "lattice":
+        from wsss.refine import crf_lattice
+
+        return crf_lattice.marginals
+    if params.backend == "pydensecrf":
+        from wsss.refine import crf_pydensecrf
+
+        return crf_pydensecrf.marginals
+    raise UserError(f"CRF: no backend is called {params.backend}; set crf.backend: lattice or pydensecrf in config/config.yaml")

@@ -1,6 +1,6 @@
 """Parameters of dense CRFs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from wsss.sections.section import LeftOut, Number, Section, about
 
 Width = Annotated[Number, Field(ge=0.1, le=10000)]  # thinner ones overflow the lattice
 Weight = Annotated[Number, Field(ge=0, le=10000)]
+
+
+Backend = Literal["auto", "lattice", "pydensecrf"]
 
 
 class SoftmaxCrf(Section):
@@ -19,6 +22,7 @@ class SoftmaxCrf(Section):
     sxy_bilateral: Width
     srgb: Width
     compat_bilateral: Weight
+    backend: LeftOut[Annotated[Backend, about("who computes it; left out: `crf.backend` of config/config.yaml")]] = None
 
 
 class LabelCrf(SoftmaxCrf):

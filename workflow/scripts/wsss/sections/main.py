@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wsss.sections.crf import Backend
 from wsss.sections.section import LeftOut, Name, Section, Text, about
 
 
@@ -13,6 +14,12 @@ class Compute(Section):
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], about("of trainings and predictions; auto: bf16 on a GPU that has it, else fp32; CAMs and what feeds a walk are float32 always")]
     cpu_threads: Annotated[int, Field(ge=1, le=1024), about("threads of PyTorch on the CPU")]
     gpus: Annotated[int, Field(ge=1, le=64), about("GPUs of one machine that each training is spread over, by default 1; they share a batch_size, which it must divide")] = 1
+
+
+class Crf(Section):
+    """The dense CRF of seeds and predictions; shapes results (docs/crf.md)."""
+
+    backend: Annotated[Backend, about("who computes it; auto: lattice, our own; pydensecrf: the package of that name, an extra of the install")] = "auto"
 
 
 class Runtime(Section):
@@ -56,6 +63,7 @@ class Main(Section):
     methods: Annotated[tuple[Name, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), about("names of files in config/methods")]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=16777216)], ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), about("seed 0 is results/DATASET/METHOD, seed n METHOD.seedn")]
     compute: Annotated[Compute, about("shapes results")]
+    crf: LeftOut[Annotated[Crf, about("the dense CRF of seeds and predictions; shapes results")]] = None
     runtime: Annotated[Runtime, about("shapes speed only")]
     weights: Annotated[Weights, about("local copies of ImageNet weights; null downloads them (resnet38d's cannot be)")]
     report: Annotated[Report, about("the report")]

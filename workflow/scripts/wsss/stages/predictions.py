@@ -21,7 +21,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.nets.segmenter import Segmenter
-from wsss.refine.crf import CrfParams, softmax_crf
+from wsss.refine.crf import CrfParams, prepare, softmax_crf
 from wsss.score.self_report import about_masks
 from wsss.sections.crf import SoftmaxCrf
 from wsss.sections.predictions import Predictions
@@ -65,6 +65,7 @@ def crf_pool(task: Task, settings: Predictions) -> ProcessPoolExecutor | None:
     """Its processes stand when this returns; None where the recipe wants no CRF."""
     if not settings.crf:
         return None
+    prepare(CrfParams(**plain(given(settings.crf_params))))
     pool = worker_pool(max(1, task.threads))
     pool.submit(int).result()
     return pool

@@ -18,7 +18,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.probs import SUFFIX, write_probs
 from wsss.refine.background import to_class_ids
-from wsss.refine.crf import CrfParams, to_labels
+from wsss.refine.crf import CrfParams, prepare, to_labels
 from wsss.refine.ir_labels import seed_marginals
 from wsss.score.self_report import about_masks
 from wsss.sections.section import plain, typed
@@ -37,6 +37,8 @@ def run(task: Task) -> None:
     cams = cam_folder(task, records, *rules.values())
     rules, found = settled(rules, task.inputs, "confident", "unsure")
     refuse_reversed(rules["confident"], rules["unsure"], "seeds")  # where one of them is found
+
+    prepare(CrfParams(**plain(settings.crf_params)))
 
     def work(todo: set[str]) -> Iterator[str]:
         jobs = ((r, cams, settings, rules, task.folder) for r in records)
