@@ -92,5 +92,6 @@ def _fused_block(block: nn.Module) -> FusedBlock:
     shortcut = None
     if isinstance(block.downsample, nn.Sequential):
         conv, norm = block.downsample
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNorm)
         shortcut = FusedConv(conv, norm, relu=False)
     return FusedBlock([FusedConv(*pair) for pair in before], FusedConv(*last), shortcut)
