@@ -415,3 +415,9 @@ def test_looking_at_a_network_leaves_it_as_it_is(tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in one.network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), number) and not any(m._forward_hooks for m in one.network.modules())
     assert not any(parameter.grad is not None and parameter.grad.any() for parameter in one.network.parameters())
+
+
+def test_waiting_for_each_batch_is_noted(tmp_path):
+    one = job(tmp_path)
+    history = fit(one)
+    assert len(one.waited) == len(history) and all(seconds >= 0 for seconds in one.waited)
