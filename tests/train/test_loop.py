@@ -332,3 +332,9 @@ def test_after_step_sees_every_step_once(tmp_path):
 def test_a_finished_state_is_not_trained_further(tmp_path):
     first = trained(tmp_path, runtime={"checkpoint_seconds": 0})
     assert same(first, trained(tmp_path))
+
+
+def test_waiting_for_each_batch_is_noted(tmp_path):
+    one = job(tmp_path)
+    history = fit(one)
+    assert len(one.waited) == len(history) and all(seconds >= 0 for seconds in one.waited)

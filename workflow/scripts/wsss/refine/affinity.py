@@ -5,6 +5,7 @@ rows or columns of cells, and the maximum over n cells in a row is one map share
 index table is needed and R = 10 takes about 700 maxima instead of 2000.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -70,14 +71,11 @@ class _PathMaxima(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, boundary: Tensor, index: PathIndex) -> Tensor:
-        maps = _run_maps(boundary, index)
+        maps = run_maps(boundary, index)
         rows, cols = index.source_shape(*boundary.shape[-2:])
         out = boundary.new_empty(boundary.shape[0], len(index.directions), rows, cols)
-        for d, runs in enumerate(index.runs):
-            target = out[:, d]
-            target.copy_(_run_view(maps, runs[0], index, rows, cols))
-            for run in runs[1:]:
-                torch.maximum(target, _run_view(maps, run, index, rows, cols), out=target)
+        for d in range(len(index.directions)):
+            path_maximum(maps, d, index, boundary.shape, out[:, d])
         ctx.save_for_backward(boundary, out)
         ctx.index = index
         return out
@@ -86,23 +84,46 @@ class _PathMaxima(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         boundary, out = ctx.saved_tensors
-        index = ctx.index
-        maps = _run_maps(boundary, index)
-        grads = {vertical: [torch.zeros_like(m) for m in chain] for vertical, chain in maps.items()}
-        rows, cols = out.shape[-2:]
-        for d, runs in enumerate(index.runs):
-            left = grad[:, d].clone()
-            for run in runs:
-                hit = left * (_run_view(maps, run, index, rows, cols) == out[:, d])
-                _run_view(grads, run, index, rows, cols).add_(hit)
-                left -= hit
-        for vertical, chain in maps.items():
-            _back_through_runs(chain, grads[vertical], vertical)
-        # Both chains begin with the boundary map itself.
-        return grads[False][0] + grads[True][0], None
+        maps = run_maps(boundary, ctx.index)
+        grads: dict[bool, RunMaps] = {vertical: [torch.zeros_like(m) for m in chain] for vertical, chain in maps.items()}
+        for d in range(len(ctx.index.directions)):
+            scatter_to_runs(grads, maps, grad[:, d].clone(), out[:, d], d, ctx.index)
+        return sum_run_gradients(maps, grads), None
 
 
-def _run_maps(boundary: Tensor, index: PathIndex) -> dict[bool, RunMaps]:
+def path_maximum(
+    maps: dict[bool, RunMaps], direction: int, index: PathIndex, shape: Sequence[int], out: Tensor | None = None
+) -> Tensor:
+    """Maximum over the paths of one direction, (B, h', w'), into `out` where given; shape: of the boundary map."""
+    rows, cols = index.source_shape(*shape[-2:])
+    first, *others = (_run_view(maps, run, index, rows, cols) for run in index.runs[direction])
+    out = first.clone() if out is None else out.copy_(first)
+    for view in others:
+        torch.maximum(out, view, out=out)
+    return out
+
+
+def scatter_to_runs(
+    grads: dict[bool, RunMaps], maps: dict[bool, RunMaps], left: Tensor, maximum: Tensor, direction: int, index: PathIndex
+) -> None:
+    """Add `left`, the gradient of the maxima of one direction, which is used up, to the runs that attain them first."""
+    rows, cols = maximum.shape[-2:]
+    for run in index.runs[direction]:
+        hit = left * (_run_view(maps, run, index, rows, cols) == maximum)
+        _run_view(grads, run, index, rows, cols).add_(hit)
+        left -= hit
+
+
+def sum_run_gradients(maps: dict[bool, RunMaps], grads: dict[bool, RunMaps]) -> Tensor:
+    """Gradient of the boundary map, (B, h, w), from those of the run maps, which are used up."""
+    for vertical, chain in maps.items():
+        _back_through_runs(chain, grads[vertical], vertical)
+    # Both chains begin with the boundary map itself.
+    return grads[False][0] + grads[True][0]
+
+
+def run_maps(boundary: Tensor, index: PathIndex) -> dict[bool, RunMaps]:
+    """Maxima over 1, 2, ... cells in a row (False) and in a column (True), as long as the paths' runs are."""
     chains: dict[bool, RunMaps] = {False: [boundary], True: [boundary]}
     runs = [run for runs in index.runs for run in runs]
     for vertical, chain in chains.items():

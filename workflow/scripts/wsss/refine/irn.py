@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from wsss.errors import UserError
 from wsss.nets.backbones import build_backbone, load_pretrained
-from wsss.refine.affinity import pair_affinity, shifted, source_view
-from wsss.refine.pairs import EPSILON, pair_losses, pair_types
+from wsss.refine.affinity import shifted, source_view
+from wsss.refine.pair_sums import boundary_losses
+from wsss.refine.pairs import EPSILON, pair_types
 from wsss.refine.paths import PathIndex, path_index
 from wsss.train.ranks import mean_over_ranks, world
 
@@ -209,9 +210,9 @@ def irn_losses(out: IrnOut, labels: Tensor, index: PathIndex) -> dict[str, Tenso
         total = (positive + negative) / 2, plus (displacement_fg + displacement_bg) / 2 with displacement;
         positive is the mean of positive_bg and positive_fg.
     """
-    bg, fg, negative = pair_types(labels, index)
-    losses = pair_losses(pair_affinity(out.edge.float().sigmoid(), index), bg, fg, negative)
+    losses = boundary_losses(out.edge.float().sigmoid(), labels, index)
     if out.displacement is not None:
+        bg, fg, _ = pair_types(labels, index)
         moved = displacement_losses(out.displacement.float(), bg, fg, index)
         losses["total"] = losses["total"] + (moved["displacement_fg"] + moved["displacement_bg"]) / 2
         losses |= moved

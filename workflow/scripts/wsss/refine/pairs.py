@@ -28,11 +28,15 @@ def pair_losses(affinity: Tensor, bg: Tensor, fg: Tensor, negative: Tensor) -> d
     """
     alike = -torch.log(affinity + EPSILON)
     unlike = -torch.log(1.0 + EPSILON - affinity)
-    losses = {
+    return total_of({
         "positive_bg": masked_mean(alike, bg),
         "positive_fg": masked_mean(alike, fg),
         "negative": masked_mean(unlike, negative),
-    }
+    })
+
+
+def total_of(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses of the three kinds of pair, and `total`, which is minimised."""
     total = (losses["positive_bg"] + losses["positive_fg"]) / 4 + losses["negative"] / 2
     return {"total": total, **losses}
 

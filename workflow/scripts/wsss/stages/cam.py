@@ -18,6 +18,7 @@ from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
 from wsss.methods.base import Method
+from wsss.nets.fused import ready_to_infer
 from wsss.sections.cam import Cam
 from wsss.sections.section import typed
 from wsss.stages.classifier import build_method
@@ -35,7 +36,7 @@ def run(task: Task) -> None:
     facts = load_model(task.inputs["model"], method)
     if "imported" in facts:
         require_classes(task.inputs["model"], facts, dataset, f"run: {facts.get('remake', 'import_weights.py again')}")
-    method = method.to(device).to(memory_format=torch.channels_last).eval()
+    method = ready_to_infer(method, device)
     for name in method.spec.aux:
         if name not in task.inputs:
             net = task.params["recipe"]["net"]

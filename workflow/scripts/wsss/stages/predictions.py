@@ -20,6 +20,7 @@ from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
+from wsss.nets.fused import ready_to_infer
 from wsss.nets.segmenter import Segmenter
 from wsss.refine.crf import CrfParams, prepare, softmax_crf
 from wsss.score.self_report import about_masks
@@ -27,7 +28,7 @@ from wsss.sections.crf import SoftmaxCrf
 from wsss.sections.predictions import Predictions
 from wsss.sections.section import given, plain, typed
 from wsss.stages.segmentation import build_network
-from wsss.train.device import autocast
+from wsss.train.device import autocast, autocast_dtype
 from wsss.train.start import start_device
 
 PRUNE = 5e-3  # labels whose probability stays below it in the whole image
@@ -75,7 +76,7 @@ def trained_network(task: Task, num_classes: int, device: torch.device) -> Segme
     """The segmentation network of the input `model`, ready to predict."""
     network = build_network(task, num_classes)
     load_model(task.inputs["model"], network)
-    return network.to(device).to(memory_format=torch.channels_last).eval()
+    return ready_to_infer(network, device, autocast_dtype(device, task.params["compute"]["precision"]))
 
 
 class Photograph(Protocol):

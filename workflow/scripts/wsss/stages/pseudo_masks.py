@@ -20,6 +20,7 @@ from wsss.io.cams import CamFolder
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.models import load_model
+from wsss.nets.fused import ready_to_infer
 from wsss.refine import walks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import Scores
@@ -157,5 +158,5 @@ class Walker:
         self._device = pick_device(wanted, 1, EXACT)
         network = self.walk.network(self.task.params["network"], self.settings)
         load_model(self.task.inputs["affinity"], network)
-        self._network = network.to(self._device, memory_format=torch.channels_last).eval()
+        self._network = ready_to_infer(network, self._device)
         return self._network

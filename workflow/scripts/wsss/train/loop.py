@@ -8,8 +8,8 @@ Several processes (`wsss.train.ranks`) share each batch; number 0 writes the che
 import io
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Job:
     state_path: Path
     fingerprint: str
     after_step: Callable[[int], None] | None = None
+    waited: list[float] = field(default_factory=list)  # seconds for each batch, filled by `fit`
 
 
 def total_steps(length: int, settings: Training) -> int:
@@ -94,7 +95,7 @@ def _run_steps(job: Job, start: int, steps: int, optimiser: torch.optim.Optimize
     """The steps from `start` on; their rows are appended to `history`."""
     saved = time.monotonic()
     pending: list[tuple[int, float, dict[str, torch.Tensor], list[str]]] = []
-    for step, batch in enumerate(_loader(job, start, steps), start):
+    for step, batch in enumerate(_timed(_loader(job, start, steps), job.waited), start):
         lr = learning_rate(step, steps, job.settings)
         set_learning_rate(optimiser, lr)
         losses = _step(job, batch, step, optimiser, scaler)
@@ -111,6 +112,19 @@ def _run_steps(job: Job, start: int, steps: int, optimiser: torch.optim.Optimize
         if stop:
             log.info("stopped by SIGTERM after step %d; the same command goes on from here", step + 1)
             raise SystemExit(143)
+
+
+def _timed(batches: Iterable[dict], waited: list[float]) -> Iterator[dict]:
+    """The same batches; how long each was waited for is noted."""
+    source = iter(batches)
+    while True:
+        start = time.monotonic()
+        try:
+            batch = next(source)
+        except StopIteration:
+            return
+        waited.append(time.monotonic() - start)
+        yield batch
 
 
 def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, scaler: Any) -> dict[str, torch.Tensor]:

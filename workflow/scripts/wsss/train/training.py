@@ -1,6 +1,7 @@
 """One training from start to end, for the stages classifier, affinity and segmentation: resume, train, check, save."""
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +64,10 @@ def train(
         fingerprint=mark,
         after_step=after_step,
     )
+    start = time.monotonic()
     history = fit(job)
+    # Of the steps of this run; the first batch has the workers' start in it.
+    task.record.facts["waiting_for_batches"] = round(sum(job.waited) / (time.monotonic() - start), 4)
     ranks.leave()
     if finish is not None:
         finish()
