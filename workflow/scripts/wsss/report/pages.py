@@ -10,7 +10,7 @@ from pathlib import Path
 from wsss.engine.atomic import read_json, write_text
 from wsss.errors import UserError
 from wsss.report import comparison, confusions, costs, diagnosis, gallery, plots, reading, render, tables
-from wsss.report.cells import Table, over_seeds
+from wsss.report.cells import Table, dig, over_seeds
 from wsss.report.per_image import image_ious, read_per_image
 from wsss.report.repeats import spread
 from wsss.report.sources import Sources, differing, provenance_of
@@ -20,6 +20,18 @@ from wsss.score.write import STAGES, provenance_line
 
 SIDE_BY_SIDE = "side-by-side.html"  # no method's name has a hyphen
 FIRST_LOOK = 3  # images on the first page
+SHOWN = {  # of a method's stages: heading -> where the figure stands in scores.json
+    "mIoU": ("miou",),
+    "precision": ("precision",),
+    "recall": ("recall",),
+    "coverage": ("coverage",),
+    "mIoU, 255 wrong": ("miou_by_rule", "wrong"),
+    "mIoU, 255 left out": ("miou_by_rule", "left_out"),
+    "boundary IoU": ("boundary_iou",),
+    "small objects": ("size_iou", "small"),
+    "medium": ("size_iou", "medium"),
+    "large": ("size_iou", "large"),
+}
 UNSCORED = {"miou": None, "stages": {}}
 
 
@@ -217,15 +229,13 @@ def _cut_by(method):
 
 
 def _stages_table(method):
-    keys = ["miou", "precision", "recall", "coverage", "other_rule_miou"]
-    head = ["stage", "mIoU", "precision", "recall", "coverage", "mIoU, other rule for 255"]
-    rows = [[STAGES[stage], *(_over_seeds(method, stage, key) for key in keys)] for stage, _ in _stages(method)]
-    return Table(f"scores of {method.name}, stage by stage", head, rows)
+    rows = [[STAGES[stage], *(_over_seeds(method, stage, keys) for keys in SHOWN.values())] for stage, _ in _stages(method)]
+    return Table(f"scores of {method.name}, stage by stage", ["stage", *SHOWN], rows)
 
 
 def _provenance(method, stage):
     return provenance_of([run["stages"][stage] for run in method.runs if stage in run["stages"]])
 
 
-def _over_seeds(method, stage, key):
-    return over_seeds(run["stages"].get(stage, {}).get(key) for run in method.runs)
+def _over_seeds(method, stage, keys):
+    return over_seeds(dig(run["stages"].get(stage), keys) for run in method.runs)
