@@ -56,7 +56,8 @@ def boundary_counts(gt: np.ndarray, pred: np.ndarray, labels: int) -> np.ndarray
     seen = np.where(gt == IGNORE, IGNORE, pred).astype(np.uint8)
     in_truth, in_pred = band(gt, reach) & (gt != IGNORE), band(seen, reach) & (seen != IGNORE)
     both = in_truth & in_pred & (gt == seen)
-    return np.stack([np.bincount(gt[where], minlength=labels) for where in (both, in_truth)] + [np.bincount(seen[in_pred], minlength=labels)], axis=1)
+    parts = (gt[both], gt[in_truth], seen[in_pred])
+    return np.stack([np.bincount(part, minlength=labels) for part in parts], axis=1)
 
 
 def band(label: np.ndarray, reach: int) -> np.ndarray:
@@ -80,11 +81,10 @@ def objects(gt: np.ndarray, pred: np.ndarray) -> list[tuple[int, int, float]]:
 
     gt: (H, W) uint8, 255 = ignore, of which no pixel counts; pred: (H, W) uint8 labels.
     """
-    found = []
-    for label in np.unique(gt[(gt != 0) & (gt != IGNORE)]).tolist():
+    found, inside = [], gt != IGNORE
+    for label in (np.flatnonzero(np.bincount(gt.ravel(), minlength=IGNORE + 1)[1:IGNORE]) + 1).tolist():
         count, regions = cv2.connectedComponents((gt == label).astype(np.uint8), connectivity=8)
         made, guesses = cv2.connectedComponents((pred == label).astype(np.uint8), connectivity=8)
-        inside = gt != IGNORE
         pairs = np.bincount(guesses[inside] * count + regions[inside], minlength=made * count).reshape(made, count)
         wrong, hits = pairs[1:, 0], pairs[1:, 1:]
         areas, taken = pairs[:, 1:].sum(0), np.nan_to_num(ratio(hits, hits.sum(1, keepdims=True).repeat(count - 1, 1)))
