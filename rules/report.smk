@@ -60,3 +60,25 @@ rule report:
         **plan.params("report"),
     script:
         "../workflow/scripts/report.py"
+
+
+rule table:
+    input:
+        unpack(plan.inputs("table")),
+    output:
+        markdown="results/{dataset}/table.md",
+        latex="results/{dataset}/table.tex",
+    log:
+        "logs/{dataset}/table.log",
+    benchmark:
+        "logs/{dataset}/table.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        **plan.params("table"),
+    script:
+        "../workflow/scripts/table.py"

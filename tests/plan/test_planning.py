@@ -100,6 +100,7 @@ def project(tmp_path_factory):
     "arguments, words",
     [
         (["results/own/cam/miou.txt"], "own has no ground-truth masks, so there is no mIoU; ask for results/own/cam/predictions/index.json"),
+        (["results/own/table.md"], "own has no ground-truth masks, so there is no table of scores; ask for results/own/report/index.html"),
         (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
         (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
         (["results/own/report/miou.txt"], "report is a folder of the workflow's own"),

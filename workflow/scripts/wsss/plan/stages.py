@@ -207,6 +207,13 @@ READERS = {  # of what a chain has made
         params={"methods": pages.report_methods, "templates": pages.templates, "code": code("report")},
         about=_dataset,
     ),
+    "table": Stage(
+        makes={"markdown": "table.md", "latex": "table.tex"},
+        inputs=(pages.table_inputs,),
+        params={"scores": pages.table_scores, "dataset": lambda plan, dataset: dataset, "code": code("table")},
+        refuse=pages.table_refuse,
+        about=_dataset,
+    ),
     "predict": Stage(
         makes={**INDEX_FILE, "areas": "areas.csv"},
         inputs=(photos.inputs,),
