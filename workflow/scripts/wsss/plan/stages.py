@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wsss.plan import data, given, masks, pages, photos, saliency, scores, segmentation
+from wsss.plan import data, given, masks, pages, photos, saliency, scores, segmentation, voc_test
 from wsss.plan.code import chain_code, code, learner, net, segmenter, walker, wrapper
 from wsss.plan.masks import CAM, SEEDS, Read
 from wsss.plan.paths import GROUND_TRUTH, INDEX, MODEL
@@ -227,6 +227,19 @@ READERS = {  # of what a chain has made
         },
         gpus=1,
         about=photos.Photos.of,
+    ),
+    "voc_test": Stage(
+        makes={**INDEX_FILE, "archive": "results.tar"},
+        inputs=(voc_test.inputs,),
+        params={
+            **NETWORK,
+            "settings": photos.settings,
+            "network": segmentation.network,
+            "code": code("voc_test", segmenter),
+            "tree": voc_test.tree,
+            "stamp": voc_test.stamp,
+        },
+        gpus=1,
     ),
 }
 
