@@ -6,6 +6,7 @@ disk. What the pages say in words stands in their templates (`wsss.report.render
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsss.engine.atomic import read_json, write_text
 from wsss.errors import UserError
@@ -32,7 +33,7 @@ SHOWN = {  # of a method's stages: heading -> where the figure stands in scores.
     "medium": ("size_iou", "medium"),
     "large": ("size_iou", "large"),
 }
-UNSCORED = {"miou": None, "stages": {}}
+UNSCORED: dict[str, Any] = {"miou": None, "stages": {}}
 
 
 def build(inputs: dict, out_dir) -> None:
@@ -48,7 +49,7 @@ def build(inputs: dict, out_dir) -> None:
     if not entries:
         raise UserError("report: no method is given; name at least one in config/config.yaml")
     methods = tables.group({m["name"]: read_json(m["scores"]) if m.get("scores") else UNSCORED for m in entries})
-    seeds = {}
+    seeds: dict[str, list[dict]] = {}
     for entry in sorted(entries, key=lambda m: seed_number(m["name"])):
         seeds.setdefault(base_name(entry["name"]), []).append(entry)
     for name in render.ASSETS:
@@ -79,7 +80,7 @@ class _Site:
         self.dataset, self.classes = inputs["dataset"], list(inputs["classes"])
         self.out, self.methods, self.seeds = out, methods, seeds
         self.histories = {m: found for m, runs in seeds.items() if (found := reading.histories(runs))}
-        self.diagnoses = {m: found for m, runs in seeds.items() if (found := reading.diagnoses(runs))}
+        self.diagnoses = {m: said for m, runs in seeds.items() if (said := reading.diagnoses(runs))}
         self.tables = {m: read_per_image(runs[0]["per_image"]) for m, runs in seeds.items() if runs[0].get("per_image")}
         self.costs = {m: costs.stage_costs(runs[0].get("chain", [])) for m, runs in seeds.items()}
         panels = {m: runs[0].get("panels") or {} for m, runs in seeds.items()}

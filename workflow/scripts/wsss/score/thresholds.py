@@ -86,7 +86,7 @@ def stability(result: SweepResult) -> dict:
     """
     best, miou = result.best(), result.miou
     low, high = _run_within(miou, best, 1.0)
-    out = {
+    out: dict[str, Any] = {
         "best": float(result.values[best]),
         "best_miou": float(miou[best]),
         "interval_1pt": [float(result.values[low]), float(result.values[high])],
