@@ -82,3 +82,26 @@ rule table:
         **plan.params("table"),
     script:
         "../workflow/scripts/table.py"
+
+
+# Over all dataset files of `datasets`, which differ in their saliency maps alone.
+rule saliency_table:
+    input:
+        unpack(plan.inputs("saliency_table")),
+    output:
+        markdown="results/saliency_table.md",
+        latex="results/saliency_table.tex",
+    log:
+        "logs/saliency_table.log",
+    benchmark:
+        "logs/saliency_table.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        **plan.params("saliency_table"),
+    script:
+        "../workflow/scripts/saliency_table.py"

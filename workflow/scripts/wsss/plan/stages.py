@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wsss.plan import data, given, masks, pages, photos, saliency, scores, segmentation, voc_test
+from wsss.plan import (
+    data,
+    given,
+    masks,
+    pages,
+    photos,
+    saliency,
+    saliency_table,
+    scores,
+    segmentation,
+    voc_test,
+)
 from wsss.plan.code import chain_code, code, learner, net, segmenter, walker, wrapper
 from wsss.plan.masks import CAM, SEEDS, Read
 from wsss.plan.paths import GROUND_TRUTH, INDEX, MODEL
@@ -213,6 +224,13 @@ READERS = {  # of what a chain has made
         params={"scores": pages.table_scores, "dataset": lambda plan, dataset: dataset, "code": code("table")},
         refuse=pages.table_refuse,
         about=_dataset,
+    ),
+    "saliency_table": Stage(
+        makes={"markdown": "saliency_table.md", "latex": "saliency_table.tex"},
+        inputs=(saliency_table.inputs,),
+        params={"scores": saliency_table.scores, "sources": saliency_table.sources, "code": code("saliency_table")},
+        refuse=saliency_table.refuse,
+        about=lambda wildcards: None,
     ),
     "predict": Stage(
         makes={**INDEX_FILE, "areas": "areas.csv"},

@@ -25,17 +25,17 @@ def table(dataset: str, scores: dict[str, dict[str, Any]]) -> tuple[str, str]:
     if not methods:
         raise UserError(f"{dataset}: no method has scores, so there is no table; name some in `methods` of config/config.yaml")
     rows, note = [_row(method) for method in methods], _note(dataset, methods)
-    return _markdown(rows, note), _latex(rows, note)
+    return markdown(HEAD, rows, WORDS, note), latex(HEAD, rows, WORDS, note)
 
 
 def _row(method: Method) -> list[str]:
-    seed, refined, mask = (_mean(method, stage) for stage in ("seed", "refined_seed", "pseudo_mask"))
+    seed, refined, mask = (mean_of(method, stage) for stage in ("seed", "refined_seed", "pseudo_mask"))
     sources = _sources(method)
     last = sources[-1]
     backbones = dict.fromkeys(str(source["backbone"]) for source in sources if source.get("backbone"))
     ticks = [TICK if used else "" for used in (_is_multi_scale(last), last.get("crf") is True)]
     words = [method.name, supervision(str(last.get("supervision", ""))), " / ".join(backbones), str(last.get("weights", ""))]
-    return [*words, seed, refined, mask, _mean(method, *SEGMENTATIONS), "", *ticks]
+    return [*words, seed, refined, mask, mean_of(method, *SEGMENTATIONS), "", *ticks]
 
 
 SEGMENTATIONS = ("segmentation_crf", "segmentation")  # the first of them that there is
@@ -58,7 +58,7 @@ def _is_multi_scale(provenance: dict[str, Any]) -> bool:
     return "," in str(scales).split("]")[0]
 
 
-def _mean(method: Method, *stages: str) -> str:
+def mean_of(method: Method, *stages: str) -> str:
     """mIoU of the first of the stages that there is, over the seeds."""
     found = next((stage for stage in stages if stage in method.runs[0]["stages"]), None)
     return _words(spread(run["stages"].get(found, {}).get("miou") for run in method.runs)) if found else ""
@@ -82,17 +82,19 @@ def _note(dataset: str, methods: list[Method]) -> str:
     return f"mIoU in percent on {dataset}: {', '.join(splits)}. {LEGEND}. CRF and multi-scale: of the last stage there is. Test is left for the VOC server's figure.{cut}{several}"
 
 
-def _markdown(rows: list[list[str]], note: str) -> str:
-    lines = [HEAD, ["---"] * WORDS + ["---:"] * (len(HEAD) - WORDS), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+def markdown(head: list[str], rows: list[list[str]], words: int, note: str) -> str:
+    """A Markdown table, its first `words` columns to the left, and a note below."""
+    lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{note}\n"
 
 
-def _latex(rows: list[list[str]], note: str) -> str:
+def latex(head: list[str], rows: list[list[str]], words: int, note: str) -> str:
+    """The same as a LaTeX tabular; the note is a comment."""
     lines = [
         "% \\usepackage{booktabs,amssymb}",
-        f"\\begin{{tabular}}{{{'l' * WORDS}{'c' * (len(HEAD) - WORDS)}}}",
+        f"\\begin{{tabular}}{{{'l' * words}{'c' * (len(head) - words)}}}",
         "\\toprule",
-        _line(HEAD, escaped),
+        _line(head, escaped),
         "\\midrule",
         *(_line(row, _latex_cell) for row in rows),
         "\\bottomrule",
