@@ -60,3 +60,48 @@ rule report:
         **plan.params("report"),
     script:
         "../workflow/scripts/report.py"
+
+
+rule table:
+    input:
+        unpack(plan.inputs("table")),
+    output:
+        markdown="results/{dataset}/table.md",
+        latex="results/{dataset}/table.tex",
+    log:
+        "logs/{dataset}/table.log",
+    benchmark:
+        "logs/{dataset}/table.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        **plan.params("table"),
+    script:
+        "../workflow/scripts/table.py"
+
+
+# Over all dataset files of `datasets`, which differ in their saliency maps alone.
+rule saliency_table:
+    input:
+        unpack(plan.inputs("saliency_table")),
+    output:
+        markdown="results/saliency_table.md",
+        latex="results/saliency_table.tex",
+    log:
+        "logs/saliency_table.log",
+    benchmark:
+        "logs/saliency_table.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        **plan.params("saliency_table"),
+    script:
+        "../workflow/scripts/saliency_table.py"

@@ -24,7 +24,7 @@ from wsss.recipes.config import Config
 from wsss.train import loop
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict"}
+GPU_RULES = {"classifier", "cam", "affinity", "pseudo_masks", "segmentation", "predictions", "predict", "voc_test"}
 LIBRARY = REPOSITORY / "workflow" / "scripts"
 RUNTIME = {"device": "cpu", "workers": 0, "checkpoint_seconds": 1e9, "log_every": 2}
 

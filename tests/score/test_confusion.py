@@ -41,10 +41,12 @@ def test_rules_for_255():
     conf = confusion(gt, pred, 2)
     np.testing.assert_allclose(iou(conf, "background"), [2 / 3, 1 / 2])
     np.testing.assert_allclose(iou(conf, "wrong"), [1 / 2, 1 / 2])
+    np.testing.assert_allclose(iou(conf, "left_out"), [1, 1])
     figures = summarise(conf, ["cat"])
     assert figures["coverage"] == 50.0
     assert figures["miou"] == pytest.approx(100 * 7 / 12)
-    assert figures["other_rule_miou"] == pytest.approx(50.0)
+    by_rule = {"background": 100 * 7 / 12, "wrong": 50.0, "left_out": 100.0}  # the two pixels with a prediction are right
+    assert figures["miou_by_rule"] == pytest.approx(by_rule)
 
 
 def test_background_rule_equals_replacing_255_by_0():
@@ -52,6 +54,13 @@ def test_background_rule_equals_replacing_255_by_0():
     gt, pred = (rng.choice(np.array([0, 1, 2, 255], np.uint8), (20, 20)) for _ in range(2))
     replaced = confusion(gt, np.where(pred == 255, 0, pred).astype(np.uint8), 3)
     np.testing.assert_array_equal(iou(confusion(gt, pred, 3)), iou(replaced))
+
+
+def test_left_out_rule_equals_ignoring_those_pixels():
+    rng = np.random.default_rng(1)
+    gt, pred = (rng.choice(np.array([0, 1, 2, 255], np.uint8), (20, 20)) for _ in range(2))
+    ignored = confusion(np.where(pred == 255, 255, gt).astype(np.uint8), pred, 3)
+    np.testing.assert_array_equal(iou(confusion(gt, pred, 3), "left_out"), iou(ignored))
 
 
 def test_mean_is_over_classes_present_in_truth_or_prediction():
@@ -94,5 +103,5 @@ def test_bad_masks_are_named(gt, pred, message):
 
 
 def test_unknown_rule():
-    with pytest.raises(UserError, match="background, wrong"):
+    with pytest.raises(UserError, match="background, wrong, left_out"):
         iou(np.zeros((2, 3), np.int64), "ignore")

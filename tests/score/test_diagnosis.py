@@ -73,8 +73,8 @@ def stage(**changes):
 
 def check(how="cross_fit", **changes):
     found = {
-        "how": how, "of": "cam", "photos": 32, "classes": 2, "loss": 0.35, "guess_loss": 0.6, "map": 80.0, "guess_map": 30.0,
-        "training": {"photos": 32, "classes": 2, "loss": 0.2, "guess_loss": 0.6, "map": 97.0, "guess_map": 30.0},
+        "how": how, "of": "cam", "photos": 32, "classes": 2, "loss": 0.35, "guess_loss": 0.6, "map": 80.0, "guess_map": 30.0, "f1": 70.0,
+        "training": {"photos": 32, "classes": 2, "loss": 0.2, "guess_loss": 0.6, "map": 97.0, "guess_map": 30.0, "f1": 91.0},
         "trained": {
             "photos": 32, "steps": 400, "batch_size": 16, "passes": 200.0, "last_loss": 0.2, "unlabelled": 0,
             "photos_of": {"cat": 16, "dog": 16, "cow": 3},
@@ -193,7 +193,7 @@ def content(**changes):
 def test_text_holds_warnings_and_figures():
     text = in_words(content(warnings=["masks cover <all>"]))
     assert text.startswith("own, amn: 1 warning\n- masks cover <all>\n")
-    assert "mAP 80.0 (guessing 30.0), loss 0.35 (guessing 0.60); 32 photos, ImageNet features cross-fitted (cam's)" in text
+    assert "mAP 80.0 (guessing 30.0), F1 70.0, loss 0.35 (guessing 0.60); 32 photos, ImageNet features cross-fitted (cam's)" in text
     assert "refined seed 35.0; prediction 35.0" in text and "refined seed and pseudo-mask 70.0" in text
     assert "own, amn: no warnings" in in_words(content())
 

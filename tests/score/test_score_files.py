@@ -62,6 +62,15 @@ def test_miou_txt_has_stages_classes_and_provenance(tmp_path):
     assert "best_on_train_gt" in text and "uses ground truth" in text
 
 
+def test_miou_txt_names_boundaries_and_sizes(tmp_path):
+    shapes = {"boundary_iou": 51.23, "size_iou": {"small": None, "medium": 20.0, "large": 61.0}, "objects": {"small": 0, "medium": 3, "large": 7}}
+    write_miou(tmp_path / "miou.txt", "demo", "cam", {"seed": block(10), "segmentation": {**block(40), **shapes}})
+    lines = (tmp_path / "miou.txt").read_text().splitlines()
+    row = lines[next(i for i, line in enumerate(lines) if line.startswith("shapes")) + 1]
+    assert row.split() == ["segmentation", "51.2", "-", "(0)", "20.0", "(3)", "61.0", "(7)"]
+    assert sum("boundary IoU" in line for line in lines) == 1  # the seed has none
+
+
 def test_first_line_without_crf_or_segmentation(tmp_path):
     path = tmp_path / "miou.txt"
     write_miou(path, "demo", "cam", {"segmentation": block(40)})
@@ -78,7 +87,7 @@ def test_scores_json(tmp_path):
     scores = json.loads((tmp_path / "a.json").read_text())
     assert set(scores) == {"dataset", "method", "miou", "stages"}
     assert scores["miou"] == pytest.approx(stages["segmentation_crf"]["miou"], abs=1e-4)
-    wanted = {"miou", "per_class", "precision", "recall", "coverage", "provenance", "other_rule_miou"}
+    wanted = {"miou", "per_class", "precision", "recall", "coverage", "provenance", "miou_by_rule"}
     assert all(wanted <= set(stage) for stage in scores["stages"].values())
     assert {"fixed", "best_on_train_gt", "found", "sweep"} <= set(scores["stages"]["seed"])
 

@@ -11,7 +11,7 @@ from PIL import Image
 from wsss.data import folder as builder
 from wsss.data.held_out import hold_out, sample
 from wsss.data.manifest import Dataset, Record, load_manifest
-from wsss.score.ranking import average_precision, guess_loss, mean_average_precision, soft_margin
+from wsss.score.ranking import average_precision, guess_loss, mean_average_precision, mean_f1, soft_margin
 from wsss.stages import classifier
 from wsss.train.classifier_check import FEW, LEAST_VAL, Whole, plan
 from wsss.train.cross_fit import FOLDS, PENALTY, cross_fitted, folds_of
@@ -45,6 +45,13 @@ def test_a_class_of_all_photos_or_none_has_no_rank():
     scores, y = np.array([[0.9, 1, 0], [0.1, 2, 0], [0.2, 3, 0]]), np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0]])
     assert mean_average_precision(scores, y) == (100.0, pytest.approx(100 / 3), 1)
     assert mean_average_precision(scores[:, 1:], y[:, 1:]) == (None, None, 0)
+
+
+def test_f1_by_hand():
+    logits, y = np.array([[1.0, -1, -1], [2, 1, -1], [-1, -2, -3]]), np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0]])
+    # class 0: TP 1, FP 1, FN 1; class 1: TP 1, FN 1; class 2: nowhere, so it has none
+    assert mean_f1(logits, y) == pytest.approx(100 * (2 / 4 + 2 / 3) / 2)
+    assert mean_f1(-np.ones((2, 1)), np.zeros((2, 1))) is None
 
 
 def test_losses_by_hand():

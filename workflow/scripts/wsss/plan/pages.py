@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from wsss.errors import UserError
 from wsss.found import seed_rule
 from wsss.plan import paths, scores
 from wsss.plan.data import has_ground_truth
@@ -78,6 +79,22 @@ def report_methods(plan: "Plan", dataset: str) -> list[dict[str, Any]]:
         }
         for row in rows(plan, dataset)
     ]
+
+
+def table_scores(plan: "Plan", dataset: str) -> dict[str, str]:
+    """Row -> its scores, of the table in the shape of papers."""
+    return {row.method: f"{row.folder}/scores.json" for row in rows(plan, dataset)}
+
+
+def table_inputs(plan: "Plan", dataset: str) -> dict[str, Any]:
+    """The scores of every row."""
+    return {"files": list(table_scores(plan, dataset).values())}
+
+
+def table_refuse(plan: "Plan", dataset: str) -> None:
+    """UserError where nothing can be scored."""
+    if not has_ground_truth(plan, dataset):
+        raise UserError(f"{dataset} has no ground-truth masks, so there is no table of scores; ask for results/{dataset}/report/index.html")
 
 
 def templates(plan: "Plan", dataset: str) -> str:

@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wsss.plan import data, given, masks, pages, photos, saliency, scores, segmentation
+from wsss.plan import (
+    data,
+    given,
+    masks,
+    pages,
+    photos,
+    saliency,
+    saliency_table,
+    scores,
+    segmentation,
+    voc_test,
+)
 from wsss.plan.code import chain_code, code, learner, net, segmenter, walker, wrapper
 from wsss.plan.masks import CAM, SEEDS, Read
 from wsss.plan.paths import GROUND_TRUTH, INDEX, MODEL
@@ -207,6 +218,20 @@ READERS = {  # of what a chain has made
         params={"methods": pages.report_methods, "templates": pages.templates, "code": code("report")},
         about=_dataset,
     ),
+    "table": Stage(
+        makes={"markdown": "table.md", "latex": "table.tex"},
+        inputs=(pages.table_inputs,),
+        params={"scores": pages.table_scores, "dataset": lambda plan, dataset: dataset, "code": code("table")},
+        refuse=pages.table_refuse,
+        about=_dataset,
+    ),
+    "saliency_table": Stage(
+        makes={"markdown": "saliency_table.md", "latex": "saliency_table.tex"},
+        inputs=(saliency_table.inputs,),
+        params={"scores": saliency_table.scores, "sources": saliency_table.sources, "code": code("saliency_table")},
+        refuse=saliency_table.refuse,
+        about=lambda wildcards: None,
+    ),
     "predict": Stage(
         makes={**INDEX_FILE, "areas": "areas.csv"},
         inputs=(photos.inputs,),
@@ -220,6 +245,19 @@ READERS = {  # of what a chain has made
         },
         gpus=1,
         about=photos.Photos.of,
+    ),
+    "voc_test": Stage(
+        makes={**INDEX_FILE, "archive": "results.tar"},
+        inputs=(voc_test.inputs,),
+        params={
+            **NETWORK,
+            "settings": photos.settings,
+            "network": segmentation.network,
+            "code": code("voc_test", segmenter),
+            "tree": voc_test.tree,
+            "stamp": voc_test.stamp,
+        },
+        gpus=1,
     ),
 }
 

@@ -43,7 +43,7 @@ def over_seeds(values, digits: int = 1) -> Cell:
     """One figure of all seeds, mean and ± standard deviation."""
     found = spread(values)
     if found is None or found.std is None:
-        return Cell(figure(found and found.mean, digits))
+        return Cell(figure(found.mean if found else None, digits))
     return Cell(figure(found.mean, digits), soft=f"± {found.std:.{digits}f}")
 
 

@@ -42,7 +42,8 @@ def of_method(gallery: list[dict], method: str) -> list[dict]:
 
 def few(gallery: list[dict], count: int) -> list[dict]:
     """`count` images for a first look: from the worst mean IoU to the best, evenly, or the first where none is known."""
-    ranked = sorted((i for i in gallery if mean_iou(i) is not None), key=mean_iou)
+    known = [(value, i) for i in gallery if (value := mean_iou(i)) is not None]
+    ranked = [image for _, image in sorted(known, key=lambda pair: pair[0])]
     if len(ranked) < count:
         return gallery[:count]
     return [ranked[k] for k in np.linspace(0, len(ranked) - 1, count).round().astype(int)]

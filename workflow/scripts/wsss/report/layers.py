@@ -37,7 +37,7 @@ def write_layers(path: Path, image: np.ndarray, columns: dict) -> None:
             value, how = np.rint(255 * score.clip(0, 1)).astype(np.uint8), Image.Resampling.BILINEAR
         arrays[name] = np.array(Image.fromarray(np.asarray(value, np.uint8)).resize(size, how))
     with atomic_path(path) as temp, open(temp, "wb") as handle:
-        np.savez_compressed(handle, **arrays)
+        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
 
 
 def read_layers(path: Path) -> dict[str, np.ndarray]:

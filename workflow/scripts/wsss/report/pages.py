@@ -6,11 +6,12 @@ disk. What the pages say in words stands in their templates (`wsss.report.render
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsss.engine.atomic import read_json, write_text
 from wsss.errors import UserError
 from wsss.report import comparison, confusions, costs, diagnosis, gallery, plots, reading, render, tables
-from wsss.report.cells import Table, over_seeds
+from wsss.report.cells import Table, dig, over_seeds
 from wsss.report.per_image import image_ious, read_per_image
 from wsss.report.repeats import spread
 from wsss.report.sources import Sources, differing, provenance_of
@@ -20,7 +21,19 @@ from wsss.score.write import STAGES, provenance_line
 
 SIDE_BY_SIDE = "side-by-side.html"  # no method's name has a hyphen
 FIRST_LOOK = 3  # images on the first page
-UNSCORED = {"miou": None, "stages": {}}
+SHOWN = {  # of a method's stages: heading -> where the figure stands in scores.json
+    "mIoU": ("miou",),
+    "precision": ("precision",),
+    "recall": ("recall",),
+    "coverage": ("coverage",),
+    "mIoU, 255 wrong": ("miou_by_rule", "wrong"),
+    "mIoU, 255 left out": ("miou_by_rule", "left_out"),
+    "boundary IoU": ("boundary_iou",),
+    "small objects": ("size_iou", "small"),
+    "medium": ("size_iou", "medium"),
+    "large": ("size_iou", "large"),
+}
+UNSCORED: dict[str, Any] = {"miou": None, "stages": {}}
 
 
 def build(inputs: dict, out_dir) -> None:
@@ -36,7 +49,7 @@ def build(inputs: dict, out_dir) -> None:
     if not entries:
         raise UserError("report: no method is given; name at least one in config/config.yaml")
     methods = tables.group({m["name"]: read_json(m["scores"]) if m.get("scores") else UNSCORED for m in entries})
-    seeds = {}
+    seeds: dict[str, list[dict]] = {}
     for entry in sorted(entries, key=lambda m: seed_number(m["name"])):
         seeds.setdefault(base_name(entry["name"]), []).append(entry)
     for name in render.ASSETS:
@@ -67,7 +80,7 @@ class _Site:
         self.dataset, self.classes = inputs["dataset"], list(inputs["classes"])
         self.out, self.methods, self.seeds = out, methods, seeds
         self.histories = {m: found for m, runs in seeds.items() if (found := reading.histories(runs))}
-        self.diagnoses = {m: found for m, runs in seeds.items() if (found := reading.diagnoses(runs))}
+        self.diagnoses = {m: said for m, runs in seeds.items() if (said := reading.diagnoses(runs))}
         self.tables = {m: read_per_image(runs[0]["per_image"]) for m, runs in seeds.items() if runs[0].get("per_image")}
         self.costs = {m: costs.stage_costs(runs[0].get("chain", [])) for m, runs in seeds.items()}
         panels = {m: runs[0].get("panels") or {} for m, runs in seeds.items()}
@@ -217,15 +230,13 @@ def _cut_by(method):
 
 
 def _stages_table(method):
-    keys = ["miou", "precision", "recall", "coverage", "other_rule_miou"]
-    head = ["stage", "mIoU", "precision", "recall", "coverage", "mIoU, other rule for 255"]
-    rows = [[STAGES[stage], *(_over_seeds(method, stage, key) for key in keys)] for stage, _ in _stages(method)]
-    return Table(f"scores of {method.name}, stage by stage", head, rows)
+    rows = [[STAGES[stage], *(_over_seeds(method, stage, keys) for keys in SHOWN.values())] for stage, _ in _stages(method)]
+    return Table(f"scores of {method.name}, stage by stage", ["stage", *SHOWN], rows)
 
 
 def _provenance(method, stage):
     return provenance_of([run["stages"][stage] for run in method.runs if stage in run["stages"]])
 
 
-def _over_seeds(method, stage, key):
-    return over_seeds(run["stages"].get(stage, {}).get(key) for run in method.runs)
+def _over_seeds(method, stage, keys):
+    return over_seeds(dig(run["stages"].get(stage), keys) for run in method.runs)

@@ -34,6 +34,6 @@ def image_ious(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     iou = 100.0 * table["tp"] / (table["tp"] + table["fp"] + table["fn"])
     means = iou.groupby([table["figure"], table["image"]], sort=False).mean()
     found: dict[str, dict[str, float]] = {}
-    for (figure, image), value in means.items():
+    for (figure, image), value in zip(means.index.to_list(), means.to_numpy(), strict=True):
         found.setdefault(figure, {})[image] = float(value)
     return found

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4
 # Columns of a wrapped classifier's history.
 SHARES = {"confident": "confident", "confident_fg": "confident foreground", "ring": "ring", "expanded": "learned"}
 MOST_WRITTEN = 22  # labels of a matrix whose figures are written into it
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "wsss",
     "svg.fonttype": "path",
     "text.parse_math": False,

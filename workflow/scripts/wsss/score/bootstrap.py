@@ -36,9 +36,8 @@ def paired_difference(counts_a: np.ndarray, counts_b: np.ndarray, draws: int = D
     """
     if len(counts_a) != len(counts_b):
         raise UserError(f"bootstrap: {len(counts_a)} images beside {len(counts_b)}; both methods must be scored on the same ones")
-    return difference(
-        (miou(counts_a.sum(0)), drawn_mious(counts_a, draws, seed)), (miou(counts_b.sum(0)), drawn_mious(counts_b, draws, seed))
-    )
+    a, b = ((float(miou(of.sum(0))), drawn_mious(of, draws, seed)) for of in (counts_a, counts_b))
+    return difference(a, b)
 
 
 def difference(a: tuple[float, np.ndarray], b: tuple[float, np.ndarray]) -> Difference:

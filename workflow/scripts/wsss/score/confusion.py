@@ -9,7 +9,7 @@ import numpy as np
 from wsss.errors import UserError
 
 IGNORE = 255
-RULES = ("background", "wrong")
+RULES = ("background", "wrong", "left_out")
 MOST_CONFUSIONS = 10
 
 
@@ -47,7 +47,7 @@ def iou(conf: np.ndarray, rule: str = "background") -> np.ndarray:
     """IoU per label, (n,) float64 in [0, 1]; NaN for a label in neither ground truth nor prediction.
 
     rule says what a predicted 255 is: "background" counts it as a prediction of background, "wrong" counts it
-    as a miss of the ground-truth class and as a prediction of nothing.
+    as a miss of the ground-truth class and as a prediction of nothing, "left_out" leaves the pixel out of the score.
     """
     hit, truth, predicted = _totals(conf, rule)
     return ratio(hit, truth + predicted - hit)
@@ -59,7 +59,7 @@ def summarise(conf: np.ndarray, classes, rule: str = "background") -> dict:
     conf: (n, n + 1) int64; classes: the n - 1 foreground names. mIoU is the mean over labels present in ground
     truth or prediction; `precision` and `recall` are means over the foreground classes that are predicted
     somewhere (precision) or present somewhere (recall); `coverage` is the share of labelled pixels whose
-    prediction is not 255; `other_rule_miou` is the mIoU under the other rule for 255. Further figures: `error_rates`,
+    prediction is not 255; `miou_by_rule` is the mIoU under each rule for 255. Further figures: `error_rates`,
     `top_confusions`; `confusion` is the matrix itself, its rows and columns named by `labels`.
     """
     names = ["background", *classes]
@@ -68,7 +68,6 @@ def summarise(conf: np.ndarray, classes, rule: str = "background") -> dict:
     hit, truth, predicted = _totals(conf, rule)
     union = ratio(hit, truth + predicted - hit)
     precision, recall = ratio(hit, predicted), ratio(hit, truth)
-    other = RULES[1 - RULES.index(rule)]
     labelled = int(conf.sum())
     return {
         "miou": mean_percent(union),
@@ -79,7 +78,7 @@ def summarise(conf: np.ndarray, classes, rule: str = "background") -> dict:
         "recall_per_class": _named(names, recall),
         "coverage": 100.0 * (labelled - int(conf[:, -1].sum())) / labelled if labelled else None,
         "classes_in_mean": int(np.isfinite(union).sum()),
-        "other_rule_miou": mean_percent(iou(conf, other)),
+        "miou_by_rule": {name: mean_percent(iou(conf, name)) for name in RULES},
         **error_rates(conf, names, rule),
         "top_confusions": top_confusions(conf, names, rule),
         "labels": [*names, "predicted 255"],
@@ -158,7 +157,7 @@ def _totals(conf, rule):
     if rule not in RULES:
         raise UserError(f"rule for predicted 255: '{rule}' is unknown; choose one of {', '.join(RULES)}")
     square = _square(conf, rule)
-    return np.diag(square), conf.sum(1), square.sum(0)
+    return np.diag(square), (square if rule == "left_out" else conf).sum(1), square.sum(0)
 
 
 def _square(conf, rule):

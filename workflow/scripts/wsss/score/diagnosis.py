@@ -66,7 +66,7 @@ def lone_photos(facts: Facts) -> Iterator[str]:
 
 def not_learned(facts: Facts) -> Iterator[str]:
     """The classifier's loss on its own photos is about that of guessing."""
-    check = facts.get("classifier")
+    check = facts.get("classifier") or {}
     if has_not_learned(check) and not _covering(facts):
         yield f"{_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
 
@@ -92,10 +92,10 @@ def cannot_be_told(facts: Facts) -> Iterator[str]:
 def by_heart(facts: Facts) -> Iterator[str]:
     """It knows its own photos only."""
     check = facts.get("classifier") or {}
-    parts = learned_part(check), learned_part(check.get("training") or {})
-    if check.get("how") == "cross_fit" or None in parts or check["photos"] < LIMITS["least_photos"]:
+    unseen, own = learned_part(check), learned_part(check.get("training") or {})
+    if check.get("how") == "cross_fit" or unseen is None or own is None or check["photos"] < LIMITS["least_photos"]:
         return
-    if parts[1] - parts[0] > LIMITS["by_heart_gap"]:
+    if own - unseen > LIMITS["by_heart_gap"]:
         yield (
             f"the classifier knows its photos by heart: mAP {check['training']['map']:.0f} on them, {check['map']:.0f} on others; "
             f"add photos, or set classifier.steps below {check['trained']['steps']}"
@@ -107,7 +107,7 @@ def too_much(facts: Facts) -> Iterator[str]:
     stages = _covering(facts)
     if not stages:
         return
-    check, first = facts.get("classifier"), next(iter(stages))
+    check, first = facts.get("classifier") or {}, next(iter(stages))
     words = f"{_shares(stages, 'foreground')} of the pixels"
     if has_not_learned(check):
         yield f"{words} and {_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"

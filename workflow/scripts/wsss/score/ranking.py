@@ -1,6 +1,8 @@
-"""How well image-level scores tell labels: average precision, the soft-margin loss, and what guessing would reach."""
+"""How well image-level scores tell labels: average precision, F1, the soft-margin loss, and what guessing would reach."""
 
 import numpy as np
+
+from wsss.score.confusion import mean_percent, ratio
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -25,6 +27,16 @@ def mean_average_precision(scores: np.ndarray, y: np.ndarray) -> tuple[float | N
         return None, None, 0
     found = [average_precision(scores[:, k], y[:, k]) for k in ranked]
     return 100 * float(np.mean(found)), 100 * float(y[:, ranked].mean()), len(ranked)
+
+
+def mean_f1(logits: np.ndarray, y: np.ndarray) -> float | None:
+    """F1 = 2 TP / (2 TP + FP + FN) of a class said where its probability is above one half, in percent.
+
+    The mean over the classes that some photo has or is said to have; None where there are none. logits, y: (N, C).
+    """
+    said, true = logits > 0, y > 0
+    found = ratio(2 * (said & true).sum(0), said.sum(0) + true.sum(0))
+    return mean_percent(found)
 
 
 def soft_margin(logits: np.ndarray, y: np.ndarray) -> float:

@@ -1,5 +1,8 @@
 """Which threshold a seed is scored at, and how much that choice matters."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from wsss.errors import UserError
@@ -17,12 +20,18 @@ NO_THRESHOLD = "none: the largest of the classes' maps and the background's own 
 
 
 def seed_stage(
-    result: SweepResult, classes, fixed: float, policy: str = "fixed", found: float | None = None
-) -> dict:
+    result: SweepResult,
+    classes: Sequence[str],
+    fixed: float,
+    policy: str = "fixed",
+    found: float | None = None,
+    shapes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The `seed` stage of scores.json: figures under the recipe's policy, a block per policy, the sweep, PxAP.
 
     classes: foreground names; fixed: the recipe's value; found: that of the found cut, None where there is none (then
-    there is no such block); both must be among those swept. Raises UserError for an unknown policy and when a policy
+    there is no such block); both must be among those swept. shapes: `wsss.score.shapes.Shapes.result` of the seed at
+    the value that is known before the sweep, that of the policy `found`, else the recipe's. Raises UserError for an unknown policy and when a policy
     or the scores need ground truth that is not there.
     """
     if policy not in POLICIES:
@@ -31,15 +40,16 @@ def seed_stage(
     if found is not None:
         taken[FOUND] = result.index(found)
     blocks = {name: _block(result, classes, at, name) for name, at in taken.items()}
+    blocks[FOUND if policy == FOUND else "fixed"] |= shapes or {}
     return {**blocks[policy], **blocks, "sweep": stability(result), **_pxap(result, classes)}
 
 
-def map_stage(total: np.ndarray, classes, scale: float) -> dict:
+def map_stage(total: np.ndarray, classes: Sequence[str], scale: float, shapes: dict[str, Any]) -> dict[str, Any]:
     """The `seed` stage of scores.json for CAMs with a background map: one block, `map`, and no sweep.
 
-    total: confusion matrix of argmax beside the map times `scale`.
+    total: confusion matrix of argmax beside the map times `scale`; shapes: `wsss.score.shapes.Shapes.result` of the same masks.
     """
-    block = {**summarise(total, classes), "provenance": chosen(MAP, scale, MAP)}
+    block = {**summarise(total, classes), **shapes, "provenance": chosen(MAP, scale, MAP)}
     return {**block, MAP: block}
 
 
@@ -76,7 +86,7 @@ def stability(result: SweepResult) -> dict:
     """
     best, miou = result.best(), result.miou
     low, high = _run_within(miou, best, 1.0)
-    out = {
+    out: dict[str, Any] = {
         "best": float(result.values[best]),
         "best_miou": float(miou[best]),
         "interval_1pt": [float(result.values[low]), float(result.values[high])],

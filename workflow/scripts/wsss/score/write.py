@@ -65,7 +65,7 @@ def write_miou(path, dataset: str, method: str, stages: dict) -> None:
     """Write miou.txt: the score, then a row per stage, a row per class, and where each figure comes from."""
     blocks = [_head(stages), [f"dataset {dataset}, method {method}; all figures in percent"]]
     blocks += [_stage_rows(stages), *_seed_rows(stages), *_pxap_rows(stages), _class_rows(stages)]
-    blocks += [_rate_rows(stages), *_confusion_rows(stages), _provenance_rows(stages)]
+    blocks += [_rate_rows(stages), *_shape_rows(stages), *_confusion_rows(stages), _provenance_rows(stages)]
     write_text(Path(path), "\n\n".join("\n".join(block) for block in blocks) + "\n")
 
 
@@ -102,14 +102,32 @@ def _head(stages):
 
 
 def _stage_rows(stages):
-    head = ["stage", "mIoU", "precision", "recall", "coverage", "other 255 rule", "split"]
-    keys = ["miou", "precision", "recall", "coverage", "other_rule_miou"]
+    head = ["stage", "mIoU", "precision", "recall", "coverage", "255 wrong", "255 left out", "split"]
     rows = [
-        [STAGES[name], *(_figure(stages[name].get(k)) for k in keys), _source(stages[name]).get("split", "-")]
+        [STAGES[name], *map(_figure, _main_figures(stages[name])), _source(stages[name]).get("split", "-")]
         for name in STAGES
         if name in stages
     ]
     return _columns([head, *rows])
+
+
+def _main_figures(block):
+    by_rule = block["miou_by_rule"]
+    return [*(block[key] for key in ("miou", "precision", "recall", "coverage")), by_rule["wrong"], by_rule["left_out"]]
+
+
+def _shape_rows(stages):
+    there = [name for name in STAGES if "boundary_iou" in stages.get(name, {})]
+    if not there:
+        return []
+    sizes = list(stages[there[0]]["size_iou"])
+    head = ["shapes", "boundary IoU", *(f"IoU of {size} objects" for size in sizes)]
+    rows = [[STAGES[name], _figure(stages[name]["boundary_iou"]), *(_of_size(stages[name], size) for size in sizes)] for name in there]
+    return [_columns([head, *rows])]
+
+
+def _of_size(block, size):
+    return f"{_figure(block['size_iou'][size])} ({block['objects'][size]})"
 
 
 def _seed_rows(stages):

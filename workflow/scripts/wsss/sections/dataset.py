@@ -85,6 +85,7 @@ class Dataset(Section):
     preset: LeftOut[Annotated[Name, about("a file in config/presets laid on every recipe")]] = None
     overrides: LeftOut[Annotated[dict[str, dict[str, Any]], about("values laid on single recipes, by name")]] = None
     saliency: LeftOut[Annotated[dict[str, Any], about("makes saliency maps of all training images for the recipes that learn from them (docs/saliency.md)")]] = None
+    test: Annotated[str | None, Field(min_length=1), about("kind voc: the folder of the unpacked VOC2012test.tar, for results/DATASET/METHOD/test/results.tar, which VOC's server scores")] = None
     params: dict[str, Any]
 
 

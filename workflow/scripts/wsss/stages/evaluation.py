@@ -20,12 +20,16 @@ from wsss.refine.background import argmax_labels, background
 from wsss.score.confusion import confusion, summarise
 from wsss.score.cuts import Scores
 from wsss.score.per_image import PerImage, counts_of
+from wsss.score.shapes import Shapes
 from wsss.score.sweep import Sweep, SweepResult, default_values
 from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
 from wsss.sections.evaluation import Evaluation
 from wsss.sections.section import plain, typed
 from wsss.stages.seeds import CONFIDENT
+
+# Of a record, and the size (H, W) of its ground truth: the mask that was made, and what an error calls it.
+Made = Callable[[Record, tuple[int, int]], tuple[np.ndarray, str]]
 
 
 def run(task: Task) -> None:
@@ -93,17 +97,16 @@ class Scorer:
             cam, bg_map = cams.both_at(record, size_hw)
             return argmax_labels(cam, background(cam, **rule, bg_map=bg_map), record.labels)
 
-        def image(record: Record) -> np.ndarray:
-            gt, name = read_mask(_truth(record)), str(file_of(self.task.inputs["cam"], record.id, CAM))
-            return confusion(gt, seed(record, gt.shape), self.dataset.num_classes + 1, name)
+        def made(record: Record, size_hw: tuple[int, int]) -> tuple[np.ndarray, str]:
+            return seed(record, size_hw), str(file_of(self.task.inputs["cam"], record.id, CAM))
 
-        total = self._total("seed_map", self.train, image)
-        return map_stage(total, self.dataset.classes, rule["value"])
+        total, shapes = self._total("seed_map", self.train, made)
+        return map_stage(total, self.dataset.classes, rule["value"], shapes)
 
     def _cut_seed(self) -> dict[str, Any]:
         rule, policy = plain(self.settings.bg), self.settings.policy
         found = settle(seed_rule(plain(self.settings)), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
-        result, cut = self._swept(rule["kind"], [rule["value"], found])
+        result, cut, shapes = self._swept(rule["kind"], [rule["value"], found])
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         if policy != FOUND:
@@ -113,18 +116,20 @@ class Scorer:
         for figure, position in at.items():
             for record, image in zip(self.train, result.images, strict=True):
                 self.per_image.add(figure, record.id, *image.at(result.rank[position]))
-        return seed_stage(result, self.dataset.classes, rule["value"], policy, found)
+        return seed_stage(result, self.dataset.classes, rule["value"], policy, found, shapes)
 
-    def _swept(self, kind: str, extra: list[float]) -> tuple[SweepResult, float | None]:
-        """The sweep over the scored images, and the cut that would be found on them."""
+    def _swept(self, kind: str, values: list[float]) -> tuple[SweepResult, float | None, dict[str, Any]]:
+        """The sweep over the scored images, the cut that would be found on them, and figures of shapes at the last of `values`."""
         cams, scores = cam_folder(self.task, self.train, plain(self.settings.bg)), Scores()
-        sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, extra))
+        sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, values))
+        shapes = Shapes(self.dataset.num_classes + 1)
         for record in self.train:
             gt, name = read_mask(_truth(record)), str(file_of(self.task.inputs["cam"], record.id, CAM))
             cam = cams.at(record, gt.shape)
             sweep.add(cam, record.labels, gt, name)
             scores.add(cam, name)
-        return sweep.result(), scores.cut()
+            shapes.add(gt, argmax_labels(cam, background(cam, kind, values[-1]), record.labels))
+        return sweep.result(), scores.cut(), shapes.result()
 
     def _crf(self, is_used: bool) -> dict[str, Any]:
         """Whether masks of training images went through the seeds' CRF, and what that started from."""
@@ -150,24 +155,27 @@ class Scorer:
     def _masks(self, figure: str, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:
         input_index(self.task, name, records)
 
-        def image(record: Record) -> np.ndarray:
+        def made(record: Record, size_hw: tuple[int, int]) -> tuple[np.ndarray, str]:
             path = file_of(self.task.inputs[name], record.id, suffix)
-            return confusion(read_mask(_truth(record)), read_mask(path), self.dataset.num_classes + 1, str(path))
+            return read_mask(path), str(path)
 
-        total = self._total(figure, records, image)
+        total, shapes = self._total(figure, records, made)
         origin = self._origin(name, records, **facts)
-        return {**summarise(total, self.dataset.classes), "provenance": origin}
+        return {**summarise(total, self.dataset.classes), **shapes, "provenance": origin}
 
-    def _total(self, figure: str, records: tuple[Record, ...], image: Callable[[Record], np.ndarray]) -> np.ndarray:
-        """One confusion matrix over all images, (n, n + 1) int64; those of the images go into per_image.csv."""
+    def _total(self, figure: str, records: tuple[Record, ...], made: Made) -> tuple[np.ndarray, dict[str, Any]]:
+        """One confusion matrix over all images, (n, n + 1) int64, and figures of shapes; counts of single images go into per_image.csv."""
         labels = self.dataset.num_classes + 1
-        total = np.zeros((labels, labels + 1), np.int64)
+        total, shapes = np.zeros((labels, labels + 1), np.int64), Shapes(labels)
         for record in records:
-            found = image(record)
+            gt = read_mask(_truth(record))
+            mask, name = made(record, gt.shape)
+            found = confusion(gt, mask, labels, name)
             self.per_image.add(figure, record.id, *counts_of(found))
+            shapes.add(gt, mask)
             total += found
         self._require_truth(total, records)
-        return total
+        return total, shapes.result()
 
     def _require_truth(self, total: np.ndarray, records: tuple[Record, ...]) -> None:
         if not total.any():

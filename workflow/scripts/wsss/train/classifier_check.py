@@ -1,4 +1,4 @@
-"""The classifier's check: its loss and mAP on photos that it has not trained on, into `check.json`.
+"""The classifier's check: its loss, mAP and F1 on photos that it has not trained on, into `check.json`.
 
 Photos of val with labels are used where there are enough; else `classifier.held_out` keeps a share out of the training;
 else a logistic regression on the trunk's ImageNet features is cross-fitted, which says whether the labels can be told
@@ -22,7 +22,7 @@ from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
 from wsss.io.images import read_image
 from wsss.methods.base import Method
-from wsss.score.ranking import guess_loss, mean_average_precision, soft_margin
+from wsss.score.ranking import guess_loss, mean_average_precision, mean_f1, soft_margin
 from wsss.sections.classifier import Classifier
 from wsss.sections.section import typed
 from wsss.train.cross_fit import FOLDS, cross_fitted
@@ -107,8 +107,9 @@ def _checked(examiner: "Examiner", planned: Plan, method: Method, start: Callabl
 
 
 def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str, Any]:
-    """Loss and mAP (percent) of (N, C) logits, beside what guessing by the training photos' classes would give."""
+    """Loss, mAP and F1 (percent) of (N, C) logits, beside what guessing by the training photos' classes would give."""
     found, chance, classes = mean_average_precision(logits, y)
+    f1 = mean_f1(logits, y)
     return {
         "photos": len(y),
         "classes": classes,
@@ -116,6 +117,7 @@ def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str
         "guess_loss": round(guess_loss(training, y), 4),
         "map": None if found is None else round(found, 2),
         "guess_map": None if chance is None else round(chance, 2),
+        "f1": None if f1 is None else round(f1, 2),
     }
 
 
