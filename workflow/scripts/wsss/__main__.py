@@ -1,8 +1,10 @@
-"""`python -m wsss`: look at a recipe, run one finished stage again, or export a trained network.
+"""`python -m wsss`: look at a recipe, run one finished stage again, export a trained network, or masks and back.
 
     python -m wsss show amn demo
     python -m wsss run results/demo/amn/cam/run.json
     python -m wsss onnx results/demo/amn --out net.onnx
+    python -m wsss export results/demo/amn/pseudo_masks --as coco --out masks.json
+    python -m wsss masks corrected --dataset results/demo --out masks
 """
 
 import argparse
@@ -40,6 +42,20 @@ def onnx(options: argparse.Namespace) -> None:
     print(export_onnx(options.folder, options.out, options.overwrite))
 
 
+def export(options: argparse.Namespace) -> None:
+    """Write masks as COCO, LabelMe or CVAT files."""
+    from wsss.annotations.command import export_masks
+
+    print(export_masks(options.folder, options.kind, options.out, options.tolerance, options.overwrite))
+
+
+def masks(options: argparse.Namespace) -> None:
+    """Write corrected LabelMe or CVAT files as palette PNGs."""
+    from wsss.annotations.command import draw_masks
+
+    print(draw_masks(options.source, options.dataset, options.out, options.rest, options.overwrite))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m wsss", description=__doc__.partition("\n")[0])
@@ -58,6 +74,20 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--out", type=Path, required=True, help="file to write")
     command.add_argument("--overwrite", action="store_true", help="replace the file where it is there")
     command.set_defaults(run=onnx)
+    command = commands.add_parser("export", help="masks as COCO JSON, LabelMe files or CVAT XML")
+    command.add_argument("folder", type=Path, help="results/DATASET/METHOD/STAGE: pseudo_masks, predictions, predict/NAME")
+    command.add_argument("--as", dest="kind", choices=("coco", "labelme", "cvat"), required=True)
+    command.add_argument("--out", type=Path, required=True, help="file to write; for labelme a folder")
+    command.add_argument("--tolerance", type=float, default=1.0, help="pixels that LabelMe's polygons may leave the outline, for fewer points; 0: exact (1)")
+    command.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    command.set_defaults(run=export)
+    command = commands.add_parser("masks", help="corrected LabelMe or CVAT files as palette PNGs")
+    command.add_argument("source", type=Path, help="a folder of LabelMe's .json files, or CVAT's annotations.xml")
+    command.add_argument("--dataset", type=Path, required=True, help="results/DATASET, for classes and photos")
+    command.add_argument("--out", type=Path, required=True, help="folder for ID.png")
+    command.add_argument("--rest", type=Path, help="results/DATASET/METHOD/STAGE, whose masks the other photos keep")
+    command.add_argument("--overwrite", action="store_true", help="replace masks that are there")
+    command.set_defaults(run=masks)
     options = parser.parse_args(arguments)
     try:
         options.run(options)
