@@ -41,9 +41,9 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
         content = as_coco(masks)
         write_text(out, json.dumps(content, ensure_ascii=False))
         return f"{out}: {len(content['images'])} photos, {len(content['annotations'])} annotations, {len(content['categories'])} classes; unsure pixels have no annotation"
-    content = as_cvat(masks, names_of(masks.names))
-    write_bytes(out, content)
-    return f"{out}: {len(masks.photos)} photos, {content.count(b'<mask ')} regions; in CVAT: Upload annotations, 'CVAT 1.1'"
+    xml = as_cvat(masks, names_of(masks.names))
+    write_bytes(out, xml)
+    return f"{out}: {len(masks.photos)} photos, {xml.count(b'<mask ')} regions; in CVAT: Upload annotations, 'CVAT 1.1'"
 
 
 def names_of(names: tuple[str, ...]) -> dict[int, str]:

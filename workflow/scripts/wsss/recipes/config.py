@@ -101,7 +101,7 @@ class Config:
         """Path of a config file; UserError where there is none of that name, or the name is not allowed."""
         path = self.folder / kind / f"{name}.yaml"
         if name in RESERVED and kind != "presets":
-            raise UserError(f"{path}: {name} is a folder of the workflow's own in results/ or logs/; give the file another name")
+            raise UserError(f"{path}: the workflow has folders or pages of its own called {name}; give the file another name")
         if not NAME.fullmatch(name) or not path.exists():
             raise UserError(f"{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
         return path
