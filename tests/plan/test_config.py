@@ -190,7 +190,7 @@ def test_a_stage_taken_from_another_recipe_stays_so_under_a_preset():
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"methds": ["cam"]}, "unknown key methds"),
+        ({"methds": ["cam"]}, "weights; did you mean methods?"),
         ({"methods": "cam"}, "methods: 'cam' is not of type 'array'"),
         ({"methods": []}, "methods"),
         ({"datasets": ["Demo"]}, "datasets.0"),

@@ -15,7 +15,7 @@ from typing import Any
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
 from wsss.recipes.resolve import SECTIONS, Resolved, resolve
-from wsss.recipes.schema import check, read_yaml, with_numbers
+from wsss.recipes.schema import check, nearest, read_yaml, with_numbers
 from wsss.rownames import RESERVED
 
 NAME = re.compile(r"[a-z0-9_]+")
@@ -103,7 +103,7 @@ class Config:
         if name in RESERVED and kind != "presets":
             raise UserError(f"{path}: the workflow has folders or pages of its own called {name}; give the file another name")
         if not NAME.fullmatch(name) or not path.exists():
-            raise UserError(f"{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
+            raise UserError(f"{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+){nearest(name, self.names(kind))}")
         return path
 
 

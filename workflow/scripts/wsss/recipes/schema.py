@@ -4,6 +4,7 @@ import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,12 @@ def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationErro
     return [e for child in error.context if child.schema_path[0] == meant for e in _leaves(child)]
 
 
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """The known name that looks most like `word`, as the end of a message; empty where none is near."""
+    found = get_close_matches(str(word), sorted(known), 1, 0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
 def _explain(error: jsonschema.ValidationError) -> str:
     key, schema = ".".join(map(str, error.absolute_path)) or "top level", _schema(error)
     allows: Any = error.validator_value
@@ -133,7 +140,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, schema.get("patternProperties", {})))
         unknown = ", ".join(sorted(set(instance) - set(schema.get("properties", {}))))
-        return f"unknown key {unknown} in {key}; allowed: {allowed}" + _renamed(schema, instance)
+        meant = "".join(nearest(name, schema.get("properties", {})) for name in sorted(set(instance) - set(schema.get("properties", {}))))
+        return f"unknown key {unknown} in {key}; allowed: {allowed}{meant}" + _renamed(schema, instance)
     if error.validator == "enum":
         allowed = ", ".join(map(str, allows))
         return f"{key}: {instance!r} is not allowed; allowed: {allowed}" + _renamed(schema, [instance])
