@@ -19,14 +19,17 @@ from _recipes import cut
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 
-from wsss.config import Config, read_yaml  # noqa: E402
+from wsss.data.inference import shard_batches  # noqa: E402
 from wsss.data.labels import label_facts  # noqa: E402
 from wsss.data.manifest import Dataset, Record, load_manifest  # noqa: E402
+from wsss.engine.atomic import read_json  # noqa: E402
+from wsss.engine.task import Task  # noqa: E402
 from wsss.found import MAP, settle  # noqa: E402
-from wsss.io.atomic import read_json  # noqa: E402
 from wsss.io.cams import CamFolder  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
 from wsss.io.models import load_model  # noqa: E402
+from wsss.recipes.config import Config  # noqa: E402
+from wsss.recipes.schema import read_yaml  # noqa: E402
 from wsss.refine.background import argmax_labels, background  # noqa: E402
 from wsss.score.confusion import confusion  # noqa: E402
 from wsss.score.cuts import Scores  # noqa: E402
@@ -34,8 +37,6 @@ from wsss.score.sweep import Sweep, default_values  # noqa: E402
 from wsss.score.thresholds import map_stage, seed_stage  # noqa: E402
 from wsss.stages.cam import CamMaker  # noqa: E402
 from wsss.stages.classifier import build_method  # noqa: E402
-from wsss.stages.loader import shard_batches  # noqa: E402
-from wsss.stages.task import Task  # noqa: E402
 from wsss.train.device import pick_device  # noqa: E402
 
 MAIN = read_yaml(REPOSITORY / "config" / "config.yaml")
