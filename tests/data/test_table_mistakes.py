@@ -114,6 +114,12 @@ def test_rows_that_are_found_by_nobody(build, tmp_path):
     refused(build, "id,labels\na,cat\n", "a.jpg", "a.png", "both have this id; use the column image")
 
 
+def test_a_folder_without_any_of_the_images_is_one_line(build):
+    with pytest.raises(UserError) as error:
+        build(HEAD + "".join(f"other{k}.png,cat\n" for k in range(9)))
+    assert "holds none of the 9 images" in str(error.value) and "other0.png" in str(error.value) and "\n" not in str(error.value)
+
+
 def test_nothing_to_learn_from(build, caplog):
     refused(build, "image,labels,split\na.png,cat,val\n", "no row is in training")
     refused(build, "image,labels\na.png,\n", "no training image has a label", classes=["cat"], allow_unlabelled=True)

@@ -158,7 +158,7 @@ def test_no_number_passes_a_preset_or_a_dataset(project, file, keys):
 def test_folders_of_ours_are_no_names(project, kind, shipped, name):
     shutil.copy(project / kind / f"{shipped}.yaml", project / kind / f"{name}.yaml")
     arguments = (name, "demo_tiny") if kind == "methods" else ("cam", name)
-    with pytest.raises(UserError, match=f"{name}.yaml: {name} is a folder of the workflow's own"):
+    with pytest.raises(UserError, match=f"{name}.yaml: the workflow has folders or pages of its own called {name}"):
         config(project).recipe(*arguments)
 
 

@@ -1,9 +1,11 @@
-"""`python -m wsss`: look at a recipe, run one finished stage again, export a trained network, or write schemas for an editor.
+"""`python -m wsss`: look at a recipe, run a finished stage again, export networks and masks, write schemas for an editor.
 
     python -m wsss show amn demo
     python -m wsss run results/demo/amn/cam/run.json
     python -m wsss onnx results/demo/amn --out net.onnx
     python -m wsss schema .schemas
+    python -m wsss export results/demo/amn/pseudo_masks --as coco --out masks.json
+    python -m wsss masks corrected --dataset results/demo --out masks
 """
 
 import argparse
@@ -52,6 +54,20 @@ def schema(options: argparse.Namespace) -> None:
         print(options.folder / f"{kind}.json")
 
 
+def export(options: argparse.Namespace) -> None:
+    """Write masks as COCO, LabelMe or CVAT files."""
+    from wsss.annotations.command import export_masks
+
+    print(export_masks(options.folder, options.kind, options.out, options.tolerance, options.overwrite))
+
+
+def masks(options: argparse.Namespace) -> None:
+    """Write corrected LabelMe or CVAT files as palette PNGs."""
+    from wsss.annotations.command import draw_masks
+
+    print(draw_masks(options.source, options.dataset, options.out, options.rest, options.overwrite))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m wsss", description=__doc__.partition("\n")[0])
@@ -73,6 +89,20 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("schema", help="JSON schemas of the config files, for editors (config/README.md)")
     command.add_argument("folder", type=Path, help="folder to write them into")
     command.set_defaults(run=schema)
+    command = commands.add_parser("export", help="masks as COCO JSON, LabelMe files or CVAT XML")
+    command.add_argument("folder", type=Path, help="results/DATASET/METHOD/STAGE: pseudo_masks, predictions, predict/NAME")
+    command.add_argument("--as", dest="kind", choices=("coco", "labelme", "cvat"), required=True)
+    command.add_argument("--out", type=Path, required=True, help="file to write; for labelme a folder")
+    command.add_argument("--tolerance", type=float, default=1.0, help="pixels that LabelMe's polygons may leave the outline, for fewer points; 0: exact (1)")
+    command.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    command.set_defaults(run=export)
+    command = commands.add_parser("masks", help="corrected LabelMe or CVAT files as palette PNGs")
+    command.add_argument("source", type=Path, help="a folder of LabelMe's .json files, or CVAT's annotations.xml")
+    command.add_argument("--dataset", type=Path, required=True, help="results/DATASET, for classes and photos")
+    command.add_argument("--out", type=Path, required=True, help="folder for ID.png")
+    command.add_argument("--rest", type=Path, help="results/DATASET/METHOD/STAGE, whose masks the other photos keep")
+    command.add_argument("--overwrite", action="store_true", help="replace masks that are there")
+    command.set_defaults(run=masks)
     options = parser.parse_args(arguments)
     try:
         options.run(options)

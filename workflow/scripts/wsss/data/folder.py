@@ -21,6 +21,7 @@ from wsss.errors import UserError
 log = logging.getLogger(__name__)
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
 COLUMNS = ("image", "id", "labels", "split", "mask")
+FEW = 3  # rows: each is named where its image is missing
 LAYOUT = (
     "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
     "labels (class names joined by ';', one cell per image), and if wanted split (train or val) and mask"
@@ -56,6 +57,7 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
 
     source, table = _source(params), _path(params["labels"])
     cells = _cells(table)
+    _refuse_other_folder(cells, source, table)
     rows, problems = _read(cells, source)
     classes = source.classes or tuple(sorted({label for row in rows for label in row.labels}))
     if rows:  # else there is nothing to say but that no row has an image
@@ -124,6 +126,15 @@ def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list
             rows[row.id] = line, row
         problems += [f"line {line}: {fault}" for fault in faults]
     return [row for _, row in rows.values()], problems
+
+
+def _refuse_other_folder(cells: list[tuple[int, dict[str, str]]], source: Source, table: Path) -> None:
+    """UserError in one line where many rows have no image at all: `images` is another folder, or empty."""
+    if len(cells) > FEW and not any(_located(row, source)[0] for _, row in cells):
+        raise UserError(
+            f"{source.images}: holds none of the {len(cells)} images that {table} names (the first is {shown(cells[0][1].get('image') or cells[0][1].get('id') or '')!r}); "
+            "mend `images` in the dataset's config, or put the photos there"
+        )
 
 
 def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:

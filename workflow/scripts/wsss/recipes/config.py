@@ -16,7 +16,7 @@ from typing import Any
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
 from wsss.recipes.resolve import SECTIONS, Resolved, resolve
-from wsss.recipes.schema import check, read_yaml, with_numbers
+from wsss.recipes.schema import check, nearest, read_yaml, with_numbers
 from wsss.rownames import RESERVED
 from wsss.sections.dataset import dataset_schema
 from wsss.sections.json_schema import json_schema
@@ -105,9 +105,9 @@ class Config:
         """Path of a config file; UserError where there is none of that name, or the name is not allowed."""
         path = self.folder / kind / f"{name}.yaml"
         if name in RESERVED and kind in ("datasets", "methods"):
-            raise UserError(f"{path}: {name} is a folder of the workflow's own in results/ or logs/; give the file another name")
+            raise UserError(f"{path}: the workflow has folders or pages of its own called {name}; give the file another name")
         if not NAME.fullmatch(name) or not path.exists():
-            raise UserError(f"{asked_by}{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)")
+            raise UserError(f"{asked_by}{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+){nearest([name], self.names(kind))}")
         return path
 
 

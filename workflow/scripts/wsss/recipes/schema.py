@@ -1,10 +1,10 @@
 """YAML files and JSON schemas: every mistake in a file is one line that names file, key and what is allowed."""
 
 import contextlib
-import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +120,18 @@ def without_required(schema: Any) -> Any:
 
 
 def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationError]:
-    """Of the two forms of a stage, `from:` or settings, the errors of the one that is meant."""
+    """Keep the errors of the anyOf branch that the user wrote: `from:` or `import:`, or settings."""
     if error.validator != "anyOf":
         return [error]
     meant = 0 if isinstance(error.instance, dict) and {"from", "import"} & set(error.instance) else 1
     return [e for child in error.context if child.schema_path[0] == meant for e in _leaves(child)]
+
+
+def nearest(words: Iterable[str], known: Iterable[str]) -> str:
+    """The known names that look most like mistyped ones, as the end of a message; empty where none is near."""
+    names = sorted(known)
+    found = [match for word in words for match in get_close_matches(word, names, 1)]
+    return f"; did you mean {' and '.join(found)}?" if found else ""
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
@@ -133,8 +140,9 @@ def _explain(error: jsonschema.ValidationError) -> str:
     instance: Any = error.instance
     if error.validator == "additionalProperties":
         allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, schema.get("patternProperties", {})))
-        unknown = ", ".join(sorted(set(instance) - set(schema.get("properties", {}))))
-        return f"unknown key {unknown} in {key}; allowed: {allowed}{_nearest(schema, instance)}" + _renamed(schema, instance)
+        unknown = sorted(set(instance) - set(schema.get("properties", {})))
+        meant = nearest(unknown, schema.get("properties", {}))
+        return f"unknown key {', '.join(unknown)} in {key}; allowed: {allowed}{meant}" + _renamed(schema, instance)
     if error.validator == "enum":
         allowed = ", ".join(map(str, allows))
         return f"{key}: {instance!r} is not allowed; allowed: {allowed}" + _renamed(schema, [instance])
@@ -142,13 +150,6 @@ def _explain(error: jsonschema.ValidationError) -> str:
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
         return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}"
     return f"{key}: {error.message}{_range(error)}" + _renamed(schema, [instance])
-
-
-def _nearest(schema: dict[str, Any], given: Iterable[str]) -> str:
-    """The key that was meant by one that is mistyped, where there is one much like it."""
-    keys = schema.get("properties", {})
-    found = [match for key in sorted(set(given) - set(keys)) for match in difflib.get_close_matches(key, keys, n=1)]
-    return f"; did you mean {' and '.join(found)}?" if found else ""
 
 
 def _schema(error: jsonschema.ValidationError) -> dict[str, Any]:

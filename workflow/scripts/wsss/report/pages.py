@@ -10,7 +10,18 @@ from typing import Any
 
 from wsss.engine.atomic import read_json, write_text
 from wsss.errors import UserError
-from wsss.report import comparison, confusions, costs, diagnosis, gallery, plots, reading, render, tables
+from wsss.report import (
+    comparison,
+    confusions,
+    costs,
+    diagnosis,
+    gallery,
+    moving,
+    plots,
+    reading,
+    render,
+    tables,
+)
 from wsss.report.cells import Table, dig, over_seeds
 from wsss.report.per_image import image_ious, read_per_image
 from wsss.report.repeats import spread
@@ -20,6 +31,7 @@ from wsss.score.confusion import matrix_of
 from wsss.score.write import STAGES, provenance_line
 
 SIDE_BY_SIDE = "side-by-side.html"  # no method's name has a hyphen
+MOVING = "moving.webp"
 FIRST_LOOK = 3  # images on the first page
 SHOWN = {  # of a method's stages: heading -> where the figure stands in scores.json
     "mIoU": ("miou",),
@@ -86,6 +98,7 @@ class _Site:
         panels = {m: runs[0].get("panels") or {} for m, runs in seeds.items()}
         ious = {m: image_ious(table) for m, table in self.tables.items()}
         self.images = gallery.images(out, self.classes, panels, ious)
+        self.moving = moving.write_moving(out / MOVING, panels)
 
     def index(self):
         scored = [m for m in self.methods if _stages(m)]
@@ -94,6 +107,7 @@ class _Site:
             "index.html", self.dataset, "from image labels to segmentation",
             diagnosis=self._diagnosis(self.diagnoses),
             methods=table if scored else None,
+            moving=self._moving(),
             curves=self._curves("curves.svg", self.methods),
             stability=tables.stability_table(self.methods),
             comparisons=comparison.comparisons(self.tables, len(self.classes) + 1),
@@ -139,6 +153,10 @@ class _Site:
         plots.per_class(self.out / file, self.classes, scores)
         plot = Plot(file, f"IoU of each class: {', '.join(scores)}", is_wide=len(self.classes) > 30)
         return {"per_class": plot, "per_class_table": tables.per_class_table(self.classes, scores)}
+
+    def _moving(self):
+        alt = f"the threshold moves over the CAMs of {', '.join(self.moving)} on one image, and the objects that are cut out grow and shrink"
+        return Plot(MOVING, alt) if self.moving else None
 
     def _matrix(self, method):
         """The first seed's confusion matrix at the last stage."""

@@ -92,7 +92,7 @@ def _row(tiles):
     draw = ImageDraw.Draw(canvas)
     for i, (title, pixels) in enumerate(tiles):
         left = GAP + i * (size[0] + GAP)
-        draw.text((left, 5), title, fill=INK, font=_font(13))
+        draw.text((left, 5), title, fill=INK, font=font(13))
         canvas.paste(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS), (left, BAR))
     return canvas
 
@@ -100,9 +100,9 @@ def _row(tiles):
 def _with_legend(row, labels, classes, title):
     entries = [(tuple(VOC_PALETTE[v].tolist()), shown(classes[v - 1])) for v in labels if 0 < v <= len(classes)]
     entries += [(UNSURE, "unsure (ignored)")] if 255 in labels else []
-    font = _font(13)
-    widths = [22 + font.getlength(name) + 18 for _, name in entries]
-    title_width = font.getlength(title) + 18 if title else 0
+    small = font(13)
+    widths = [22 + small.getlength(name) + 18 for _, name in entries]
+    title_width = small.getlength(title) + 18 if title else 0
     # A line break where the next entry would leave the picture; the title stands first.
     places, x, y = [], GAP + title_width, 0
     for width in widths:
@@ -114,12 +114,13 @@ def _with_legend(row, labels, classes, title):
     canvas = Image.new("RGB", (width, row.height + y + BAR + GAP), PAPER)
     canvas.paste(row, (0, 0))
     draw, top = ImageDraw.Draw(canvas), row.height + 8
-    draw.text((GAP, top), title, fill=(107, 114, 128), font=font)
+    draw.text((GAP, top), title, fill=(107, 114, 128), font=small)
     for (x, y), (colour, name) in zip(places, entries, strict=True):
         draw.rectangle((x, top + y + 1, x + 14, top + y + 15), fill=colour, outline=INK)
-        draw.text((x + 22, top + y), name, fill=INK, font=font)
+        draw.text((x + 22, top + y), name, fill=INK, font=small)
     return canvas
 
 
-def _font(size):
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib."""
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)

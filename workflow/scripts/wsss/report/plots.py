@@ -71,7 +71,8 @@ def per_class(path, classes, scores: dict) -> None:
         axis.set(ylabel="IoU (%)", ylim=(0, 100), xlim=(-0.7, len(names) - 0.3))
         axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         axis.grid(axis="x", visible=False)
-        axis.legend(ncols=max(1, len(scores)), loc="lower left", bbox_to_anchor=(0, 1.0))
+        if scores:
+            axis.legend(ncols=len(scores), loc="lower left", bbox_to_anchor=(0, 1.0))
 
 
 def training(path, histories: dict, notes: dict | None = None) -> None:

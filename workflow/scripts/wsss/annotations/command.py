@@ -1,0 +1,140 @@
+"""The commands `python -m wsss export` (masks to COCO, LabelMe, CVAT) and `python -m wsss masks` (LabelMe, CVAT to masks)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from wsss.annotations.coco import as_coco
+from wsss.annotations.cvat import as_cvat, read_cvat
+from wsss.annotations.labelme import as_labelme, drawn, read_labelme
+from wsss.annotations.photos import UNSURE, UNSURE_NAME, MaskFolder, find_photo, open_masks, photos_of
+from wsss.data.manifest import load_manifest
+from wsss.data.table import listing
+from wsss.engine.atomic import write_bytes, write_json, write_text
+from wsss.errors import UserError
+from wsss.io.images import image_size
+from wsss.io.masks import read_mask, write_mask
+
+FORMATS = ("coco", "labelme", "cvat")
+
+
+def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: float = 1.0, overwrite: bool = False) -> str:
+    """Write the masks of a finished folder for other programs; returns what was done, in words.
+
+    Args:
+        folder: results/DATASET/METHOD/STAGE.
+        kind: one of FORMATS.
+        out: a file for coco and cvat, a folder for labelme.
+        tolerance: how far LabelMe's polygons may leave the outline, in pixels.
+
+    Raises:
+        UserError: no masks, a class whose name the file needs for something else, or `out` is there.
+    """
+    out, masks = Path(out), open_masks(folder)
+    if kind == "labelme":
+        return _export_labelme(masks, out, tolerance, overwrite)
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise UserError(f"{out}: is there; give the name of a new file" + ("" if out.is_dir() else ", or say --overwrite"))
+    if kind == "coco":
+        content = as_coco(masks)
+        write_text(out, json.dumps(content, ensure_ascii=False))
+        return f"{out}: {len(content['images'])} photos, {len(content['annotations'])} annotations, {len(content['categories'])} classes; unsure pixels have no annotation"
+    xml = as_cvat(masks, names_of(masks.names))
+    write_bytes(out, xml)
+    return f"{out}: {len(masks.photos)} photos, {xml.count(b'<mask ')} regions; in CVAT: Upload annotations, 'CVAT 1.1'"
+
+
+def names_of(names: tuple[str, ...]) -> dict[int, str]:
+    """Name of every value of a mask, 255 too.
+
+    Raises:
+        UserError: a class is called as the background, or as the unsure.
+    """
+    if taken := {"background", UNSURE_NAME} & set(names[1:]):
+        raise UserError(f"dataset.json: a class is called {taken.pop()!r}, which these files use for pixels of no class; rename the class")
+    return dict(enumerate(names)) | {UNSURE: UNSURE_NAME}
+
+
+def _export_labelme(masks: MaskFolder, out: Path, tolerance: float, overwrite: bool) -> str:
+    if not 0 <= tolerance <= 20:
+        raise UserError(f"--tolerance: {tolerance:g}; give pixels from 0 (exact) to 20")
+    name_of = names_of(masks.names)
+    value_of = {name: value for value, name in name_of.items()}
+    there = [photo.id for photo in masks.photos if (out / f"{photo.id}.json").exists()]
+    if out.is_file() or (there and not overwrite):
+        raise UserError(f"{out}: {len(there) or 'not a folder, and'} files are there; give another folder, or say --overwrite")
+    shapes = same = pixels = 0
+    for photo, mask in masks.masks():
+        content = as_labelme(photo, mask, name_of, out, tolerance)
+        write_json(out / f"{photo.id}.json", content)
+        again = drawn(mask.shape, [(s["label"], np.array(s["points"])) for s in content["shapes"]], value_of)
+        shapes, same, pixels = shapes + len(content["shapes"]), same + int((again == mask).sum()), pixels + mask.size
+    return f"{out}: {len(masks.photos)} files, {shapes} polygons; drawn again they give {same / max(pixels, 1):.2%} of the pixels the mask's class"
+
+
+def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: str | Path | None = None, overwrite: bool = False) -> str:
+    """Draw corrected LabelMe or CVAT files as palette PNGs; returns what was done, in words.
+
+    Args:
+        source: a folder of LabelMe's JSON files, or CVAT's XML.
+        dataset: results/DATASET, for classes and photos.
+        out: folder for ID.png.
+        rest: folder of masks to copy for photos that `source` does not name.
+
+    Raises:
+        UserError: unknown photos and labels, other sizes, all of them at once; nothing is written then.
+    """
+    source, out, dataset = Path(source), Path(out), Path(dataset)
+    if not (dataset / "manifest.csv").is_file():
+        raise UserError(f"{dataset}: has no manifest.csv; give the folder of the dataset, results/DATASET")
+    held = load_manifest(dataset / "manifest.csv")
+    value_of = {name: value for value, name in names_of(("background", *held.classes)).items()}
+    known, problems = find_photo(photos_of(held)), list[str]()
+    found: dict[str, np.ndarray] = {}
+    for where, name, size_hw, mask in _corrected(source, value_of, problems):
+        photo = known.get(where.stem) or known.get(name) or known.get(Path(name).name)
+        if photo is None:
+            problems.append(f"{where}: {name!r} is no photo of {held.name}")
+        elif photo.id in found:
+            problems.append(f"{where}: photo {photo.id!r} is there twice")
+        elif image_size(photo.image) != size_hw:
+            problems.append(f"{where}: says {size_hw[1]}x{size_hw[0]}, {photo.name} is {'x'.join(map(str, image_size(photo.image)[::-1]))}")
+        else:
+            found[photo.id] = mask
+    if problems:
+        raise UserError(listing(f"{source}: nothing is written; mend these", problems))
+    others = _others(rest, {photo.id for photo in open_masks(rest).photos} - found.keys()) if rest else {}
+    there = [i for i in [*found, *others] if (out / f"{i}.png").exists()]
+    if there and not overwrite:
+        raise UserError(f"{out}: {len(there)} masks are there ({', '.join(there[:5])}); give another folder, or say --overwrite")
+    for item_id, path in others.items():
+        write_mask(out / f"{item_id}.png", read_mask(path))
+    for item_id, mask in found.items():
+        write_mask(out / f"{item_id}.png", mask)
+    copied = f", {len(others)} copied from {rest}" if rest else ""
+    return f"{out}: {len(found)} masks drawn from {source}{copied}"
+
+
+def _others(rest: str | Path, ids: set[str]) -> dict[str, Path]:
+    return {i: Path(rest) / f"{i}.png" for i in sorted(ids)}
+
+
+def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> Iterator[tuple[Path, str, tuple[int, int], np.ndarray]]:
+    """File, name of the photo, (H, W) and mask; what cannot be drawn goes to `problems`."""
+    if source.suffix.lower() == ".xml":
+        for name, mask in read_cvat(source, value_of):
+            yield source, name, mask.shape, mask
+        return
+    files = sorted(source.glob("*.json")) if source.is_dir() else []
+    if not files:
+        raise UserError(f"{source}: neither a folder with LabelMe's .json files nor CVAT's annotations.xml (unpack its zip first)")
+    for path in files:
+        try:
+            name, size_hw, shapes = read_labelme(path)
+            if unknown := sorted({label for label, _ in shapes} - value_of.keys()):
+                raise UserError(f"{path}: labels {', '.join(map(repr, unknown))} are no classes ({', '.join(value_of)})")
+            yield path, name, size_hw, drawn(size_hw, shapes, value_of)
+        except UserError as error:
+            problems.append(str(error))

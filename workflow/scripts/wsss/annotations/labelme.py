@@ -1,0 +1,59 @@
+"""One mask as a LabelMe file: polygons, which LabelMe and our way back paint one over the other."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss.annotations.photos import Photo
+from wsss.annotations.regions import paint, painted_regions
+from wsss.engine.atomic import read_json
+from wsss.errors import UserError
+
+VERSION = "5.4.1"  # of the format; newer programs read it
+
+
+def as_labelme(photo: Photo, mask: np.ndarray, name_of: dict[int, str], folder: Path, tolerance: float) -> dict[str, Any]:
+    """The content of one file in `folder`; `tolerance` as in `painted_regions`."""
+    shapes = [
+        {"label": name_of[value], "points": points.tolist(), "group_id": None, "description": "", "shape_type": "polygon", "flags": {}}
+        for value, points in painted_regions(mask, tolerance)
+    ]
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": Path(os.path.relpath(photo.image, folder.absolute())).as_posix(),
+        "imageData": None,
+        "imageHeight": mask.shape[0],
+        "imageWidth": mask.shape[1],
+    }
+
+
+def read_labelme(path: Path) -> tuple[str, tuple[int, int], list[tuple[str, np.ndarray]]]:
+    """What the photo is called, (H, W), and (label, points (N, 2) of x, y) in the order in which they are painted.
+
+    Raises:
+        UserError: no LabelMe file, or it holds other shapes than polygons and rectangles.
+    """
+    content = read_json(path)
+    try:
+        size = int(content["imageHeight"]), int(content["imageWidth"])
+        shapes = [(str(s["label"]), str(s["shape_type"]), np.array(s["points"], np.float64)) for s in content["shapes"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a LabelMe file ({type(error).__name__}: {error}); save it with LabelMe again") from error
+    found = []
+    for number, (label, kind, points) in enumerate(shapes, 1):
+        if kind not in ("polygon", "rectangle") or points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+            raise UserError(f"{path}: shape {number} ({label!r}) is a {kind}; only polygons and rectangles have a mask: draw it as a polygon")
+        if kind == "rectangle":
+            (x0, y0), (x1, y1) = points[0], points[-1]
+            points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        found.append((label, points))
+    return str(content.get("imagePath") or path.name).replace("\\", "/"), size, found
+
+
+def drawn(size_hw: tuple[int, int], shapes: list[tuple[str, np.ndarray]], value_of: dict[str, int]) -> np.ndarray:
+    """(H, W) uint8: the shapes of known labels, the later over the earlier."""
+    return paint(np.zeros(size_hw, np.uint8), ((value_of[label], points) for label, points in shapes))

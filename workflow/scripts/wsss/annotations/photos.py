@@ -1,0 +1,112 @@
+"""Which photo a mask belongs to: what annotation files name, and what they are matched by."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wsss.data.manifest import Dataset, load_manifest
+from wsss.data.photos import find_photos
+from wsss.engine.atomic import read_json
+from wsss.engine.index import file_of, read_index
+from wsss.errors import UserError
+from wsss.io.masks import read_mask
+
+STAGES = "pseudo_masks, predictions, ir_labels, seeds or predict/NAME"
+UNSURE, UNSURE_NAME = 255, "unsure"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """`name`: path below the photos' common folder, with `/`, as annotation files give it."""
+
+    id: str
+    name: str
+    image: Path
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """A finished folder of masks. `names`: name of each value, names[0] is "background"."""
+
+    index: Path
+    names: tuple[str, ...]
+    photos: tuple[Photo, ...]
+
+    def masks(self) -> Iterator[tuple[Photo, np.ndarray]]:
+        """Each photo with its (H, W) uint8 mask; 255 = unsure.
+
+        Raises:
+            UserError: a mask that cannot be read, or a value without a name.
+        """
+        for photo in self.photos:
+            path = file_of(self.index, photo.id, ".png")
+            mask = read_mask(path)
+            if wrong := [v for v in np.unique(mask).tolist() if len(self.names) <= v < UNSURE]:
+                raise UserError(f"{path}: values {wrong[:5]} are no classes of {dataset_folder(self.index)}/dataset.json; run the stage again")
+            yield photo, mask
+
+
+def open_masks(folder: str | Path) -> MaskFolder:
+    """The masks of results/DATASET/METHOD/STAGE.
+
+    Raises:
+        UserError: no finished folder of masks, or its photos are not where they were.
+    """
+    index = Path(folder).resolve() / "index.json"
+    if not index.is_file():
+        raise UserError(f"{folder}: no finished folder of masks; give results/DATASET/METHOD/STAGE, with {STAGES} as STAGE")
+    facts = read_index(index, [])
+    if ".png" not in facts["suffixes"]:
+        raise UserError(f"{folder}: holds no masks; give results/DATASET/METHOD/STAGE, with {STAGES} as STAGE")
+    root = dataset_folder(index)
+    names = ("background", *read_json(root / "dataset.json")["classes"])
+    if index.parent.parent.name == "predict":
+        photos = _predicted(index.parent)
+    else:
+        photos = photos_of(load_manifest(root / "manifest.csv"))
+    ids = set(facts["ids"])
+    read_index(index, facts["ids"])  # every file is there
+    found = tuple(photo for photo in photos if photo.id in ids)
+    if lost := sorted(ids - {photo.id for photo in found}):
+        raise UserError(f"{folder}: {len(lost)} masks have no photo any more ({', '.join(lost[:5])}); run the stage again")
+    return MaskFolder(index, names, found)
+
+
+def dataset_folder(index: Path) -> Path:
+    """results/DATASET, in which the masks of `index` lie.
+
+    Raises:
+        UserError: there is none.
+    """
+    for folder in index.parents[:5]:
+        if (folder / "dataset.json").is_file():
+            return folder
+    raise UserError(f"{index}: no dataset.json in the folders above, so the classes have no names; copy it too, as results/DATASET/dataset.json")
+
+
+def photos_of(dataset: Dataset) -> list[Photo]:
+    """All photos of a dataset, named from the folder that they have in common."""
+    images = [record.image for record in dataset.records]
+    top = os.path.commonpath([image.parent for image in images]) if images else ""
+    return [Photo(r.id, Path(os.path.relpath(image, top)).as_posix(), image) for r, image in zip(dataset.records, images, strict=True)]
+
+
+def _predicted(folder: Path) -> list[Photo]:
+    top = Path(read_json(folder / "run.json")["params"]["photos"]["folder"])
+    if not top.is_dir():
+        raise UserError(f"{top}: the photos of {folder} are not there; give the command in the project's folder, or run the stage again")
+    return [Photo(i, name, (top / name).absolute()) for i, name in find_photos(top).items()]
+
+
+def find_photo(photos: Iterable[Photo]) -> dict[str, Photo]:
+    """What an annotation file may call a photo -> the photo: id, name, and, where only one has it, the name's last part with and without suffix."""
+    photos = list(photos)
+    found: dict[str, Photo | None] = {}
+    for photo in photos:
+        for key in (Path(photo.name).name, Path(photo.name).stem):
+            found[key] = None if key in found else photo
+    exact = {photo.id: photo for photo in photos} | {photo.name: photo for photo in photos}
+    return {key: photo for key, photo in found.items() if photo} | exact
