@@ -157,7 +157,9 @@ def test_no_cell_is_a_formula(tmp_path):
 
 
 def test_what_is_shown_stays_on_its_line(tmp_path):
-    scores = {"miou": 50.0, "per_class": {"background": 50.0, "cat\nmIoU: 99.9": 50.0}, "provenance": {}}
+    figures = dict.fromkeys(("miou", "precision", "recall", "coverage"), 50.0)
+    rules = {"miou_by_rule": dict.fromkeys(("background", "wrong", "left_out"), 50.0)}
+    scores = {**figures, **rules, "per_class": {"background": 50.0, "cat\nmIoU: 99.9": 50.0}, "provenance": {}}
     write_miou(tmp_path / "miou.txt", "d", "m", {"segmentation": scores})
     lines = (tmp_path / "miou.txt").read_text().splitlines()
     assert [line for line in lines if line.startswith("mIoU:")] == ["mIoU: 50.0"]
