@@ -116,7 +116,7 @@ def test_it_trains_and_predicts_in_its_stages(tmp_path):
     options = {"fov_channels": 16, "fov_dilation": 2, "bn": "train", "bn_momentum": 0.1}
     network = {"net": "deeplab_v1", "backbone": "resnet_small", "options": options}
     augmentation = {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 48, "hsv": 10}
-    settings = {**chain.recipe["segmentation"], "options": options, "augmentation": augmentation}
+    settings = {**chain.recipe["segmentation"], "net": "deeplab_v1", "options": options, "augmentation": augmentation}
     chain.run("segmentation", network=network, settings=settings)
     folder = chain.run("predictions", {"model": "segmentation/model.safetensors"}, network=network)
     ids = json.loads((folder / "index.json").read_text())["ids"]

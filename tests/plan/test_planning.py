@@ -105,7 +105,7 @@ def project(tmp_path_factory):
         (["results/own/table.md"], "own has no ground-truth masks, so there is no table of scores; ask for results/own/report/index.html"),
         (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
         (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
-        (["--config", "methods=[amm]"], "; did you mean amn?"),
+        (["--config", "methods=[amnn]"], "; did you mean amn?"),
         (["results/own/report/miou.txt"], "the workflow has folders or pages of its own called report"),
         (["results/own/full/predictions/index.json"], "own has no ground-truth masks, from which full learns; leave full out of `methods`"),
         (["results/own/round/cam/index.json"], "round.yaml: classifier.labels_from: the labels of round are made with this classifier itself"),

@@ -42,7 +42,7 @@ def test_what_is_installed_is_the_locked_versions():
     *sources, folder = instructions("COPY")[0].split()
     assert sources == ["requirements.txt", "requirements.lock"] and folder == "/opt/wsss/"
     installs = [step for step in section("post") if "pip install" in step]
-    assert installs == [f"pip install --no-cache-dir -r {folder}{sources[0]} -c {folder}{sources[1]}"]
+    assert installs == [f"pip install --no-cache-dir -r {folder}{sources[0]} pydensecrf2==1.1 -c {folder}{sources[1]}"]
     assert all((REPOSITORY / source).is_file() for source in sources)
     ignored = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
     assert ignored[1:] == ["*", *(f"!{source}" for source in sources)]

@@ -17,7 +17,7 @@ from wsss.errors import UserError
 from wsss.io.digest import sha256_file
 from wsss.nets.segmenter import Segmenter
 from wsss.predict import trained
-from wsss.stages.predictions import trained_network
+from wsss.stages.predictions import loaded_network
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 AGREE = 0.999  # share of pixels whose class must be the same as in PyTorch
@@ -40,7 +40,7 @@ def export_onnx(folder: str | Path, out: str | Path, overwrite: bool = False) ->
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there; give another name, or say --overwrite")
     task, classes = trained(folder)
-    network = WholeSize(trained_network(task, len(classes), torch.device("cpu"))).eval()
+    network = WholeSize(loaded_network(task, len(classes))).eval()
     content = as_onnx(network, about(task, classes))
     agreement = min(agreements(network, content, [torch.randn(1, 3, *size, generator=_generator()) for size in SIZES]))
     if agreement < AGREE:

@@ -74,9 +74,14 @@ def crf_pool(task: Task, settings: Predictions) -> ProcessPoolExecutor | None:
 
 def trained_network(task: Task, num_classes: int, device: torch.device) -> Segmenter:
     """The segmentation network of the input `model`, ready to predict."""
+    return ready_to_infer(loaded_network(task, num_classes), device, autocast_dtype(device, task.params["compute"]["precision"]))
+
+
+def loaded_network(task: Task, num_classes: int) -> Segmenter:
+    """The same as it was trained, layer by layer, which can be exported."""
     network = build_network(task, num_classes)
     load_model(task.inputs["model"], network)
-    return ready_to_infer(network, device, autocast_dtype(device, task.params["compute"]["precision"]))
+    return network
 
 
 class Photograph(Protocol):

@@ -105,7 +105,7 @@ def _find_vertices(image, along_x, along_y, colours, digits, shift, table, keys,
     rank = np.empty((d1, width), np.int32)
     excess = np.empty(width, np.int32)
     key = np.empty((d1, width), np.int64)
-    used = 0
+    used = np.int64(0)  # a plain 0 would make a variant of its own of _insert_row
     for y in range(along_y.shape[1]):
         _lift_row(image, along_x, along_y, colours, y, point)
         _round_row(point, cell, rank, excess)
