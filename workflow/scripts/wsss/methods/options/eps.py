@@ -1,36 +1,16 @@
 """Options of the nets eps and eps_base."""
 
-from wsss.methods.options.shared import (
-    BatchNorm,
-    ChannelDropout,
-    Dilated,
-    Freeze,
-    HeadScale,
-    Lambda,
-    OutputStride,
-    Tau,
-    TrunkOptions,
-)
+from wsss.methods.options.shared import ChannelDropout, DenseTrunkOptions, Lambda, Tau
 
 
-class EPSBaseOptions(TrunkOptions):
+class EPSBaseOptions(DenseTrunkOptions):
     """Of EPS's baseline."""
 
-    freeze: Freeze = "stage1"
-    bn: BatchNorm = "frozen"
-    output_stride: OutputStride = 8
-    dilated: Dilated = True
     dropout: ChannelDropout = 0.5
-    head_lr_scale: HeadScale = 10.0
 
 
-class EPSOptions(TrunkOptions):
+class EPSOptions(DenseTrunkOptions):
     """Of EPS."""
 
-    freeze: Freeze = "stage1"
-    bn: BatchNorm = "frozen"
-    output_stride: OutputStride = 8
-    dilated: Dilated = True
     tau: Tau = 0.4
     lambda_: Lambda = 0.5
-    head_lr_scale: HeadScale = 10.0

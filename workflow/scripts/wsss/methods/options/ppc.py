@@ -8,16 +8,20 @@ from wsss.methods.options.pixel_correlation import PixelCorrelationOptions
 from wsss.methods.options.shared import Lambda, Tau
 from wsss.sections.section import about
 
+ProjectorDropout = Annotated[float, Field(ge=0, lt=1), about("of whole channels before the classifier and the projector, in training only")]
+ContrastBackground = Annotated[float, Field(ge=0, le=1), about("score of the background where a pixel's pseudo-label is chosen; classes go from 0 to 1")]
+PrototypeShare = Annotated[float, Field(gt=0, le=1), about("a class's prototype is the mean of its highest cells in the batch, as many as this part of one image's")]
+
 
 class PPCOptions(PixelCorrelationOptions):
     """Of PPC on SEAM."""
 
-    dropout: Annotated[float, Field(ge=0, lt=1), about("of whole channels before the classifier and the projector, in training only")] = 0.5
+    dropout: ProjectorDropout = 0.5
     second_size: Annotated[int, Field(ge=8, le=8192), about("side, in pixels, of the smaller copy that must give the same maps")] = 128
     projection: Annotated[int, Field(ge=1, le=65536), about("channels of the features that the contrast compares")] = 128
     contrast_weight: Annotated[float, Field(ge=0), about("of each of the three terms of the contrast")] = 0.1
-    contrast_background: Annotated[float, Field(ge=0, le=1), about("score of the background where a pixel's pseudo-label is chosen; classes go from 0 to 1")] = 0.2
-    prototype_share: Annotated[float, Field(gt=0, le=1), about("a class's prototype is the mean of its highest cells in the batch, as many as this part of one image's")] = 0.125
+    contrast_background: ContrastBackground = 0.2
+    prototype_share: PrototypeShare = 0.125
     temperature: Annotated[float, Field(gt=0), about("of the contrast")] = 0.1
     negatives: Annotated[tuple[Annotated[int, Field(ge=1, le=1000000)], Annotated[int, Field(ge=1, le=1000000)]], about("within a view a pixel stands against the prototypes of these ranks, first and last, of its nearest")] = (4, 13)
     semi_hard: Annotated[float, Field(ge=0.5, le=1), about("within a view half of a class's pixels are the easier ones of this share of the hardest; the other half is drawn")] = 0.6
@@ -28,9 +32,9 @@ class PPCOptions(PixelCorrelationOptions):
 class PPCEPSOptions(PPCOptions):
     """Of PPC on EPS."""
 
-    dropout: Annotated[float, Field(ge=0, lt=1), about("of whole channels before the classifier and the projector, in training only")] = 0.0
-    contrast_background: Annotated[float, Field(ge=0, le=1), about("score of the background where a pixel's pseudo-label is chosen; classes go from 0 to 1")] = 0.1
-    prototype_share: Annotated[float, Field(gt=0, le=1), about("a class's prototype is the mean of its highest cells in the batch, as many as this part of one image's")] = 0.0625
+    dropout: ProjectorDropout = 0.0
+    contrast_background: ContrastBackground = 0.1
+    prototype_share: PrototypeShare = 0.0625
     tau: Tau = 0.4
     lambda_: Lambda = 0.5
     second_saliency: Annotated[Literal["stretched", "direct"], about("saliency of the smaller copy: resized with it, then to its grid, as released, or from the crop to the grid")] = "stretched"

@@ -21,3 +21,13 @@ class TrunkOptions(Section):
     """Of a net on a convolutional trunk: their former names are refused with the new ones."""
 
     renamed: ClassVar[dict[str | None, str]] = {"freeze_stem": "freeze: stem, stage1 or none", "detach": "freeze: stage2 or none"}
+
+
+class DenseTrunkOptions(TrunkOptions):
+    """Of the nets whose released code trains ResNet38d at stride 8: EPS, SEAM, CPN and PPC."""
+
+    freeze: Freeze = "stage1"
+    bn: BatchNorm = "frozen"
+    output_stride: OutputStride = 8
+    dilated: Dilated = True
+    head_lr_scale: HeadScale = 10.0
