@@ -25,7 +25,6 @@ def images(plan: "Plan", row: Row) -> dict[str, str]:
 
 def tree(plan: "Plan", row: Row) -> dict[str, str]:
     """{"folder": the user's, "where": the file that names it}."""
-    images(plan, row)
     return {"folder": plan.config.dataset(row.dataset)["test"], "where": f"config/datasets/{row.dataset}.yaml"}
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from wsss.sections.json_schema import json_schema, of_type
 from wsss.sections.saliency import SALIENCY, RobustBackground, SaliencyCommand
-from wsss.sections.section import LeftOut, Name, Section, about
+from wsss.sections.section import LeftOut, Name, Section, TextOrNull, about
 
 
 class DemoParams(Section):
@@ -31,11 +31,11 @@ class VocCounts(Section):
 class VocParams(Section):
     """Of kind voc."""
 
-    path: Annotated[str | None, Field(min_length=1), about("your VOCdevkit/VOC2012 folder; null downloads")] = None
-    trainaug: Annotated[str | None, Field(min_length=1), about("your list of trainaug ids")] = None
-    sbd: Annotated[str | None, Field(min_length=1), about("your SBD folder")] = None
-    labels: Annotated[str | None, Field(min_length=1), about("CSV id,labels with image labels, in place of Annotations")] = None
-    saliency: Annotated[str | None, Field(min_length=1), about("your folder of saliency maps (8-bit gray ID.png); default: SALImages in the tree")] = None
+    path: Annotated[TextOrNull, about("your VOCdevkit/VOC2012 folder; null downloads")] = None
+    trainaug: Annotated[TextOrNull, about("your list of trainaug ids")] = None
+    sbd: Annotated[TextOrNull, about("your SBD folder")] = None
+    labels: Annotated[TextOrNull, about("CSV id,labels with image labels, in place of Annotations")] = None
+    saliency: Annotated[TextOrNull, about("your folder of saliency maps (8-bit gray ID.png); default: SALImages in the tree")] = None
     aug_masks: Annotated[bool, about("make SegmentationClassAug (needed by method full)")] = False
     expected_counts: LeftOut[Annotated[VocCounts, about("number of images a split must have")]] = None
 
@@ -57,13 +57,13 @@ class CocoParams(Section):
     }
 
     year: Annotated[Literal[2014, 2017], about("of the split and of the ids' form")]
-    path: Annotated[str | None, Field(min_length=1), about("your folder with annotations/, train{year}/ and val{year}/; null downloads")] = None
+    path: Annotated[TextOrNull, about("your folder with annotations/, train{year}/ and val{year}/; null downloads")] = None
     list_: Annotated[Literal[82783, 82081, 118287, 117266, "all", "annotated"], about("which images, by the number of training images the field calls a list by: all, or those with an annotation (2014: 82783, 82081; 2017: 118287, 117266; val follows); the words leave the count unchecked")]
     crowd: Annotated[Literal["class", "ignore", "skip"], about("crowd regions: their class in masks and labels (default), 255 in masks but in the labels, or neither")] = "class"
-    train_list: Annotated[str | None, Field(min_length=1), about("your list of training ids (COCO_train2014_000000000009 or 000000000009)")] = None
-    val_list: Annotated[str | None, Field(min_length=1), about("your list of val ids")] = None
-    labels: Annotated[str | None, Field(min_length=1), about("CSV id,labels with image labels, in place of the annotations'")] = None
-    saliency: Annotated[str | None, Field(min_length=1), about("your folder of saliency maps of training images (8-bit gray ID.png)")] = None
+    train_list: Annotated[TextOrNull, about("your list of training ids (COCO_train2014_000000000009 or 000000000009)")] = None
+    val_list: Annotated[TextOrNull, about("your list of val ids")] = None
+    labels: Annotated[TextOrNull, about("CSV id,labels with image labels, in place of the annotations'")] = None
+    saliency: Annotated[TextOrNull, about("your folder of saliency maps of training images (8-bit gray ID.png)")] = None
     expected_counts: LeftOut[Annotated[CocoCounts, about("number of images train and val must have, over what the list says")]] = None
 
 
@@ -73,8 +73,8 @@ class FolderParams(Section):
     images: Annotated[str, Field(min_length=1), about("folder of images")]
     labels: Annotated[str, Field(min_length=1), about("CSV of image labels")]
     classes: LeftOut[Annotated[tuple[str, ...], Field(min_length=1), about("class names; default: those in the CSV")]] = None
-    masks: Annotated[str | None, Field(min_length=1), about("folder of ground-truth masks")] = None
-    saliency: Annotated[str | None, Field(min_length=1), about("folder of saliency maps, 8-bit gray PNGs")] = None
+    masks: Annotated[TextOrNull, about("folder of ground-truth masks")] = None
+    saliency: Annotated[TextOrNull, about("folder of saliency maps, 8-bit gray PNGs")] = None
     allow_unlabelled: Annotated[bool, about("images without a label are background only")] = False
 
 
@@ -85,7 +85,7 @@ class Dataset(Section):
     preset: LeftOut[Annotated[Name, about("a file in config/presets laid on every recipe")]] = None
     overrides: LeftOut[Annotated[dict[str, dict[str, Any]], about("values laid on single recipes, by name")]] = None
     saliency: LeftOut[Annotated[dict[str, Any], about("makes saliency maps of all training images for the recipes that learn from them (docs/saliency.md)")]] = None
-    test: Annotated[str | None, Field(min_length=1), about("kind voc: the folder of the unpacked VOC2012test.tar, for results/DATASET/METHOD/test/results.tar, which VOC's server scores")] = None
+    test: Annotated[TextOrNull, about("kind voc: the folder of the unpacked VOC2012test.tar, for results/DATASET/METHOD/test/results.tar, which VOC's server scores")] = None
     params: dict[str, Any]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from wsss.sections.crf import Backend
-from wsss.sections.section import LeftOut, Name, Section, Text, about
+from wsss.sections.section import LeftOut, Name, Section, Text, TextOrNull, about
 
 
 class Compute(Section):
@@ -36,11 +36,11 @@ class Runtime(Section):
 class Weights(Section):
     """Local copies of ImageNet weights."""
 
-    resnet18: Annotated[str | None, Field(min_length=1), about("torchvision's resnet18 file")] = None
-    resnet50: Annotated[str | None, Field(min_length=1), about("torchvision's resnet50 file")] = None
-    resnet101: Annotated[str | None, Field(min_length=1), about("torchvision's resnet101 file")] = None
-    deit_small: Annotated[str | None, Field(min_length=1), about("DeiT's deit_small_patch16_224-cd65a155.pth, or timm's file of that network")] = None
-    resnet38d: Annotated[str | None, Field(min_length=1), about("ademxapp's MXNet file ilsvrc-cls_rna-a1_cls1000_ep-0001.params; cannot be downloaded, see docs/backbones.md")] = None
+    resnet18: Annotated[TextOrNull, about("torchvision's resnet18 file")] = None
+    resnet50: Annotated[TextOrNull, about("torchvision's resnet50 file")] = None
+    resnet101: Annotated[TextOrNull, about("torchvision's resnet101 file")] = None
+    deit_small: Annotated[TextOrNull, about("DeiT's deit_small_patch16_224-cd65a155.pth, or timm's file of that network")] = None
+    resnet38d: Annotated[TextOrNull, about("ademxapp's MXNet file ilsvrc-cls_rna-a1_cls1000_ep-0001.params; cannot be downloaded, see docs/backbones.md")] = None
 
 
 class Report(Section):

@@ -12,6 +12,7 @@ LeftOut = Annotated[T | None, LEFT_OUT]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+\Z")]
 Number = int | float  # kept as it is written, since files and tables say it
 Text = Annotated[str, Field(min_length=1)]
+TextOrNull = Annotated[str | None, Field(min_length=1)]
 
 
 def _key(field: str) -> str:
