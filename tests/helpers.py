@@ -164,8 +164,8 @@ def add_method(monkeypatch, folder, source):
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
     monkeypatch.setitem(methods.METHODS, "mine", "wsss.methods.mine:Mine")
     monkeypatch.delitem(sys.modules, "wsss.methods.mine", raising=False)
-    for cached in (net_options.option_names, net_options.has_bg_map, net_options._tree):
-        cached.cache_clear()
+    for cached in vars(net_options).values():
+        getattr(cached, "cache_clear", lambda: None)()
 
 
 def copy_project(target):

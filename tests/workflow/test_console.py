@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -277,6 +278,8 @@ def test_stages_of_the_killed_one_are_waited_for():
     mark = f"{socket.gethostname()}{os.getpid()}"
     stage = subprocess.Popen(["sleep", "30"], env={"WSSS_TEST_MARK": mark})
     try:
+        while mark not in Path(f"/proc/{stage.pid}/environ").read_text():  # for a moment it is neither ours nor the new one
+            time.sleep(0.01)
         assert not holder.wait_for_stages([mark], "WSSS_TEST_MARK", patience=0.3)
     finally:
         stage.kill()
