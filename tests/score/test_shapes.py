@@ -130,3 +130,12 @@ def test_nothing_to_measure_gives_none():
     shapes.add(np.full((8, 8), 255, np.uint8), np.ones((8, 8), np.uint8))
     found = shapes.result()
     assert found["boundary_iou"] is None and set(found["size_iou"].values()) == {None}
+
+
+def test_specks_are_no_objects():
+    gt, pred = np.zeros((60, 60), np.uint8), np.zeros((60, 60), np.uint8)
+    gt[:4, :6], gt[10:15, :5], gt[30:50, :20] = 1, 1, 1  # 24, 25 and 400 pixels
+    pred[30:50, :20] = 1
+    shapes = Shapes(2)
+    shapes.add(gt, pred)
+    assert shapes.result()["objects"]["small"] == 2 and shapes.result()["size_iou"]["small"] == 50.0

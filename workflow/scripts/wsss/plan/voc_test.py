@@ -1,5 +1,6 @@
 """The images of VOC's test server, of which only the names and pictures are given out. Jobs are about a row."""
 
+import functools
 from typing import TYPE_CHECKING
 
 from wsss.data.user_files import folder_stamp
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from wsss.plan.plan import Plan
 
 
+@functools.cache  # inputs and stamp both ask
 def images(plan: "Plan", row: Row) -> dict[str, str]:
     """Id -> path of every test image, in the list's order; see `find_images`."""
     spec = plan.config.dataset(row.dataset)

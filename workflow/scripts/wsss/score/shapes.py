@@ -7,6 +7,7 @@ from wsss.score.confusion import IGNORE, mean_percent, ratio
 
 DILATION = 0.02  # of the image's diagonal
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # COCO's: an object is smaller than so many pixels
+SPECK = 5**2  # pixels; VOC's masks have about six smaller regions an image, left over along outlines, which are no objects
 
 
 class Shapes:
@@ -20,9 +21,9 @@ class Shapes:
 
     def add(self, gt: np.ndarray, pred: np.ndarray) -> None:
         """One image; gt, pred: (H, W) uint8 labels or 255. A predicted 255 is background, as it is in the mIoU."""
-        pred = np.where(pred == IGNORE, 0, pred).astype(np.uint8)
+        pred = np.where(pred == IGNORE, 0, pred).astype(np.uint8, copy=False)
         self._boundary += boundary_counts(gt, pred, len(self._boundary))
-        for label, area, iou in objects(gt, pred):
+        for label, area, iou in (found for found in objects(gt, pred) if found[1] >= SPECK):
             size = next(i for i, below in enumerate(SIZES.values()) if area < below)
             self._iou[label, size] += iou
             self._objects[label, size] += 1
@@ -53,7 +54,7 @@ def boundary_counts(gt: np.ndarray, pred: np.ndarray, labels: int) -> np.ndarray
     gt: (H, W) uint8, 255 = ignore; pred: (H, W) uint8 labels.
     """
     reach = max(1, round(DILATION * float(np.hypot(*gt.shape))))
-    seen = np.where(gt == IGNORE, IGNORE, pred).astype(np.uint8)
+    seen = cv2.bitwise_or(pred, cv2.compare(gt, IGNORE, cv2.CMP_EQ))  # 255 where the truth is
     in_truth, in_pred = band(gt, reach) & (gt != IGNORE), band(seen, reach) & (seen != IGNORE)
     both = in_truth & in_pred & (gt == seen)
     parts = (gt[both], gt[in_truth], seen[in_pred])
@@ -81,13 +82,30 @@ def objects(gt: np.ndarray, pred: np.ndarray) -> list[tuple[int, int, float]]:
 
     gt: (H, W) uint8, 255 = ignore, of which no pixel counts; pred: (H, W) uint8 labels.
     """
-    found, inside = [], gt != IGNORE
-    for label in (np.flatnonzero(np.bincount(gt.ravel(), minlength=IGNORE + 1)[1:IGNORE]) + 1).tolist():
-        count, regions = cv2.connectedComponents((gt == label).astype(np.uint8), connectivity=8)
-        made, guesses = cv2.connectedComponents((pred == label).astype(np.uint8), connectivity=8)
-        pairs = np.bincount(guesses[inside] * count + regions[inside], minlength=made * count).reshape(made, count)
+    found, is_labelled = [], gt != IGNORE
+    for label in (np.flatnonzero(cv2.calcHist([gt], [0], None, [256], [0, 256]).ravel()[1:IGNORE]) + 1).tolist():
+        pairs = _pairs(gt == label, pred == label, is_labelled)
         wrong, hits = pairs[1:, 0], pairs[1:, 1:]
-        areas, taken = pairs[:, 1:].sum(0), np.nan_to_num(ratio(hits, hits.sum(1, keepdims=True).repeat(count - 1, 1)))
+        areas, taken = pairs[:, 1:].sum(0), np.nan_to_num(ratio(hits, np.broadcast_to(hits.sum(1, keepdims=True), hits.shape)))
         ious = ratio(hits.sum(0), areas + (wrong[:, None] * taken).sum(0))
         found += [(label, int(area), float(iou)) for area, iou in zip(areas, ious, strict=True)]
     return found
+
+
+def _pairs(truth: np.ndarray, guess: np.ndarray, is_labelled: np.ndarray) -> np.ndarray:
+    """Labelled pixels by region of the prediction (rows) and of the ground truth (columns), number 0 being none; (0, 0) is not counted.
+
+    All (H, W) bool. Only the box around both masks is looked at, and in it their own pixels: most of an image is neither.
+    """
+    x, y, width, height = cv2.boundingRect((truth | guess).view(np.uint8))
+    box = np.s_[y : y + height, x : x + width]
+    (count, regions), (made, guesses) = (_regions(mask[box]) for mask in (truth, guess))
+    at = np.flatnonzero((truth | guess & is_labelled)[box])
+    pair = (guesses * count + regions).ravel()[at]
+    return np.bincount(pair, minlength=made * count).reshape(made, count)
+
+
+def _regions(mask: np.ndarray) -> tuple[int, np.ndarray]:
+    """How many regions there are, and that of each pixel, int32; region 0 is what lies outside the mask."""
+    count, regions = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
+    return int(count), regions

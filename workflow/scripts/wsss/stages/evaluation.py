@@ -106,7 +106,7 @@ class Scorer:
     def _cut_seed(self) -> dict[str, Any]:
         rule, policy = plain(self.settings.bg), self.settings.policy
         found = settle(seed_rule(plain(self.settings)), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
-        result, cut, shapes = self._swept(rule["kind"], [rule["value"], found])
+        result, cut, shapes = self._swept(rule["kind"], rule["value"], shown=found)
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         if policy != FOUND:
@@ -118,17 +118,17 @@ class Scorer:
                 self.per_image.add(figure, record.id, *image.at(result.rank[position]))
         return seed_stage(result, self.dataset.classes, rule["value"], policy, found, shapes)
 
-    def _swept(self, kind: str, values: list[float]) -> tuple[SweepResult, float | None, dict[str, Any]]:
-        """The sweep over the scored images, the cut that would be found on them, and figures of shapes at the last of `values`."""
+    def _swept(self, kind: str, fixed: float, shown: float) -> tuple[SweepResult, float | None, dict[str, Any]]:
+        """The sweep over the scored images, these two values included, the cut that would be found on them, and figures of shapes at `shown`."""
         cams, scores = cam_folder(self.task, self.train, plain(self.settings.bg)), Scores()
-        sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, values))
+        sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, [fixed, shown]))
         shapes = Shapes(self.dataset.num_classes + 1)
         for record in self.train:
             gt, name = read_mask(_truth(record)), str(file_of(self.task.inputs["cam"], record.id, CAM))
             cam = cams.at(record, gt.shape)
             sweep.add(cam, record.labels, gt, name)
             scores.add(cam, name)
-            shapes.add(gt, argmax_labels(cam, background(cam, kind, values[-1]), record.labels))
+            shapes.add(gt, argmax_labels(cam, background(cam, kind, shown), record.labels))
         return sweep.result(), scores.cut(), shapes.result()
 
     def _crf(self, is_used: bool) -> dict[str, Any]:
