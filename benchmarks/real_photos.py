@@ -24,7 +24,7 @@ from wsss.recipes.schema import read_yaml  # noqa: E402
 
 ROWS = ["cam", "eps_base", "eps", "irn", "amn", "sipe", "seam", "ppc_eps", "ppc", "cpn", "fsae_sipe", "fsae_ppc_eps", "fsae_ppc"]
 SEGMENT = ["full", "cam", "amn"]
-BEGIN, END = "<!-- table: made by benchmarks/real_photos.py -->", "<!-- end of the table -->"
+MARKS = ("<!-- table: made by benchmarks/real_photos.py -->", "<!-- end of the table -->")
 PAGE = REPOSITORY / "docs" / "real_photos.md"
 HEAD = ["method", "seed, best", "found", "published", "refined seed", "pseudo-mask", "segmentation, val", "CPU minutes"]
 
@@ -79,10 +79,10 @@ def table(plan: Plan, dataset: str, methods: list[str]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def write_page(text: str) -> None:
-    """Put the table between its marks in docs/real_photos.md."""
-    page = PAGE.read_text("utf-8")
-    before, after = page[: page.index(BEGIN) + len(BEGIN)], page[page.index(END) :]
+def write_page(text: str, marks: tuple[str, str] = MARKS) -> None:
+    """Put tables between their marks in docs/real_photos.md."""
+    page, (begin, end) = PAGE.read_text("utf-8"), marks
+    before, after = page[: page.index(begin) + len(begin)], page[page.index(end) :]
     write_text(PAGE, f"{before}\n{text}\n{after}")
 
 
