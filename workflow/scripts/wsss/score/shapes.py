@@ -54,7 +54,7 @@ def boundary_counts(gt: np.ndarray, pred: np.ndarray, labels: int) -> np.ndarray
     gt: (H, W) uint8, 255 = ignore; pred: (H, W) uint8 labels.
     """
     reach = max(1, round(DILATION * float(np.hypot(*gt.shape))))
-    seen = cv2.bitwise_or(pred, cv2.compare(gt, IGNORE, cv2.CMP_EQ))  # 255 where the truth is
+    seen = pred | (gt == IGNORE) * np.uint8(IGNORE)  # 255 where the truth is
     in_truth, in_pred = band(gt, reach) & (gt != IGNORE), band(seen, reach) & (seen != IGNORE)
     both = in_truth & in_pred & (gt == seen)
     parts = (gt[both], gt[in_truth], seen[in_pred])
