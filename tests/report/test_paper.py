@@ -48,7 +48,7 @@ def test_seeds_give_a_mean_and_the_note_says_so():
     markdown, latex = table("demo", {"cam": run(64.0), "cam.seed1": run(66.0), "eps": run(70.0, supervision="image labels + saliency maps (given)")})
     rows = rows_of(markdown)
     assert rows[2][7] == "65.0 ± 1.4" and rows[3][1] == "I+S"
-    assert r"65.0 $\pm$ 1.4" in latex and "standard deviation of a sample" in markdown
+    assert r"65.0 $\pm$ 1.4" in latex and "standard deviation of a sample" in markdown and "n being 2 of cam, 1 of eps" in markdown
     assert "train (9 images), val (4 images)" in markdown and "threshold policy fixed (cam, eps)" in markdown
 
 

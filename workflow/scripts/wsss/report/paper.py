@@ -72,14 +72,36 @@ def _words(found: Spread | None) -> str:
 
 def _note(dataset: str, methods: list[Method]) -> str:
     """What the figures are, in sentences."""
-    first = [method.runs[0]["stages"] for method in methods]
-    seeds = [(method.name, stages["seed"]["provenance"]) for method, stages in zip(methods, first, strict=True) if "seed" in stages]
-    policies = dict.fromkeys(source.get("threshold_policy") for _, source in seeds)
-    by_policy = [f"{policy} ({', '.join(name for name, source in seeds if source.get('threshold_policy') == policy)})" for policy in policies]
-    cut = f" Seeds are cut by the threshold policy {'; '.join(by_policy)}." if seeds else ""
-    splits = dict.fromkeys(str(plain_words(source["split"])) for method in methods for source in _sources(method) if "split" in source)
-    several = f" Figures are {REPEATS}." if any(len(method.runs) > 1 for method in methods) else ""
-    return f"mIoU in percent on {dataset}: {', '.join(splits)}. {LEGEND}. CRF and multi-scale: of the last stage there is. Test is left for the VOC server's figure.{cut}{several}"
+    return (
+        f"mIoU in percent on {dataset}: {splits(methods)}. {LEGEND}. CRF and multi-scale: of the last stage there is. "
+        f"Test is left for the VOC server's figure.{cuts(methods)}{repeats(methods)}"
+    )
+
+
+def splits(methods: Iterable[Method]) -> str:
+    """Which images the figures are of: `train (1464 images), val (1449 images)`."""
+    return ", ".join(dict.fromkeys(str(plain_words(source["split"])) for method in methods for source in _sources(method) if "split" in source))
+
+
+def cuts(methods: Iterable[Method]) -> str:
+    """A sentence on the threshold policies of the seeds, each with its methods; empty without seeds."""
+    policies: dict[str, dict[str, None]] = {}
+    for method in methods:
+        if policy := method.runs[0]["stages"].get("seed", {}).get("provenance", {}).get("threshold_policy"):
+            policies.setdefault(policy, {})[method.name] = None
+    named = "; ".join(f"{policy} ({', '.join(names)})" for policy, names in policies.items())
+    return f" Seeds are cut by the threshold policy {named}." if named else ""
+
+
+def repeats(methods: Iterable[Method]) -> str:
+    """A sentence on several seeds and how many each method has; empty where none has several."""
+    numbers: dict[str, int] = {}
+    for method in methods:
+        numbers[method.name] = max(len(method.runs), numbers.get(method.name, 0))
+    if max(numbers.values(), default=0) < 2:
+        return ""
+    different = ", ".join(f"{number} of {name}" for name, number in numbers.items())
+    return f" Figures are {REPEATS}, n being {different if len(set(numbers.values())) > 1 else max(numbers.values())}."
 
 
 def markdown(head: list[str], rows: list[list[str]], words: int, note: str) -> str:

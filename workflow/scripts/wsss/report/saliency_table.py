@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from wsss.report.paper import SEGMENTATIONS, latex, markdown, mean_of
-from wsss.report.tables import REPEATS, Method, group
+from wsss.report.paper import SEGMENTATIONS, cuts, latex, markdown, mean_of, repeats, splits
+from wsss.report.tables import Method, group
 
 FIGURES = {"seed": ("seed",), "refined": ("refined_seed",), "mask": ("pseudo_mask",), "val": SEGMENTATIONS}
 
@@ -17,8 +17,8 @@ def saliency_table(sources: dict[str, str], scores: dict[str, dict[str, dict[str
     names = dict.fromkeys(method for methods in found.values() for method in methods)
     head = ["method", "figure", *(f"{name} ({sources[name]})" for name in found)]
     rows = [[name, figure, *cells] for name in names for figure, cells in _cells([methods[name] for methods in found.values()])]
-    several = f" Figures are {REPEATS}." if any(len(m.runs) > 1 for methods in found.values() for m in methods.values()) else ""
-    note = f"mIoU in percent; val is the last stage there is. The columns differ in the saliency maps alone.{several}"
+    methods = [method for of in found.values() for method in of.values()]
+    note = f"mIoU in percent: {splits(methods)}. Val is of the last stage there is. The columns differ in the saliency maps alone.{cuts(methods)}{repeats(methods)}"
     return markdown(head, rows, 2, note), latex(head, rows, 2, note)
 
 
