@@ -38,7 +38,7 @@ def test_images_in_the_lists_order(tmp_path):
 
 def test_missing_images_are_one_line(tmp_path):
     voc_tree(tmp_path, [f"i{n}" for n in range(9)], [f"i{n}" for n in range(2, 7)])
-    with pytest.raises(UserError, match=r"5 of the 9 test images are missing \(i2, i3, i4, \.\.\.\); unpack") as error:
+    with pytest.raises(UserError, match=r"5 of the 9 test images not there \(i2, i3, i4, \.\.\.\); unpack") as error:
         find_images(str(tmp_path), WHERE)
     assert "\n" not in str(error.value)
 

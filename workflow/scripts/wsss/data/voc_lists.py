@@ -40,11 +40,11 @@ def read_id_list(path: Path) -> tuple[str, ...]:
         for number, line, image_id in entries
         if image_id is None or count[image_id] > 1
     ]
-    if problems or not entries:
-        listed = "\n  ".join(problems[:50]) if problems else "no id in it"
-        raise UserError(
-            f"{path}: not a clean id list (one id a line); mend these {len(problems)} lines:\n  {listed}"
-        )
+    if not entries:
+        raise UserError(f"{path}: no id in it; an id list has one id a line")
+    if problems:
+        listed = "\n  ".join(problems[:50])
+        raise UserError(f"{path}: not a clean id list (one id a line); mend these {len(problems)} lines:\n  {listed}")
     return tuple(image_id for _, _, image_id in entries if image_id is not None)
 
 

@@ -28,7 +28,7 @@ def find_images(folder: str, where: str) -> dict[str, str]:
     missing = [image_id for image_id, path in found.items() if not path.is_file()]
     if missing:
         some = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
-        raise UserError(f"{tree}/JPEGImages: {len(missing)} of the {len(found)} test images are missing ({some}); unpack VOC2012test.tar there again")
+        raise UserError(f"{tree}/JPEGImages: {len(missing)} of the {len(found)} test images not there ({some}); unpack VOC2012test.tar there again")
     return {image_id: str(path.absolute()) for image_id, path in found.items()}
 
 
