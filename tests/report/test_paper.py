@@ -44,12 +44,18 @@ def test_single_scale_and_no_crf_have_no_tick():
     assert row[7:] == ["63.0", "", "", ""]
 
 
+def test_ticks_are_of_the_last_stage_whatever_the_files_order():
+    mask = {"miou": 55.0, "provenance": {**SEED["provenance"], "crf": True}}
+    row = rows_of(table("demo", {"cam": {"stages": {"pseudo_mask": mask, "seed": {**SEED, "provenance": {**SEED["provenance"], "crf": False}}}}})[0])[2]
+    assert row[4:] == ["50.0", "", "55.0", "", "", "", "✓"]
+
+
 def test_seeds_give_a_mean_and_the_note_says_so():
     markdown, latex = table("demo", {"cam": run(64.0), "cam.seed1": run(66.0), "eps": run(70.0, supervision="image labels + saliency maps (given)")})
     rows = rows_of(markdown)
     assert rows[2][7] == "65.0 ± 1.4" and rows[3][1] == "I+S"
     assert r"65.0 $\pm$ 1.4" in latex and "standard deviation of a sample" in markdown and "n being 2 of cam, 1 of eps" in markdown
-    assert "train (9 images), val (4 images)" in markdown and "threshold policy fixed (cam, eps)" in markdown
+    assert "seed on train (9 images), val on val (4 images)" in markdown and "cut at the recipe's threshold (cam, eps)" in markdown
 
 
 @pytest.mark.parametrize(

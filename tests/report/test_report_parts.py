@@ -9,6 +9,7 @@ from wsss.engine.atomic import read_json, write_json, write_text
 from wsss.errors import UserError
 from wsss.report import comparison, confusions, costs, diagnosis, pages, sources, tables
 from wsss.report.repeats import spread
+from wsss.report.stage_tables import stage_tables
 
 GOOD, BAD = "10,0,0", "1,9,9"
 
@@ -140,3 +141,13 @@ def test_map_of_a_classifier_is_on_photos_it_has_not_seen_where_there_are_some()
     assert diagnosis.classifier_map([{"classifier": seen}]) == 70.0
     assert diagnosis.classifier_map([{"classifier": {**seen, "how": "none"}}]) == 90.0
     assert diagnosis.classifier_map([{"classifier": None}]) is None and diagnosis.classifier_map([]) is None
+
+
+def test_further_scores_have_a_table_where_there_are_some():
+    block = {"miou": 50.0, "confusion_ratio": 0.376, "size_iou": {"small": None, "medium": 20.0, "large": 61.25}}
+    plain, further = stage_tables(tables.Method("cam", ({"stages": {"seed": {**block, "pxap": 56.04}, "pseudo_mask": block}},)))
+    assert plain.head == ["stage", "mIoU"] and further.head == ["stage", "FP/TP", "PxAP", "medium", "large"]
+    assert [[cell if isinstance(cell, str) else cell.text for cell in row] for row in further.rows] == [
+        ["seed", "0.38", "56.0", "20.0", "61.2"], ["pseudo-mask", "0.38", "–", "20.0", "61.2"],
+    ]  # fmt: skip
+    assert len(stage_tables(tables.Method("old", ({"stages": {"seed": {"miou": 50.0}}},)))) == 1

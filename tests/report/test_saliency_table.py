@@ -20,7 +20,7 @@ def test_a_row_a_method_and_figure_a_column_a_source():
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert lines[0] == "| method | figure | voc12 (given) | voc12_rbd (made by robust_background) |"
     assert lines[2:] == ["| eps | seed | 69.2 ± 0.0 | 40.0 |", "| eps | val | 71.0 ± 1.4 | 41.0 |"]
-    assert "train (16 images), val (8 images)" in markdown and "threshold policy fixed (eps)" in markdown
+    assert "seed on train (16 images), val on val (8 images)" in markdown and "cut at the recipe's threshold (eps)" in markdown
     assert "standard deviation" in markdown and "n being 2" in markdown and r"eps & val & 71.0 $\pm$ 1.4 & 41.0 \\" in latex
 
 

@@ -36,7 +36,7 @@ def _same_images(figure: str, ids: dict[str, list[str]]) -> int:
     for method, own in ids.items():
         if own != ids[first]:
             raise UserError(
-                f"report: the {COLUMNS[figure][0]} of {method} is scored on {len(own)} images, that of {first} on {len(ids[first])}, "
+                f"the {COLUMNS[figure][0]} of {method} is scored on {len(own)} images, that of {first} on {len(ids[first])}, "
                 "not the same ones; score both again"
             )
     return len(ids[first])

@@ -22,10 +22,11 @@ from wsss.report import (
     render,
     tables,
 )
-from wsss.report.cells import Table, dig, over_seeds
+from wsss.report.cells import over_seeds
 from wsss.report.per_image import image_ious, read_per_image
 from wsss.report.repeats import spread
 from wsss.report.sources import Sources, differing, provenance_of
+from wsss.report.stage_tables import stage_tables, stages_of
 from wsss.rownames import base_name, seed_number
 from wsss.score.confusion import matrix_of
 from wsss.score.write import STAGES, provenance_line
@@ -33,18 +34,6 @@ from wsss.score.write import STAGES, provenance_line
 SIDE_BY_SIDE = "side-by-side.html"  # no method's name has a hyphen
 MOVING = "moving.webp"
 FIRST_LOOK = 3  # images on the first page
-SHOWN = {  # of a method's stages: heading -> where the figure stands in scores.json
-    "mIoU": ("miou",),
-    "precision": ("precision",),
-    "recall": ("recall",),
-    "coverage": ("coverage",),
-    "mIoU, 255 wrong": ("miou_by_rule", "wrong"),
-    "mIoU, 255 left out": ("miou_by_rule", "left_out"),
-    "boundary IoU": ("boundary_iou",),
-    "small objects": ("size_iou", "small"),
-    "medium": ("size_iou", "medium"),
-    "large": ("size_iou", "large"),
-}
 UNSCORED: dict[str, Any] = {"miou": None, "stages": {}}
 
 
@@ -101,7 +90,7 @@ class _Site:
         self.moving = moving.write_moving(out / MOVING, panels)
 
     def index(self):
-        scored = [m for m in self.methods if _stages(m)]
+        scored = [m for m in self.methods if stages_of(m)]
         table = {"table": tables.methods_table(self.methods), "sources": tables.methods_sources(self.methods)}
         self._page(
             "index.html", self.dataset, "from image labels to segmentation",
@@ -121,12 +110,12 @@ class _Site:
 
     def method(self, method):
         name = method.name
-        by_stage = {STAGES[s]: _per_class(method, s) for s, _ in _stages(method)}
+        by_stage = {STAGES[s]: _per_class(method, s) for s, _ in stages_of(method)}
         self._page(
             f"{name}.html", name, f"on {self.dataset}",
-            scores=_scores(method) if _stages(method) else None,
+            scores=_scores(method) if stages_of(method) else None,
             curves=self._curves(f"{name}_curve.svg", [method]),
-            confusions=confusions.confusion_table({name: _last_block(method)}) if _stages(method) else None,
+            confusions=confusions.confusion_table({name: _last_block(method)}) if stages_of(method) else None,
             matrix=self._matrix(method),
             cost=costs.stages_table(name, self.costs[name]),
             **self._per_class(f"{name}_per_class.svg", by_stage),
@@ -160,7 +149,7 @@ class _Site:
 
     def _matrix(self, method):
         """The first seed's confusion matrix at the last stage."""
-        block = _last_block(method) if _stages(method) else {}
+        block = _last_block(method) if stages_of(method) else {}
         if "confusion" not in block:
             return None
         file, stage = f"{method.name}_confusion.svg", STAGES[_last(method)[0]]
@@ -210,25 +199,21 @@ def _with_ious(images):
 def _scores(method):
     """What ground truth says of a method."""
     stage, _ = _last(method)
-    found = {STAGES[s]: _provenance(method, s) for s, _ in _stages(method)}
+    found = {STAGES[s]: _provenance(method, s) for s, _ in stages_of(method)}
     notes = [f"{name}: {provenance_line(source)}." for name, source in found.items()]
     return {
         "miou": over_seeds(run["miou"] for run in method.runs),
         "stage": STAGES[stage],
         "n": len(method.runs),
         "repeats": tables.REPEATS,
-        "table": _stages_table(method),
+        "tables": stage_tables(method),
         "sources": Sources(differing({name: {method.name: source} for name, source in found.items()}), notes),
     }
 
 
-def _stages(method):
-    return [(s, method.runs[0]["stages"][s]) for s in STAGES if s in method.runs[0]["stages"]]
-
-
 def _last(method):
     """The last stage there is, and the IoU of each class there, over the seeds."""
-    stage, _ = _stages(method)[-1]
+    stage, _ = stages_of(method)[-1]
     return stage, _per_class(method, stage)
 
 
@@ -247,14 +232,5 @@ def _cut_by(method):
     return method.runs[0]["stages"].get("seed", {}).get("fixed", {}).get("provenance")
 
 
-def _stages_table(method):
-    rows = [[STAGES[stage], *(_over_seeds(method, stage, keys) for keys in SHOWN.values())] for stage, _ in _stages(method)]
-    return Table(f"scores of {method.name}, stage by stage", ["stage", *SHOWN], rows)
-
-
 def _provenance(method, stage):
     return provenance_of([run["stages"][stage] for run in method.runs if stage in run["stages"]])
-
-
-def _over_seeds(method, stage, keys):
-    return over_seeds(dig(run["stages"].get(stage), keys) for run in method.runs)

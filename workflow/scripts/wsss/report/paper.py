@@ -5,6 +5,7 @@ from typing import Any
 
 from wsss.errors import UserError
 from wsss.report.repeats import Spread, spread
+from wsss.report.stage_tables import stages_of
 from wsss.report.tables import REPEATS, Method, group
 from wsss.score.write import plain_words
 
@@ -12,6 +13,12 @@ HEAD = ["method", "sup.", "backbone", "initial weights", "seed", "refined", "mas
 WORDS = 4  # columns of words; the others are figures and ticks
 SUPERVISION = {"image labels": "I", "saliency maps": "S", "ground-truth masks": "F"}  # I: image labels, S: saliency, F: full
 LEGEND = "I: image labels, S: saliency maps, F: ground-truth masks, ?: whatever something imported learnt from"
+POLICIES = {
+    "fixed": "at the recipe's threshold",
+    "found": "at a threshold found on the CAMs without ground truth",
+    "best_on_train_gt": "at the best threshold on the scored images, which uses ground truth",
+    "map": "by the method's own background map",
+}
 TICK, SPECIAL = "✓", {**{c: f"\\{c}" for c in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
@@ -39,6 +46,7 @@ def _row(method: Method) -> list[str]:
 
 
 SEGMENTATIONS = ("segmentation_crf", "segmentation")  # the first of them that there is
+FIGURE_OF = {"seed": "seed", "refined_seed": "refined", "pseudo_mask": "mask", **dict.fromkeys(SEGMENTATIONS, "val")}  # stage -> column
 
 
 def supervision(words: str) -> str:
@@ -49,7 +57,7 @@ def supervision(words: str) -> str:
 
 def _sources(method: Method) -> list[dict[str, Any]]:
     """Provenance of the first seed's stages, in the chain's order."""
-    return [block.get("provenance", {}) for block in method.runs[0]["stages"].values()]
+    return [block.get("provenance", {}) for _, block in stages_of(method)]
 
 
 def _is_multi_scale(provenance: dict[str, Any]) -> bool:
@@ -74,23 +82,28 @@ def _note(dataset: str, methods: list[Method]) -> str:
     """What the figures are, in sentences."""
     return (
         f"mIoU in percent on {dataset}: {splits(methods)}. {LEGEND}. CRF and multi-scale: of the last stage there is. "
-        f"Test is left for the VOC server's figure.{cuts(methods)}{repeats(methods)}"
+        f"Refined: the seed after its CRF. Test is left empty for the figure of a test server.{cuts(methods)}{repeats(methods)}"
     )
 
 
 def splits(methods: Iterable[Method]) -> str:
-    """Which images the figures are of: `train (1464 images), val (1449 images)`."""
-    return ", ".join(dict.fromkeys(str(plain_words(source["split"])) for method in methods for source in _sources(method) if "split" in source))
+    """Which images the figures are of: `seed, refined, mask on train (1464 images), val on val (1449 images)`."""
+    found: dict[str, dict[str, None]] = {}
+    for method in methods:
+        for stage, block in stages_of(method):
+            if split := block.get("provenance", {}).get("split"):
+                found.setdefault(str(plain_words(split)), {})[FIGURE_OF[stage]] = None
+    return ", ".join(f"{', '.join(figures)} on {split}" for split, figures in found.items())
 
 
 def cuts(methods: Iterable[Method]) -> str:
-    """A sentence on the threshold policies of the seeds, each with its methods; empty without seeds."""
+    """A sentence on how the seeds are cut, and of which methods; empty without seeds."""
     policies: dict[str, dict[str, None]] = {}
     for method in methods:
         if policy := method.runs[0]["stages"].get("seed", {}).get("provenance", {}).get("threshold_policy"):
             policies.setdefault(policy, {})[method.name] = None
-    named = "; ".join(f"{policy} ({', '.join(names)})" for policy, names in policies.items())
-    return f" Seeds are cut by the threshold policy {named}." if named else ""
+    named = "; ".join(f"{POLICIES.get(policy, policy)} ({', '.join(names)})" for policy, names in policies.items())
+    return f" Seeds are cut {named}." if named else ""
 
 
 def repeats(methods: Iterable[Method]) -> str:

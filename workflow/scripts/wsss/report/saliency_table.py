@@ -18,7 +18,7 @@ def saliency_table(sources: dict[str, str], scores: dict[str, dict[str, dict[str
     head = ["method", "figure", *(f"{name} ({sources[name]})" for name in found)]
     rows = [[name, figure, *cells] for name in names for figure, cells in _cells([methods[name] for methods in found.values()])]
     methods = [method for of in found.values() for method in of.values()]
-    note = f"mIoU in percent: {splits(methods)}. Val is of the last stage there is. The columns differ in the saliency maps alone.{cuts(methods)}{repeats(methods)}"
+    note = f"mIoU in percent: {splits(methods)}. Refined: the seed after its CRF; val: the last stage there is. The columns differ in the saliency maps alone.{cuts(methods)}{repeats(methods)}"
     return markdown(head, rows, 2, note), latex(head, rows, 2, note)
 
 
