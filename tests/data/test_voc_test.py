@@ -5,13 +5,17 @@ import tarfile
 
 import numpy as np
 import pytest
-from helpers import RUNTIME, Chain, folder_dataset
+from helpers import REPOSITORY, RUNTIME, Chain, folder_dataset
 from PIL import Image
 from wsss.data.voc_test import LIST, find_images, write_archive
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.masks import VOC_PALETTE, write_mask
 from wsss.io.models import save_model
+from wsss.plan import voc_test as planned
+from wsss.plan.plan import Plan
+from wsss.plan.row import Row
+from wsss.recipes.schema import read_yaml
 from wsss.stages import voc_test
 from wsss.stages.segmentation import build_network
 
@@ -46,6 +50,36 @@ def test_missing_images_are_one_line(tmp_path):
 def test_no_list_is_one_line(tmp_path):
     with pytest.raises(UserError, match=rf"no {LIST} here .* or mend `test` in {WHERE}"):
         find_images(str(tmp_path), WHERE)
+
+
+@pytest.fixture
+def plan_of():
+    """A plan whose dataset file voc12.yaml has these changes."""
+
+    def made(**changes):
+        plan = Plan(REPOSITORY / "config", read_yaml(REPOSITORY / "config/config.yaml"))
+        known = plan.config.dataset
+        plan.config.dataset = lambda name: {**known(name), **changes} if name == "voc12" else known(name)
+        return plan
+
+    return made
+
+
+def test_planning_reads_the_list_once(tmp_path, plan_of):
+    plan, row = plan_of(test=str(voc_tree(tmp_path))), Row("voc12", "cam")
+    assert planned.inputs(plan, row)["model"] == "results/voc12/cam/segmentation/model.safetensors"
+    (tmp_path / "VOCdevkit/VOC2012" / LIST).unlink()
+    before = planned.stamp(plan, row)
+    image = next(iter(planned.images(plan, row).values()))
+    Image.new("RGB", (9, 9)).save(image)
+    assert planned.stamp(plan, row) != before
+
+
+def test_what_has_no_test_images_is_refused_while_planning(plan_of):
+    with pytest.raises(UserError, match="voc12.yaml: name the folder of VOC's test images, `test: FOLDER`"):
+        planned.inputs(plan_of(test=None), Row("voc12", "cam"))
+    with pytest.raises(UserError, match="demo.yaml: the test server is VOC's, this dataset is of kind demo; ask for results/demo/cam/miou.txt"):
+        planned.inputs(plan_of(), Row("demo", "cam"))
 
 
 def test_archive_as_the_development_kit_lays_it_out(tmp_path):

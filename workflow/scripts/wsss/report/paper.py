@@ -88,12 +88,13 @@ def _note(dataset: str, methods: list[Method]) -> str:
 
 def splits(methods: Iterable[Method]) -> str:
     """Which images the figures are of: `seed, refined, mask on train (1464 images), val on val (1449 images)`."""
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, set[str]] = {}
     for method in methods:
         for stage, block in stages_of(method):
             if split := block.get("provenance", {}).get("split"):
-                found.setdefault(str(plain_words(split)), {})[FIGURE_OF[stage]] = None
-    return ", ".join(f"{', '.join(figures)} on {split}" for split, figures in found.items())
+                found.setdefault(str(plain_words(split)), set()).add(FIGURE_OF[stage])
+    order = list(dict.fromkeys(FIGURE_OF.values()))
+    return ", ".join(f"{', '.join(sorted(figures, key=order.index))} on {split}" for split, figures in found.items())
 
 
 def cuts(methods: Iterable[Method]) -> str:
