@@ -7,9 +7,9 @@ from two_processes import in_processes
 from wsss import methods
 from wsss.methods import prototype_contrast
 from wsss.methods.ppc import PPC
+from wsss.nets.affinity_net import AffinityNet
+from wsss.nets.boundary_net import IrnNet
 from wsss.nets.deeplab import DeepLabV2
-from wsss.refine.affinitynet import AffinityNet
-from wsss.refine.irn import IrnNet
 from wsss.train import ranks
 from wsss.wrappers.fsae import FSAE
 

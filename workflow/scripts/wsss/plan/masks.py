@@ -6,7 +6,6 @@ from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
 from wsss.plan import given
-from wsss.plan.chain import refuse_circle
 from wsss.plan.imported_stages import refuse_imported_seeds, require_settings
 from wsss.plan.paths import INDEX, MODEL
 from wsss.plan.row import Row
@@ -53,20 +52,10 @@ def classifier_reads(plan: "Plan", row: Row) -> list[Read]:
     return [Read("labels", "ir_labels", of=other)] if other else []
 
 
-def refuse_classifier(plan: "Plan", row: Row) -> None:
-    """UserError where the labels that it learns from rest on itself."""
-    refuse_circle(plan, row, "classifier", "labels_from")
-
-
 def cam_reads(plan: "Plan", row: Row) -> list[Read]:
     """The trained network, and another recipe's labels where a cam conditions on them."""
     other = plan.recipe(row)["cam"].get("aux_from")
     return [Read("model", "classifier", MODEL), *([IR_LABELS._replace(of=other)] if other else [])]
-
-
-def refuse_cam(plan: "Plan", row: Row) -> None:
-    """UserError where the labels that it reads rest on itself."""
-    refuse_circle(plan, row, "cam", "aux_from")
 
 
 def refuse_threshold(plan: "Plan", row: Row) -> None:

@@ -20,6 +20,7 @@ from wsss.plan import (
     segmentation,
     voc_test,
 )
+from wsss.plan.chain import refuse_circle
 from wsss.plan.code import chain_code, code, learner, net, segmenter, walker, wrapper
 from wsss.plan.masks import CAM, SEEDS, Read
 from wsss.plan.paths import GROUND_TRUTH, INDEX, MODEL
@@ -82,7 +83,7 @@ CHAIN = {  # image labels -> predictions
             "code": code("classifier", net, wrapper),
         },
         gpus=given.training_gpus,
-        refuse=masks.refuse_classifier,
+        refuse=refuse_circle("classifier", "labels_from"),
     ),
     "cam": Stage(
         makes=INDEX_FILE,
@@ -95,7 +96,7 @@ CHAIN = {  # image labels -> predictions
             "code": code("cam", net),
         },
         gpus=1,
-        refuse=masks.refuse_cam,
+        refuse=refuse_circle("cam", "aux_from"),
     ),
     "threshold": Stage(
         makes={"threshold": masks.THRESHOLD.file},
