@@ -19,6 +19,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.recipes.config import Config
 from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
+from wsss.sections.background import Rule
 from wsss.sections.section import typed
 from wsss.sections.seeds import Seeds
 from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed
@@ -211,7 +212,7 @@ def test_seeds_of_scores_are_plain_crfs_over_the_stack(photo, tmp_path):
 def test_labels_stay_the_default():
     image, _ = scene()
     cam = np.random.default_rng(0).random((2, *image.shape[:2])).astype(np.float32)
-    rule = {"kind": "const", "value": 0.6}
+    rule = Rule("const", 0.6)
     rows = np.concatenate([np.full((1, *image.shape[:2]), 0.6, np.float32), cam]).argmax(0)
     expected = np.array([0, 1, 3], np.uint8)[to_labels(label_marginals(image, rows, rows, 3, IRN_LABEL)[0])]
     for options in ({}, {"unary": "labels"}):

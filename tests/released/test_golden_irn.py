@@ -22,6 +22,7 @@ from wsss.refine.irn import irn_losses, label_grid
 from wsss.refine.pairs import pair_types
 from wsss.refine.paths import path_index
 from wsss.refine.random_walk import diagonals, inside, irn_scores, irn_semantic, walk, walk_affinity
+from wsss.sections.background import Rule
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 1e-4, "schedule": "poly", "power": 0.9, "steps": 990}
 LOSSES = {  # their names and ours
@@ -33,7 +34,7 @@ LOSSES = {  # their names and ours
     "total": "total",
 }
 
-BG = {"kind": "const", "value": 0.25}
+BG = Rule("const", 0.25)
 
 
 @pytest.fixture(scope="module")

@@ -206,13 +206,13 @@ READERS = {  # of what a chain has made
         makes={"diagnosis": "diagnosis.json", "text": "diagnosis.txt"},
         reads=pages.diagnosis_reads,
         inputs=(given.dataset_files,),
-        params={"recipe": given.recipe, "bg": pages.seed_bg, "cuts": pages.cuts, "code": code("diagnosis")},
+        params={"recipe": given.recipe, "bg": masks.seed_bg, "cuts": pages.cuts, "code": code("diagnosis")},
     ),
     "panels": Stage(
         makes=INDEX_FILE,
         reads=pages.panels_reads,
         inputs=(given.dataset_files, given.digests(*GROUND_TRUTH)),
-        params={"panel_count": pages.panel_count, "bg": pages.seed_bg, "code": code("panels")},
+        params={"panel_count": pages.panel_count, "bg": masks.seed_bg, "code": code("panels")},
     ),
     "report": Stage(
         inputs=(pages.report_inputs,),
