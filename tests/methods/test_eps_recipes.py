@@ -198,8 +198,9 @@ def photo(tmp_path):
 
 def test_seeds_of_scores_are_plain_crfs_over_the_stack(photo, tmp_path):
     record, cams, cam = photo
-    settings = {**recipe("eps_crf")["seeds"], "unsure": {"kind": "power", "value": 8}}
-    assert make_seed(record, cams, typed(settings, Seeds), settings, tmp_path) == "a"
+    settings = recipe("eps_crf")["seeds"]
+    rules = {"confident": Rule("const", 0.2), "unsure": Rule("power", 8)}
+    assert make_seed(record, cams, typed(settings, Seeds), rules, tmp_path) == "a"
     backgrounds = {CONFIDENT: np.full(cam.shape[1:], 0.2, np.float32), UNSURE: (1 - cam.max(0)).clip(0) ** 8}
     for suffix, background in backgrounds.items():
         unary = unary_from_softmax(np.concatenate([background[None], cam]))
@@ -226,5 +227,5 @@ def test_image_without_classes_is_background(photo, tmp_path):
     write_cam(tmp_path / "a.npz", [], [np.zeros((0, 11, 15), np.float32)])
     bare = replace(record, labels=())
     settings = recipe("eps_crf")["seeds"]
-    make_seed(bare, cams, typed(settings, Seeds), settings, tmp_path)
+    make_seed(bare, cams, typed(settings, Seeds), dict.fromkeys(("confident", "unsure"), Rule("const", 0.2)), tmp_path)
     assert not read_mask(tmp_path / "a.png").any() and not read_mask(tmp_path / "a.unsure.png").any()
