@@ -10,6 +10,7 @@ from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import input_index
 from wsss.engine.atomic import drop_temporaries, read_json, write_text
+from wsss.engine.explain import for_people
 from wsss.engine.index import file_of
 from wsss.engine.model_facts import read_facts
 from wsss.engine.task import Task
@@ -59,7 +60,7 @@ class Scorer:
         scored = (self.val and "predictions" in task.inputs) or (self.train and of_training)
         if not scored:
             lacking = "val" if self.train else "training" if self.val else ""
-            what = f"no {lacking} images with masks" if lacking else "no ground-truth masks"
+            what = for_people(f"no {lacking} images with masks" if lacking else "no ground-truth masks")
             raise UserError(
                 f"{dataset.name}: {what}, so there is no mIoU; "
                 f"ask for results/{dataset.name}/{task.params['recipe']['method']}/predictions/index.json"
