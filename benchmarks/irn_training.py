@@ -20,7 +20,7 @@ from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 from _timing import memory_mb, report_ratio  # noqa: E402
-from wsss.refine.irn import IrnOut, irn_losses  # noqa: E402
+from wsss.refine.irn import irn_losses  # noqa: E402
 from wsss.refine.pairs import pair_losses  # noqa: E402
 from wsss.refine.paths import PathIndex, path_index  # noqa: E402
 
@@ -62,7 +62,7 @@ def step(gathered: bool, batch: int, cells: int) -> tuple[float, float, Tensor]:
     edge, labels = data(batch, cells)
     edge.requires_grad_()
     index, start = path_index(RADIUS), time.process_time()
-    losses = gathered_losses(edge, labels, index) if gathered else irn_losses(IrnOut(edge, None), labels, index)
+    losses = gathered_losses(edge, labels, index) if gathered else irn_losses(edge, None, labels, index)
     losses["total"].backward()
     assert edge.grad is not None
     return time.process_time() - start, losses["total"].item(), edge.grad

@@ -19,10 +19,13 @@ from skimage.segmentation import slic
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 from _timing import report_ratio  # noqa: E402
+from wsss.data.draw import draw_geometry  # noqa: E402
 from wsss.data.pair_masks import denormalised, draw_pair  # noqa: E402
-from wsss.data.transforms import draw_geometry, normalise  # noqa: E402
+from wsss.data.transforms import normalise  # noqa: E402
 from wsss.io.images import read_image  # noqa: E402
 from wsss.methods.cpn import CPN  # noqa: E402
+from wsss.sections.section import typed  # noqa: E402
+from wsss.sections.training import Augmentation  # noqa: E402
 
 
 def plain_pair(image: np.ndarray, rng: np.random.Generator, options: dict) -> np.ndarray:
@@ -45,7 +48,7 @@ def crops(folder: Path | None, side: int, count: int) -> list[np.ndarray]:
         patches = rng.integers(30, 226, (count, side // 32 + 1, side // 32 + 1, 3)).repeat(32, 1).repeat(32, 2)
         images = [np.uint8(p[:side, :side] + rng.integers(-25, 26, (side, side, 3))) for p in patches]
         return [normalise(image) for image in images]
-    settings = {"resize": {"long_side": [side, round(side * 12 / 7)]}, "flip": 0.5, "crop": side}
+    settings = typed({"resize": {"long_side": [side, round(side * 12 / 7)]}, "flip": 0.5, "crop": side}, Augmentation)
     images = [read_image(path) for path in sorted(folder.rglob("*.jpg"))[:count]]
     return [draw_geometry(image.shape[:2], settings, rng).image(image) for image in images]
 

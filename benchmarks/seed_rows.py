@@ -35,6 +35,8 @@ from wsss.score.confusion import confusion  # noqa: E402
 from wsss.score.cuts import Scores  # noqa: E402
 from wsss.score.sweep import Sweep, default_values  # noqa: E402
 from wsss.score.thresholds import map_stage, seed_stage  # noqa: E402
+from wsss.sections.background import Background, Rule  # noqa: E402
+from wsss.sections.section import typed  # noqa: E402
 from wsss.stages.cam import CamMaker  # noqa: E402
 from wsss.stages.classifier import build_method  # noqa: E402
 from wsss.train.device import pick_device  # noqa: E402
@@ -85,28 +87,28 @@ def make_cams(recipe: dict, results: Path, folder: Path, dataset: Dataset, recor
 
 def score(evaluation: dict, cams: CamFolder, dataset: Dataset, records: tuple[Record, ...]) -> dict[str, Any]:
     """The `seed` stage of scores.json."""
-    rule = evaluation["bg"]
-    if rule["kind"] == MAP:
-        return beside_map(settle(rule, {}), cams, dataset, records)
-    sweep, scores = Sweep(dataset.num_classes, rule["kind"], default_values(rule["kind"], [rule["value"]])), Scores()
+    rule = settle(typed(evaluation["bg"], Background), {})
+    if rule.kind == MAP:
+        return beside_map(rule, cams, dataset, records)
+    sweep, scores = Sweep(dataset.num_classes, rule.kind, default_values(rule.kind, [rule.value])), Scores()
     for record in records:
         gt = read_mask(record.mask)
         cam = cams.at(record, gt.shape)
         sweep.add(cam, record.labels, gt, record.id)
         scores.add(cam, record.id)
     result, found = sweep.result(), scores.cut()
-    return seed_stage(result, dataset.classes, rule["value"], "fixed", None if found is None else result.nearest(found))
+    return seed_stage(result, dataset.classes, rule.value, "fixed", None if found is None else result.nearest(found))
 
 
-def beside_map(rule: dict, cams: CamFolder, dataset: Dataset, records: tuple[Record, ...]) -> dict[str, Any]:
+def beside_map(rule: Rule, cams: CamFolder, dataset: Dataset, records: tuple[Record, ...]) -> dict[str, Any]:
     """The same of CAMs with a background map, which are not cut."""
     total: Any = 0
     for record in records:
         gt = read_mask(record.mask)
         cam, bg_map = cams.both_at(record, gt.shape)
-        labels: np.ndarray = argmax_labels(cam, background(cam, **rule, bg_map=bg_map), record.labels)
+        labels: np.ndarray = argmax_labels(cam, background(cam, *rule, bg_map), record.labels)
         total = total + confusion(gt, labels, dataset.num_classes + 1, record.id)
-    return map_stage(total, dataset.classes, rule["value"])
+    return map_stage(total, dataset.classes, rule.value)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from wsss.imports.weights import fill
 from wsss.io.cam_forms import StoredCam
 from wsss.io.grids import nearest
 from wsss.methods.base import present, resize
-from wsss.refine.affinitynet import AffinityNet
+from wsss.nets.affinity_net import AffinityNet
+from wsss.nets.boundary_net import IrnNet
 from wsss.refine.background import argmax_labels, background
 from wsss.refine.crf import CrfParams, score_marginals
-from wsss.refine.irn import IrnNet
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 
 FOLDER = Path(__file__).parent / "golden"

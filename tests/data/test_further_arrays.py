@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from helpers import folder_dataset
+from sections import augmentation_of
+from wsss.data.draw import draw_colours, draw_geometry
 from wsss.data.further import DTYPES, require_plain, tensors
+from wsss.data.jitter import draw_jitter
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
-from wsss.data.transforms import Colours, draw_colours, draw_geometry
+from wsss.data.transforms import Colours
 from wsss.errors import UserError
 from wsss.methods.cpn import CPN
 
@@ -68,7 +71,7 @@ def dataset(tmp_path_factory):
 
 
 def samples(dataset, further=None, **changes):
-    return TrainingSet(dataset, dataset.split("trainaug"), {**AUGMENTATION, **changes}, further=further)
+    return TrainingSet(dataset, dataset.split("trainaug"), augmentation_of(AUGMENTATION, **changes), further=further)
 
 
 # --- nothing that was drawn has changed ----------------------------------------------------------------
@@ -76,7 +79,8 @@ def samples(dataset, further=None, **changes):
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_draws_are_what_they_were(name):
-    settings, seed, geometry, shift, steps, after = DRAWN[name]
+    values, seed, geometry, shift, steps, after = DRAWN[name]
+    settings = augmentation_of(values)
     rng = np.random.default_rng(seed)
     found = draw_geometry((281, 500), settings, rng)
     colours = draw_colours(settings, rng)
@@ -107,8 +111,7 @@ def test_what_is_added_changes_nothing_else(dataset):
 
 def strong_view(view, rng, reach):
     """The sample's pixels in colours of their own, as FSAE's and PPC's strong view; and where the image is."""
-    colours = draw_colours({"jitter": reach}, rng)
-    return {"strong": view.geometry.image(view.photo, colours), "valid": view.geometry.valid()}
+    return {"strong": view.geometry.image(view.photo, draw_jitter(reach, rng)), "valid": view.geometry.valid()}
 
 
 def test_two_views_share_geometry_and_not_colours(dataset):

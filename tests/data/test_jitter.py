@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sections import augmentation_of
 from torchvision.transforms import functional as reference
+from wsss.data.draw import draw_colours, draw_geometry
 from wsss.data.jitter import NAMES, Jitter, draw_jitter
-from wsss.data.transforms import Colours, draw_colours, draw_geometry
+from wsss.data.transforms import Colours
 
 REACH = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
-SETTINGS = {"resize": {"scale": [0.7, 1.3]}, "flip": 0.5, "crop": 40}
+VALUES = {"resize": {"scale": [0.7, 1.3]}, "flip": 0.5, "crop": 40}
+PLAIN, JITTERED = augmentation_of(VALUES), augmentation_of(VALUES, jitter=REACH)
 
 
 def picture(seed=0):
@@ -44,16 +47,16 @@ def test_a_name_that_is_left_out_does_nothing():
 
 def test_geometry_does_not_depend_on_jitter_and_labels_are_left_alone():
     rng = np.random.default_rng(4)
-    plain, geometry = (draw_geometry((30, 41), s, g) for s, g in ((SETTINGS, np.random.default_rng(4)), ({**SETTINGS, "jitter": REACH}, rng)))
-    colours = draw_colours({**SETTINGS, "jitter": REACH}, rng)
+    plain, geometry = (draw_geometry((30, 41), s, g) for s, g in ((PLAIN, np.random.default_rng(4)), (JITTERED, rng)))
+    colours = draw_colours(JITTERED, rng)
     assert plain == geometry and len(colours.jitter.steps) == 4
     assert not np.array_equal(geometry.image(picture()), geometry.image(picture(), colours))
     assert np.array_equal(geometry.image(picture()), geometry.image(picture(), Colours()))
-    assert draw_colours({**SETTINGS, "jitter": None}, rng) == Colours()
+    assert draw_colours(augmentation_of(VALUES, jitter=None), rng) == draw_colours(augmentation_of(VALUES, jitter={}), rng) == Colours()
 
 
 def test_padding_keeps_the_mean_colour():
-    settings = {"resize": {}, "flip": 0.0, "crop": 80, "jitter": REACH}
+    settings = augmentation_of({"resize": {}, "flip": 0.0, "crop": 80, "jitter": REACH})
     rng = np.random.default_rng(0)
     geometry = draw_geometry((30, 41), settings, rng)
     image, inside = geometry.image(picture(), draw_colours(settings, rng)), geometry.valid()[0] > 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import folder_dataset
+from sections import augmentation_of
 from skimage.segmentation import slic
 from wsss.data.manifest import load_manifest
 from wsss.data.pair_masks import denormalised, draw_pair, grid, superpixels
@@ -106,7 +107,7 @@ def test_denormalised_gives_the_bytes_back():
 @pytest.mark.parametrize("options", [OPTIONS, GRID], ids=["superpixels", "grid"])
 def test_training_set_draws_the_pair_from_the_sample_seed(options, tmp_path):
     dataset = load_manifest(folder_dataset(tmp_path) / "manifest.csv")
-    augmentation = {"resize": {"scale": [0.6, 1.4]}, "flip": 0.5, "crop": 48}
+    augmentation = augmentation_of({"resize": {"scale": [0.6, 1.4]}, "flip": 0.5, "crop": 48})
     paired = TrainingSet(dataset, dataset.split("trainaug"), augmentation, further=CPN(2, "resnet_small", options).further_arrays())
     alone = TrainingSet(dataset, dataset.split("trainaug"), augmentation)
     first, again, other = paired[0, 5], paired[0, 5], paired[0, 6]

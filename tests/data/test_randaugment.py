@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sections import augmentation_of
 from timm.data import auto_augment
+from wsss.data.draw import draw_colours
 from wsss.data.randaugment import MEAN_COLOUR, OPERATIONS, draw_randaugment, erase
-from wsss.data.transforms import Colours, draw_colours
+from wsss.data.transforms import Colours
 
 SETTINGS = {"count": 2, "magnitude": 9, "std": 0.5}
+VALUES = {"resize": {}, "flip": 0.5, "crop": 32}
 THEIRS = {
     "autocontrast": "AutoContrast", "equalize": "Equalize", "invert": "Invert", "rotate": "Rotate", "posterize": "PosterizeIncreasing",
     "solarize": "SolarizeIncreasing", "solarize_add": "SolarizeAdd", "colour": "ColorIncreasing", "contrast": "ContrastIncreasing",
@@ -47,7 +50,7 @@ def test_the_highest_magnitude_is_legal(name):
 
 def test_draws():
     """Any operation, each done half of the time, both signs, values near the magnitude."""
-    drawn = [op for seed in range(2000) for op in draw_randaugment(SETTINGS, np.random.default_rng(seed)).operations]
+    drawn = [op for seed in range(2000) for op in draw_randaugment(**SETTINGS, rng=np.random.default_rng(seed)).operations]
     assert 0.46 < len(drawn) / 4000 < 0.54 and {name for name, _ in drawn} == set(OPERATIONS)
     turns = np.array([value for name, value in drawn if name == "rotate"])
     assert (turns > 0).any() and (turns < 0).any()
@@ -56,10 +59,10 @@ def test_draws():
 
 def test_a_draw_is_a_function_of_the_seed_and_changes_no_other():
     image = photo()
-    first, again, other = (draw_colours({"randaugment": SETTINGS}, np.random.default_rng(seed)) for seed in (0, 0, 5))
+    first, again, other = (draw_colours(augmentation_of(VALUES, randaugment=SETTINGS), np.random.default_rng(seed)) for seed in (0, 0, 5))
     assert first == again != other and np.array_equal(first(image), again(image))
     assert first(image).shape == image.shape and first(image).dtype == np.uint8
-    assert draw_colours({"randaugment": None, "erasing": 0}, np.random.default_rng(0)) == Colours()
+    assert draw_colours(augmentation_of(VALUES, randaugment=None, erasing=0), np.random.default_rng(0)) == Colours()
 
 
 def test_erasing():

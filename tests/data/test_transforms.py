@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from sections import augmentation_of
+from wsss.data.draw import draw_colours, draw_geometry
 from wsss.data.transforms import (
     MEAN,
     STD,
     Colours,
     Geometry,
-    draw_colours,
-    draw_geometry,
     normalise,
     resize_image,
     resize_label,
@@ -67,7 +67,7 @@ SETTINGS = [
 def test_image_label_and_maps_share_one_geometry(settings, seed):
     """Without resize every pixel of the label stands beside its own pixel of the image, padding beside padding."""
     label, image = numbered((25, 40))
-    geometry = draw_geometry((25, 40), settings, np.random.default_rng(seed))
+    geometry = draw_geometry((25, 40), augmentation_of(settings), np.random.default_rng(seed))
     seen, cut = denormalised(geometry.image(image)), geometry.label(label, fill=251)
     saliency, valid = geometry.soft_map(label), geometry.valid()
     side = settings["crop"]
@@ -119,7 +119,7 @@ def test_flip_comes_before_the_crop():
 
 def test_flip_probability():
     def flips(probability):
-        settings = {"resize": {}, "flip": probability, "crop": 16}
+        settings = augmentation_of({"resize": {}, "flip": probability, "crop": 16})
         return [draw_geometry((20, 20), settings, np.random.default_rng(i)).flip for i in range(300)]
 
     assert not any(flips(0.0)) and all(flips(1.0)) and 110 < sum(flips(0.5)) < 190
@@ -130,12 +130,12 @@ def test_long_side_and_scale():
     for seed in range(200):
         rng = np.random.default_rng(seed)
         size = draw_geometry(
-            (300, 400), {"resize": {"long_side": [320, 330]}, "flip": 0, "crop": 512}, rng
+            (300, 400), augmentation_of({"resize": {"long_side": [320, 330]}, "flip": 0, "crop": 512}), rng
         ).size_hw
         assert size[0] == round(300 * size[1] / 400)
         sides.append(size[1])
         size = draw_geometry(
-            (300, 400), {"resize": {"scale": [0.5, 1.5]}, "flip": 0, "crop": 512}, rng
+            (300, 400), augmentation_of({"resize": {"scale": [0.5, 1.5]}, "flip": 0, "crop": 512}), rng
         ).size_hw
         factors.append(size[1] / 400)
     assert set(sides) == set(range(320, 331)), "both ends belong to the range"
@@ -146,7 +146,7 @@ def test_long_side_and_scale():
 def test_odd_images_become_samples(size_hw):
     for resize in ({}, {"scale": [0.25, 0.25]}, {"long_side": [64, 64]}):
         geometry = draw_geometry(
-            size_hw, {"resize": resize, "flip": 1.0, "crop": 32}, np.random.default_rng(0)
+            size_hw, augmentation_of({"resize": resize, "flip": 1.0, "crop": 32}), np.random.default_rng(0)
         )
         assert min(geometry.size_hw) >= 1
         assert np.isfinite(geometry.image(pixels(size_hw))).all()
@@ -154,18 +154,18 @@ def test_odd_images_become_samples(size_hw):
 
 
 def test_window_origins_are_uniform_and_reach_both_ends():
-    settings = {"resize": {}, "flip": 0, "crop": 16}
+    settings = augmentation_of({"resize": {}, "flip": 0, "crop": 16})
     drawn = [draw_geometry((18, 13), settings, np.random.default_rng(i)).offset_yx for i in range(400)]
     assert {y for y, _ in drawn} == {0, 1, 2} and {x for _, x in drawn} == {-3, -2, -1, 0}
 
 
 def test_a_seed_is_a_sample():
-    settings = {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 24}
+    settings = augmentation_of({"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 24})
     draws = [draw_geometry((30, 40), settings, np.random.default_rng(s)) for s in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
 
 
-AREA = {"resize": {"area": [0.08, 1.0]}, "flip": 0.5, "crop": 24}
+AREA = augmentation_of({"resize": {"area": [0.08, 1.0]}, "flip": 0.5, "crop": 24})
 
 
 def test_a_random_window_is_cut_then_stretched():
@@ -196,8 +196,8 @@ def test_windows_of_odd_images(size_hw):
 def test_black_padding_is_black_before_normalisation():
     image = pixels((20, 30))
     settings = {"resize": {}, "flip": 0.5, "crop": 48}
-    plain = draw_geometry((20, 30), settings, np.random.default_rng(3))
-    black = draw_geometry((20, 30), {**settings, "padding": "black"}, np.random.default_rng(3))
+    plain = draw_geometry((20, 30), augmentation_of(settings), np.random.default_rng(3))
+    black = draw_geometry((20, 30), augmentation_of(settings, padding="black"), np.random.default_rng(3))
     inside = plain.valid()[0] == 1
     assert inside.sum() == 600
     np.testing.assert_array_equal(black.image(image)[:, inside], plain.image(image)[:, inside])
@@ -206,13 +206,14 @@ def test_black_padding_is_black_before_normalisation():
 
 
 def test_hsv_shifts_leave_the_geometry_alone():
-    settings = {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 48}
+    values = {"resize": {"scale": [0.5, 1.5]}, "flip": 0.5, "crop": 48}
+    plain, shifted = augmentation_of(values), augmentation_of(values, hsv=10)
     draws = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        assert draw_geometry((20, 30), {**settings, "hsv": 10}, rng) == draw_geometry((20, 30), settings, np.random.default_rng(seed))
-        draws += draw_colours({**settings, "hsv": 10}, rng).shift_hsv
-        assert draw_colours(settings, rng) == draw_colours({**settings, "hsv": 0}, rng) == Colours()
+        assert draw_geometry((20, 30), shifted, rng) == draw_geometry((20, 30), plain, np.random.default_rng(seed))
+        draws += draw_colours(shifted, rng).shift_hsv
+        assert draw_colours(plain, rng) == draw_colours(augmentation_of(values, hsv=0), rng) == Colours()
     assert min(draws) == -10 and max(draws) == 10
 
 

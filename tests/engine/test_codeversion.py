@@ -217,11 +217,18 @@ def test_editing_the_walk_concerns_pseudo_masks_only(library):
     assert hit == {"irn/pseudo_masks", "affinitynet/pseudo_masks"}
 
 
-def test_editing_one_refinement_changes_no_other(library):
-    hit = changed(library, lambda: append(library / "refine/affinitynet.py", NEW_CODE))
-    assert hit == {"affinitynet/affinity", "affinitynet/pseudo_masks"}
-    hit = changed(library, lambda: append(library / "refine/irn.py", NEW_CODE))
-    assert hit == {"irn/affinity", "irn/pseudo_masks"}
+@pytest.mark.parametrize(
+    ("module", "refine"),
+    [
+        ("refine/affinitynet.py", "affinitynet"),
+        ("nets/affinity_net.py", "affinitynet"),
+        ("refine/irn.py", "irn"),
+        ("nets/boundary_net.py", "irn"),
+    ],
+)
+def test_editing_one_refinement_changes_no_other(library, module, refine):
+    hit = changed(library, lambda: append(library / module, NEW_CODE))
+    assert hit == {f"{refine}/affinity", f"{refine}/pseudo_masks"}
 
 
 def test_a_new_method_changes_nothing(library):

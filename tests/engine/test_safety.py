@@ -19,7 +19,7 @@ import pytest
 import yaml
 from helpers import LIBRARY, REPOSITORY, copy_project, own_photos, shorten, snakemake
 from PIL import EpsImagePlugin, Image
-from wsss.data import archive, coco_download, sbd, voc
+from wsss.data import archive, coco_download, sbd_download, voc_download
 from wsss.engine import transfer
 from wsss.engine.cluster import refuse_shell_words
 from wsss.engine.download import download
@@ -203,13 +203,13 @@ def test_postscript_under_an_images_name_is_not_run(tmp_path, monkeypatch, read)
 
 
 def test_every_address_has_tls_or_a_checksum_of_the_publisher():
-    assert voc.MD5 and sbd.MD5 and all(url.startswith("http") for url in voc.URLS + sbd.URLS)
+    assert voc_download.MD5 and sbd_download.MD5 and all(url.startswith("http") for url in voc_download.URLS + sbd_download.URLS)
     for year in (2014, 2017):
         names = [f"annotations/annotations_trainval{year}.zip", f"zips/val{year}.zip", f"zips/train{year}.zip"]
         assert all(re.fullmatch("[0-9a-f]{64}", coco_download.SHA256[name]) for name in names)
     fetched = [entry for entry in WEIGHTS.values() if entry.get("url")]
     assert fetched and all(entry["url"].startswith("https://") and entry["sha256_prefix"] for entry in fetched)
-    assert voc.URLS[0].startswith("https://") and sbd.URLS[0].startswith("https://")
+    assert voc_download.URLS[0].startswith("https://") and sbd_download.URLS[0].startswith("https://")
     assert coco_download.HOSTS[0].startswith("https://")
 
 

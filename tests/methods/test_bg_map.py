@@ -28,6 +28,7 @@ from wsss.refine.affinity_walk import affinitynet_semantic
 from wsss.refine.random_walk import irn_scores, irn_semantic
 from wsss.report.tables import group, methods_table, stability_table
 from wsss.score.write import write_miou
+from wsss.sections.background import Background, Rule
 from wsss.stages import panels
 
 SIZE, GRID = (32, 40), (4, 5)
@@ -104,7 +105,7 @@ def test_irn_walks_the_background_with_the_classes():
     cam, bg_map, edge = (one.astype(np.float32) for one in (cam, bg_map, edge))
     walk = {"power": 1.5, "exp_times": 3, "radius": 3}
     for scale in (1.0, 0.5):
-        found = irn_semantic(cam, edge, SIZE, (0, 2), {"kind": "map", "value": scale}, bg_map, **walk)
+        found = irn_semantic(cam, edge, SIZE, (0, 2), Rule("map", scale), bg_map, **walk)
         walked = [irn_scores(one[None], edge, SIZE, normalise="per_class", **walk)[0] for one in (bg_map, *cam)]
         # One by one each loses its height to the norm; what the walk makes of a map is linear in it.
         heights = [raw_peak(one, edge, walk) for one in (scale * bg_map, *cam)]
@@ -120,7 +121,7 @@ def raw_peak(one, edge, walk):
 
 def test_no_class_is_background():
     nothing = np.zeros((0, 8, 10), np.float32)
-    assert not irn_semantic(nothing, nothing.sum(0), SIZE, (), {"kind": "map", "value": 1.0}).any()
+    assert not irn_semantic(nothing, nothing.sum(0), SIZE, (), Rule("map", 1.0)).any()
 
 
 def test_affinitynet_walks_it_too():
@@ -128,7 +129,7 @@ def test_affinitynet_walks_it_too():
     features = torch.randn(8, 4, 5, generator=torch.Generator().manual_seed(0))
     for height, expected in ((0.9, 0), (0.1, 3)):
         bg_map = np.full(SIZE, height, np.float32)
-        made = affinitynet_semantic(cam, features, (2,), {"kind": "map", "value": 1.0}, exp_times=2, radius=2, bg_map=bg_map)
+        made = affinitynet_semantic(cam, features, (2,), Rule("map", 1.0), exp_times=2, radius=2, bg_map=bg_map)
         assert (made == expected).all()
 
 
@@ -198,8 +199,8 @@ def test_another_kind_replaces_a_rule():
 
 
 def test_rules_are_settled_and_compared():
-    whole, half = {"kind": "map"}, {"kind": "map", "scale": 0.5}
-    assert settle(whole, {}) == {"kind": "map", "value": 1.0} and settle(half, {})["value"] == 0.5
+    whole, half = Background(kind="map"), Background(kind="map", scale=0.5)
+    assert settle(whole, {}) == Rule("map", 1.0) and settle(half, {}).value == 0.5
     assert cuts_higher(whole, half) and not cuts_higher(half, whole)
 
 

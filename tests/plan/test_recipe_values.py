@@ -10,6 +10,7 @@ from wsss.imports.command_line import NAME
 from wsss.recipes.merge import merge
 from wsss.recipes.net_options import option_names, options_class
 from wsss.recipes.schema import check
+from wsss.sections.background import Background
 from wsss.sections.dataset import dataset_schema
 from wsss.sections.json_schema import json_schema
 from wsss.sections.main import Main
@@ -336,7 +337,7 @@ def test_the_unsure_seed_takes_no_less_than_the_confident_one(project, confident
     with pytest.raises(UserError, match="cam.yaml: seeds: unsure .* leaves less foreground than confident .*exchange them"):
         made.recipe("cam", "voc12")
     with pytest.raises(UserError, match="leaves less foreground"):
-        refuse_reversed(confident, unsure, "seeds")
+        refuse_reversed(Background(**confident), Background(**unsure), "seeds")
 
 
 def patterns(schema):

@@ -5,12 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from wsss.errors import UserError
+from wsss.nets.affinity_net import AffinityNet
 from wsss.refine.affinity_walk import affinitynet_semantic, grid_planes
-from wsss.refine.affinitynet import AffinityNet, cell_labels, feature_affinity
+from wsss.refine.affinitynet import cell_labels, feature_affinity
 from wsss.refine.background import background
 from wsss.refine.pairs import pair_losses, pair_types
 from wsss.refine.paths import path_index
 from wsss.refine.random_walk import degrees, inside, walk_affinity
+from wsss.sections.background import Rule
 
 
 def uniform(*shape, seed=0, dtype=torch.float32):
@@ -221,7 +223,7 @@ def blobs(size_hw):
 def test_masks_are_the_dense_walks(size, pairs):
     cam = blobs(size)
     features = uniform(6, -(-size[0] // 8), -(-size[1] // 8)) * 6
-    ours = affinitynet_semantic(cam, features, [2, 7], {"kind": "power", "value": 24}, 8, 6, 5, pairs)
+    ours = affinitynet_semantic(cam, features, [2, 7], Rule("power", 24), 8, 6, 5, pairs)
     wanted = slow_semantic(cam, features, [2, 7], 24, 8, 6, 5, pairs)
     assert set(np.unique(wanted)) == {0, 3, 8}
     assert ours.dtype == np.uint8 and (ours == wanted).mean() > 0.9995
@@ -244,13 +246,13 @@ def test_scores_do_not_cross_between_unlike_features():
 def test_tiny_images_have_masks(size, pairs):
     cam = np.ones((1, *size), np.float32)
     features = uniform(3, -(-size[0] // 8), -(-size[1] // 8))
-    mask = affinitynet_semantic(cam, features, [4], {"kind": "power", "value": 6}, pairs=pairs)
+    mask = affinitynet_semantic(cam, features, [4], Rule("power", 6), pairs=pairs)
     assert mask.shape == size and (mask == 5).all()
 
 
 def test_a_zero_map_is_background():
     mask = affinitynet_semantic(
-        np.zeros((2, 30, 40), np.float32), uniform(3, 4, 5), [0, 1], {"kind": "power", "value": 6}
+        np.zeros((2, 30, 40), np.float32), uniform(3, 4, 5), [0, 1], Rule("power", 6)
     )
     assert not mask.any()
 

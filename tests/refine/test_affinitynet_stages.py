@@ -11,6 +11,7 @@ import torch
 import yaml
 from helpers import REPOSITORY, Chain, artefacts, copy_project, folder_dataset, planned, snakemake
 from PIL import Image
+from sections import augmentation_of
 from wsss.data.affinity_set import AffinitySet
 from wsss.data.manifest import load_manifest
 from wsss.data.stage_inputs import training_records
@@ -144,7 +145,7 @@ def test_labels_lie_on_their_image(tmp_path):
         id, image, labels = "a", tmp_path / "a.png", (0,)
 
     samples = AffinitySet(
-        (Plain,), {"resize": {}, "flip": 0.5, "crop": 64, "padding": "black"}, lambda r: tmp_path / "a.npz", cell_labels
+        (Plain,), augmentation_of({"resize": {}, "flip": 0.5, "crop": 64, "padding": "black"}), lambda r: tmp_path / "a.npz", cell_labels
     )
     seen = set()
     for seed in range(12):

@@ -9,8 +9,9 @@ from cam_reference import seeds_pair
 from plain_crf import plain_crf, scene, unary_from_labels
 from wsss.refine.crf import IRN_LABEL
 from wsss.refine.ir_labels import merge
+from wsss.sections.background import Rule
 
-T_FG, T_BG = {"kind": "const", "value": 0.30}, {"kind": "const", "value": 0.05}
+T_FG, T_BG = Rule("const", 0.30), Rule("const", 0.05)
 
 
 @pytest.mark.parametrize("pair, out", [((0, 0), 0), ((0, 3), 255), ((3, 0), 3), ((3, 3), 3), ((3, 7), 3)])
@@ -61,7 +62,7 @@ def test_no_classes_and_all_zero_maps_are_background():
 def test_power_background_is_a_choice():
     image, _ = scene()
     cam = bump((40, 56), (20, 42), 14)[None]
-    rules = [{"kind": "power", "value": alpha} for alpha in (4, 24)]
+    rules = [Rule("power", alpha) for alpha in (4, 24)]
     confident, unsure = seeds_pair(image, cam, [0], *rules)
     assert 0 < (confident == 1).sum() <= (unsure == 1).sum()
 

@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import torch
 from wsss.errors import UserError
-from wsss.refine import irn
+from wsss.nets import boundary_net
+from wsss.nets.boundary_net import DisplacementBranch, EdgeBranch, IrnNet
 from wsss.refine.affinity import grid_affinity, pair_affinity
-from wsss.refine.irn import (
-    DisplacementBranch,
-    EdgeBranch,
-    IrnNet,
-    IrnOut,
-    irn_losses,
-    label_grid,
-    pair_types,
-)
+from wsss.refine.irn import irn_losses, label_grid
+from wsss.refine.pairs import pair_types
 from wsss.refine.paths import path_index
 
 RESNET50 = (64, 256, 512, 1024, 2048), (4, 4, 8, 16, 16)  # channels and strides of the taps
@@ -116,7 +110,7 @@ def test_pair_counts_of_a_known_label_map():
 
 def constant_losses(edge_logit, labels):
     edge = torch.full(labels.shape, float(edge_logit))
-    return irn_losses(IrnOut(edge, None), labels, path_index(5))
+    return irn_losses(edge, None, labels, path_index(5))
 
 
 def two_halves():
@@ -163,7 +157,7 @@ def test_total_loss_pair_by_pair():
     labels = torch.randint(0, 3, (2, 7, 10), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
     labels[0, 2:4] = 255
     edge, displacement = uniform(2, 7, 10) * 4 - 2, uniform(2, 2, 7, 10, seed=3) * 6 - 3
-    got = irn_losses(IrnOut(edge, displacement), labels, index)["total"]
+    got = irn_losses(edge, displacement, labels, index)["total"]
     assert got.item() == pytest.approx(loop_losses(edge, displacement, labels, index), rel=1e-4)
 
 
@@ -171,7 +165,7 @@ def test_total_loss_pair_by_pair():
 def test_losses_and_gradients_are_finite_without_some_pairs(value):
     edge = torch.full((1, 12, 16), 200.0, requires_grad=True)
     moved = torch.zeros(1, 2, 12, 16, requires_grad=True)
-    losses = irn_losses(IrnOut(edge, moved), torch.full((1, 12, 16), value, dtype=torch.uint8), path_index(5))
+    losses = irn_losses(edge, moved, torch.full((1, 12, 16), value, dtype=torch.uint8), path_index(5))
     losses["total"].backward()
     assert all(torch.isfinite(v) for v in losses.values())
     assert torch.isfinite(edge.grad).all() and torch.isfinite(moved.grad).all()
@@ -294,7 +288,7 @@ def test_the_canvas_changes_the_map_and_never_crops():
     fixed, plain = tiny_net(pad_to=64).eval(), tiny_net().eval()
     assert not torch.equal(fixed.edge_maps(small)[0], plain.edge_maps(small)[0])
     assert fixed.edge_maps(large).shape == plain.edge_maps(large).shape == (1, 10, 20)
-    assert irn.canvas((40, 80), 64) == (64, 80) and irn.canvas((700, 600), 512) == (700, 600)
+    assert boundary_net.canvas((40, 80), 64) == (64, 80) and boundary_net.canvas((700, 600), 512) == (700, 600)
 
 
 def test_mean_shift_is_subtracted_in_eval_only():
@@ -312,7 +306,7 @@ def test_mean_shift_is_subtracted_in_eval_only():
 
 def test_no_index_tables_in_the_saved_state():
     assert not [k for k in tiny_net().state_dict() if not k.startswith(("backbone.", "edge."))]
-    assert irn.STRIDE == 4
+    assert boundary_net.STRIDE == 4
 
 
 def test_weights_of_another_network_are_refused():

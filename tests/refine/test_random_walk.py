@@ -7,6 +7,7 @@ from wsss.refine import random_walk as rw
 from wsss.refine.affinity import grid_affinity
 from wsss.refine.paths import path_cells, path_index
 from wsss.refine.random_walk import irn_scores, irn_semantic, walk, walk_affinity
+from wsss.sections.background import Rule
 
 
 def dense_transition(edge, radius=5, beta=10):
@@ -154,7 +155,7 @@ def test_semantic_labels_follow_the_published_steps():
     scores = irn_scores(cam, edge, size_hw, power=1.3)
     np.testing.assert_allclose(scores, up, rtol=1e-4, atol=1e-5)
     wanted = np.array([0, 5, 12])[np.concatenate([np.full((1, 23, 30), 0.25), up]).argmax(0)]
-    bg = {"kind": "const", "value": 0.25}
+    bg = Rule("const", 0.25)
     mask = irn_semantic(cam, edge, size_hw, [4, 11], bg, power=1.3)
     assert mask.dtype == np.uint8 and (mask == wanted).mean() > 0.998
 
@@ -177,7 +178,7 @@ def test_zero_maps_are_background_without_nan(k, normalise):
         random_edge(4, 5),
         (13, 18),
         list(range(k)),
-        {"kind": "const", "value": 0.25},
+        Rule("const", 0.25),
         normalise=normalise,
     )
     assert mask.shape == (13, 18) and not mask.any()
@@ -189,7 +190,7 @@ def test_zero_maps_are_background_without_nan(k, normalise):
 def test_odd_image_sizes(size_hw):
     grid = (size_hw[0] - 1) // 4 + 1, (size_hw[1] - 1) // 4 + 1
     cam = random_scores(1, *grid).numpy()
-    mask = irn_semantic(cam, random_edge(*grid), size_hw, [0], {"kind": "const", "value": 0.25})
+    mask = irn_semantic(cam, random_edge(*grid), size_hw, [0], Rule("const", 0.25))
     assert mask.shape == size_hw
 
 

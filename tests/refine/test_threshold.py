@@ -20,6 +20,7 @@ from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
 from wsss.score.sweep import power_root
+from wsss.sections.background import Background, Rule
 from wsss.stages import merge as merge_stage
 from wsss.stages import pseudo_masks, threshold
 
@@ -49,12 +50,12 @@ def test_rules_are_settled_from_the_file(tmp_path):
     path = str(tmp_path / "threshold.json")
     write_json(path, {"cut": 0.5})
     inputs = {"threshold": path}
-    assert settle(CONST, inputs) == {"kind": "const", "value": 0.5}
-    assert settle(POWER, inputs) == {"kind": "power", "value": pytest.approx(1.0)}
-    assert settle({"kind": "power", "value": 4}, {}) == {"kind": "power", "value": 4}
-    settings = {"confident": {**CONST, "shift": 0.5}, "unsure": {"kind": "const", "value": 0.05}, "unary": "labels"}
-    made, facts = settled(settings, inputs, "confident", "unsure")
-    assert made == {**settings, "confident": {"kind": "const", "value": 0.75}}
+    assert settle(Background(**CONST), inputs) == Rule("const", 0.5)
+    assert settle(Background(**POWER), inputs) == Rule("power", pytest.approx(1.0))
+    assert settle(Background(kind="power", value=4), {}) == Rule("power", 4)
+    backgrounds = {"confident": Background(**CONST, shift=0.5), "unsure": Background(kind="const", value=0.05)}
+    made, facts = settled(backgrounds, inputs)
+    assert made == {"confident": Rule("const", 0.75), "unsure": Rule("const", 0.05)}
     assert facts == {"confident": {"kind": "const", "value": 0.75, "shift": 0.5}}
 
 

@@ -25,9 +25,10 @@ from wsss.refine.affinitynet import cell_labels, feature_affinity
 from wsss.refine.pairs import pair_losses, pair_types
 from wsss.refine.paths import path_index
 from wsss.refine.random_walk import diagonals, inside, walk_affinity
+from wsss.sections.background import Rule
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.01, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "steps": 10576}
-BG = {"kind": "power", "value": 6}
+BG = Rule("power", 6)
 KEYS = (3, 14)
 
 

@@ -24,6 +24,7 @@ from plain_crf import oracle
 from wsss.refine.background import argmax_index, background
 from wsss.refine.crf import IRN_LABEL
 from wsss.refine.ir_labels import merge
+from wsss.sections.background import Rule
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 1e-4, "schedule": "poly", "power": 0.9, "steps": 3305}
 SCALES = (1.0, 0.5, 1.5, 2.0)
@@ -101,10 +102,10 @@ def test_stored_cam_is_near(case, y):
 def test_ir_labels(case, name, confident, unsure, backend):
     if backend == "pydensecrf":
         oracle("densecrf")
-    cam, rules = two_blobs(90, 120), [{"kind": "const", "value": value} for value in (confident, unsure)]
+    cam, rules = two_blobs(90, 120), [Rule("const", value) for value in (confident, unsure)]
     passes = seeds_pair(photo(90, 120, 77), cam, (3, 14), *rules, replace(IRN_LABEL, backend=backend))
     for part, rule, crf in zip(("fg", "bg"), rules, passes, strict=True):
-        seed = argmax_index(cam, background(cam, **rule))
+        seed = argmax_index(cam, background(cam, *rule))
         case.agree("seeds of IR labels", seed, f"ir_{name}_seed_{part}", "labels", "share")
         case.agree("CRF labels", crf, f"ir_{name}_pass_{part}", "labels", "share")
     case.agree("IR labels", merge(*passes), f"ir_{name}", "labels", "share")

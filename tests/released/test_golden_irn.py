@@ -18,10 +18,11 @@ from golden_case import (
     two_blobs,
 )
 from wsss.refine.affinity import grid_affinity, pair_affinity
-from wsss.refine.irn import IrnOut, irn_losses, label_grid
+from wsss.refine.irn import irn_losses, label_grid
 from wsss.refine.pairs import pair_types
 from wsss.refine.paths import path_index
 from wsss.refine.random_walk import diagonals, inside, irn_scores, irn_semantic, walk, walk_affinity
+from wsss.sections.background import Rule
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 1e-4, "schedule": "poly", "power": 0.9, "steps": 990}
 LOSSES = {  # their names and ours
@@ -33,7 +34,7 @@ LOSSES = {  # their names and ours
     "total": "total",
 }
 
-BG = {"kind": "const", "value": 0.25}
+BG = Rule("const", 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_training(case, batch, variant, momentum):
 def test_losses_of_formula_maps(case):
     edge, moved = normal("irn.function.edge", 1, 16, 20) * 2, normal("irn.function.displacement", 1, 2, 16, 20) * 2
     labels = torch.from_numpy(label(16, 20, [4, 8, 15]))[None]
-    losses = irn_losses(IrnOut(tensor(edge), tensor(moved)), labels, path_index(10))
+    losses = irn_losses(tensor(edge), tensor(moved), labels, path_index(10))
     theirs = {name: case.scalars["function_losses"][name] for name in LOSSES}
     case.agree("losses of formula maps", {name: losses[mine] for name, mine in LOSSES.items()}, theirs, "losses", "each")
 

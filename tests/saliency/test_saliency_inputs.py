@@ -7,6 +7,7 @@ import pytest
 import yaml
 from helpers import REPOSITORY, RUNTIME, photo
 from PIL import Image
+from sections import augmentation_of
 from wsss.data import folder, voc
 from wsss.data.manifest import load_manifest
 from wsss.data.torch_sets import TrainingSet
@@ -208,7 +209,7 @@ def test_maps_go_through_the_images_geometry(own, augmentation):
     """Maps that are the images' red channel stay it, whatever is drawn; what is padded is background."""
     dataset = with_maps(own)
     samples = TrainingSet(
-        dataset, dataset.records, augmentation, None, lambda record: record.saliency, lambda view, rng: {"valid": view.geometry.valid()}
+        dataset, dataset.records, augmentation_of(augmentation), None, lambda record: record.saliency, lambda view, rng: {"valid": view.geometry.valid()}
     )
     for seed in range(8):
         sample = samples[seed % 5, seed]
@@ -224,7 +225,7 @@ def test_maps_go_through_the_images_geometry(own, augmentation):
 def test_a_map_of_another_size_is_named(own):
     dataset = with_maps(own)
     write_saliency(own / "other.png", np.zeros((5, 5), np.uint8))
-    augmentation = {"resize": {}, "flip": 0.5, "crop": 32}
+    augmentation = augmentation_of({"resize": {}, "flip": 0.5, "crop": 32})
     samples = TrainingSet(
         dataset, dataset.records, augmentation, saliency_path=lambda record: own / "other.png"
     )

@@ -12,6 +12,8 @@ from wsss.engine.atomic import read_json
 from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
+from wsss.sections.background import Background, Rule
+from wsss.sections.section import given, plain
 
 FOUND = "found"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
@@ -19,27 +21,25 @@ RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  #
 FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> what its index says of a background that was found
 NO_CUT = for_people("the CAMs have a background map of their own, so there is no threshold to find; set {kind: map} in place of a found value")
 MAP = "map"  # the kind of a background that is a map of the method's own: there is no threshold
-Rule = Mapping[str, Any]
 
 
-def is_found(rule: Rule) -> bool:
-    """Whether a background rule takes the found cut."""
-    return rule.get("value") == FOUND
+def is_found(rule: Background | Rule) -> bool:
+    """Whether a background takes the found cut."""
+    return rule.value == FOUND
 
 
-def kind_fault(rule: Rule, has_map: bool) -> str | None:
-    """What is wrong with a rule for CAMs that have a background map, or none, in words that say the mend; None: nothing."""
-    if has_map and rule["kind"] != MAP:
+def kind_fault(kind: str, has_map: bool) -> str | None:
+    """What is wrong with a background of `kind` for CAMs that have a map of it, or none, in words that say the mend; None: nothing."""
+    if has_map and kind != MAP:
         return for_people("the CAMs have a background map of their own, and no threshold; set {kind: map}")
-    if not has_map and rule["kind"] == MAP:
+    if not has_map and kind == MAP:
         return for_people("the CAMs have no background map; set kind: const or power, and a value")
     return None
 
 
-def seed_rule(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The background of a seed that is cut without ground truth: the section's own `bg`, or under its policy the found cut."""
-    bg = dict(evaluation["bg"])
-    return {**bg, "value": FOUND} if evaluation["policy"] == FOUND else bg
+def seed_rule(bg: Background, policy: str) -> Background:
+    """The background of a seed that is cut without ground truth: the evaluation's own `bg`, or under its policy the found cut."""
+    return bg.model_copy(update={"value": FOUND}) if policy == FOUND else bg
 
 
 def shifted(cut: float, shift: float = 0.0) -> float:
@@ -55,27 +55,28 @@ def value_of(kind: str, cut: float) -> float:
     return math.log(cut) / math.log1p(-cut) if kind == "power" else cut
 
 
-def cuts_higher(first: Rule, second: Rule) -> bool | None:
+def cuts_higher(first: Background | Rule, second: Background | Rule) -> bool | None:
     """Whether `first` leaves less foreground than `second`; None where that is not known before a cut is found."""
-    if is_found(first) and is_found(second):
-        return first.get("shift", 0.0) > second.get("shift", 0.0)
+    if isinstance(first, Background) and isinstance(second, Background) and is_found(first) and is_found(second):
+        return _shift(first) > _shift(second)
     if is_found(first) or is_found(second):
         return None
-    if MAP in (first["kind"], second["kind"]):
-        return first["kind"] == second["kind"] and settle(first, {})["value"] > settle(second, {})["value"]
-    kinds, one, other = (first["kind"], second["kind"]), first["value"], second["value"]
+    one, other = (rule if isinstance(rule, Rule) else settle(rule, {}) for rule in (first, second))
+    if MAP in (one.kind, other.kind):
+        return one.kind == other.kind and one.value > other.value
+    kinds = one.kind, other.kind
     if kinds == ("const", "const"):
-        return one > other
+        return one.value > other.value
     if kinds == ("power", "power"):
-        return one < other
+        return one.value < other.value
     # (1 - m)^alpha, which falls with m, meets m at the cut of a power background.
-    return (1 - one) ** other < one if kinds == ("const", "power") else (1 - other) ** one > other
+    return (1 - one.value) ** other.value < one.value if kinds == ("const", "power") else (1 - other.value) ** one.value > other.value
 
 
-def refuse_reversed(confident: Rule, unsure: Rule, where: str) -> None:
+def refuse_reversed(confident: Background | Rule, unsure: Background | Rule, where: str) -> None:
     """UserError where the unsure pass would take less for foreground than the confident one."""
     if cuts_higher(unsure, confident):
-        said = [" ".join(f"{word}" for word in rule.values()) for rule in (unsure, confident)]
+        said = [" ".join(map(str, rule if isinstance(rule, Rule) else plain(rule).values())) for rule in (unsure, confident)]
         raise UserError(
             f"{where}: unsure ({said[0]}) leaves less foreground than confident ({said[1]}); exchange them: of const the lower "
             "value, of power the higher one, of found the lower shift, of map the lower scale is the unsure one"
@@ -95,21 +96,29 @@ def read_cut(path: str) -> float:
     return float(cut)
 
 
-def settle(rule: Rule, inputs: Mapping[str, str], cut: float | None = None) -> dict[str, Any]:
-    """{"kind", "value"} with a number, for `wsss.refine.background`; a found one from `cut`, or else the input `threshold`."""
-    kind, value = rule["kind"], rule.get("scale", rule.get("value", 1.0)) if rule["kind"] == MAP else rule["value"]
+def settle(rule: Background, inputs: Mapping[str, str], cut: float | None = None) -> Rule:
+    """The background with its number; a found one from `cut`, or else the input `threshold`."""
+    if rule.kind == MAP:
+        return Rule(rule.kind, 1.0 if rule.scale is None else rule.scale)
     if is_found(rule):
         cut = read_cut(inputs["threshold"]) if cut is None else cut
-        value = round(value_of(kind, shifted(cut, rule.get("shift", 0.0))), 4)
-    return {"kind": kind, "value": value}
+        return Rule(rule.kind, round(value_of(rule.kind, shifted(cut, _shift(rule))), 4))
+    assert not isinstance(rule.value, str)
+    return Rule(rule.kind, given(rule.value))
 
 
 def settled(
-    settings: Mapping[str, Any], inputs: Mapping[str, str], *names: str, cut: float | None = None
-) -> tuple[dict, dict]:
-    """A stage's settings with numbers in the rules `names`, and what its index says of those that were found."""
-    rules = {name: settle(settings[name], inputs, cut) for name in names}
+    backgrounds: Mapping[str, Background], inputs: Mapping[str, str], cut: float | None = None
+) -> tuple[dict[str, Rule], dict[str, dict[str, Any]]]:
+    """Backgrounds by name with their numbers, and what a stage's index says of those that were found."""
+    rules = {name: settle(background, inputs, cut) for name, background in backgrounds.items()}
     facts = {
-        name: {**rules[name], "shift": settings[name].get("shift", 0.0)} for name in names if is_found(settings[name])
+        name: {**rules[name]._asdict(), "shift": _shift(background)}
+        for name, background in backgrounds.items()
+        if is_found(background)
     }
-    return {**settings, **rules}, facts
+    return rules, facts
+
+
+def _shift(rule: Background) -> float:
+    return 0.0 if rule.shift is None else rule.shift

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from wsss.data.draw import draw_colours, draw_geometry
 from wsss.data.forked_loader import Samples
 from wsss.data.manifest import Record
 from wsss.data.torch_sets import MapPath
-from wsss.data.transforms import draw_colours, draw_geometry
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.io.probs import read_probs
+from wsss.sections.training import Augmentation
 
 
 class AffinitySet(Samples):
@@ -26,7 +27,7 @@ class AffinitySet(Samples):
     def __init__(
         self,
         records: tuple[Record, ...],
-        augmentation: dict[str, Any],
+        augmentation: Augmentation,
         probs_path: MapPath,
         cell_labels: Callable[[np.ndarray], np.ndarray],
     ) -> None:

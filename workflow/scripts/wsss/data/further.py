@@ -73,7 +73,7 @@ class _Plain(ForkingPickler):
 
 
 def _kind(value: Any) -> str:
-    return f"an array of {value.dtype}" if isinstance(value, np.ndarray | np.generic) else f"a {type(value).__name__}"
+    return for_people(f"an array of {value.dtype}") if isinstance(value, np.ndarray | np.generic) else f"a {type(value).__name__}"
 
 
 def _listed(names: Any) -> str:

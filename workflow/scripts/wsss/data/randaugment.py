@@ -3,9 +3,8 @@
 The operations move pixels too, so they are for nets that learn from image labels alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -79,17 +78,18 @@ class RandAugment:
         return np.asarray(picture)
 
 
-def draw_randaugment(settings: Mapping[str, Any], rng: np.random.Generator) -> RandAugment:
+def draw_randaugment(count: int, magnitude: float, std: float, rng: np.random.Generator) -> RandAugment:
     """Draw the operations of one sample, with replacement.
 
     Args:
-        settings: `count` of operations chosen, each done with probability CHANCE; `magnitude` of 0 to HIGHEST, and `std`
-            of the normal noise on it.
+        count: of operations chosen, each done with probability CHANCE.
+        magnitude: 0 to HIGHEST.
+        std: of the normal noise on it.
     """
     names, drawn = list(OPERATIONS), []
-    for index in rng.integers(len(names), size=settings["count"]):
+    for index in rng.integers(len(names), size=count):
         done, negative = rng.random(2) < (CHANCE, 0.5)
-        level = float(np.clip(rng.normal(settings["magnitude"], settings["std"]), 0, HIGHEST)) / HIGHEST
+        level = float(np.clip(rng.normal(magnitude, std), 0, HIGHEST)) / HIGHEST
         highest, signed, _ = OPERATIONS[names[index]]
         if done:
             drawn.append((names[index], -highest * level if signed and negative else highest * level))

@@ -8,34 +8,13 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from wsss.data.archive import extract
 from wsss.data.voc_lists import read_id_list
-from wsss.engine.download import download
 from wsss.errors import UserError
 from wsss.io.masks import read_mask, write_mask
 
 TRAINAUG_IMAGES = 10_582
-ARCHIVE_NAME = "benchmark.tgz"
-URLS = (
-    "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
-    "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
-)
-MD5 = "82b4d87ceb2ed10f6038a1cba92111cb"  # as checked by torchvision.datasets.SBDataset
 DATASET_FOLDER = "benchmark_RELEASE/dataset"
 LARGEST_CLASS = 20
-
-
-def fetch(
-    folder: Path, urls: Sequence[str] = URLS, md5: str | None = MD5, lock_file: Path | None = None
-) -> Path:
-    """Download and unpack SBD's lists and class masks (not its images); return the folder that holds them.
-
-    The archive stays in ``folder``. UserError: no mirror gives it, or it is not SBD.
-    """
-    folder = Path(folder)
-    download(urls, folder / ARCHIVE_NAME, md5=md5, lock_file=lock_file)
-    wanted = tuple(f"{DATASET_FOLDER}/{name}" for name in ("train.txt", "val.txt", "cls"))
-    return extract(folder / ARCHIVE_NAME, folder / "SBD", wanted, strip=DATASET_FOLDER)
 
 
 def locate(path: Path) -> Path:

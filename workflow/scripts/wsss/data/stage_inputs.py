@@ -11,7 +11,6 @@ from wsss.engine.explain import for_people
 from wsss.engine.index import file_of, read_index
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import Rule, kind_fault
 from wsss.io.cams import CamFolder
 
 
@@ -27,18 +26,11 @@ def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, A
     return index
 
 
-def cam_folder(task: Task, records: Iterable[Record], *rules: Rule) -> CamFolder:
-    """The CAMs that are input `cam`, checked by `cams_of`.
-
-    rules: backgrounds that will stand beside them. UserError where one is of a kind that these CAMs do not have.
-    """
+def cam_folder(task: Task, records: Iterable[Record]) -> CamFolder:
+    """The CAMs that are input `cam`, checked by `cams_of`."""
     import torch  # noqa: F401  reading CAMs needs it: once, before processes are forked
 
-    cams = cams_of(task.inputs["cam"], records, load_manifest(task.inputs["manifest"]))
-    for rule in rules:
-        if fault := kind_fault(rule, cams.form.bg_map):
-            raise UserError(f"{task.inputs['cam']}: background {rule['kind']}: {fault}")
-    return cams
+    return cams_of(task.inputs["cam"], records, load_manifest(task.inputs["manifest"]))
 
 
 def label_files(task: Task, name: str, records: tuple[Record, ...]) -> Callable[[Record], Path]:

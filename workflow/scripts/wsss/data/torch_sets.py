@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
+from wsss.data.draw import draw_colours, draw_geometry
 from wsss.data.forked_loader import Samples
 from wsss.data.further import FurtherArrays, View, tensors
 from wsss.data.manifest import Dataset, Record
 from wsss.data.randaugment import erase
-from wsss.data.transforms import draw_colours, draw_geometry, normalise, resize_image
+from wsss.data.transforms import normalise, resize_image
 from wsss.errors import UserError
 from wsss.io.images import read_image, scaled
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
+from wsss.sections.training import Augmentation
 
 MapPath = Callable[[Record], Path]  # of the label, or the saliency map, that belongs to an image
 
@@ -33,7 +35,7 @@ class TrainingSet(Samples):
         self,
         dataset: Dataset,
         records: tuple[Record, ...],
-        augmentation: dict[str, Any],
+        augmentation: Augmentation,
         label_path: MapPath | None = None,
         saliency_path: MapPath | None = None,
         further: FurtherArrays | None = None,
@@ -51,8 +53,8 @@ class TrainingSet(Samples):
         rng = np.random.default_rng(seed)
         geometry = draw_geometry(image.shape[:2], self.augmentation, rng)
         crop = geometry.image(image, draw_colours(self.augmentation, rng))
-        if self.augmentation.get("erasing"):
-            crop = erase(crop, self.augmentation["erasing"], rng)
+        if self.augmentation.erasing:
+            crop = erase(crop, self.augmentation.erasing, rng)
         sample: dict[str, Any] = {
             "id": record.id,
             "image": torch.from_numpy(crop),

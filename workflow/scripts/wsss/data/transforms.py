@@ -1,5 +1,5 @@
-"""Training geometry: resize, flip and crop drawn once per sample and applied alike to image and maps. Colours are drawn
-apart from it, so that two views of a sample can share the one and not the other.
+"""Training geometry: resize, flip and crop of one sample, applied alike to image and maps; its colours; and all that they are
+made of. `wsss.data.draw` draws them.
 
 Order as published: resize (bicubic for images, nearest for labels), flip, colour changes, normalise, crop. A crop
 larger than the image places it at a random offset in the canvas. Padding is `fill` for maps; for images it is 0 after
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from wsss.data.jitter import Jitter, draw_jitter
-from wsss.data.randaugment import RandAugment, draw_randaugment
+from wsss.data.jitter import Jitter
+from wsss.data.randaugment import RandAugment
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
-WINDOW_RATIO, WINDOW_TRIES = (3 / 4, 4 / 3), 10  # width over height of a random-resized crop, and draws until one fits
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
@@ -116,69 +115,3 @@ class Geometry:
         part = array[:, max(y, 0) : y + self.crop, max(x, 0) : x + self.crop]
         canvas[:, top : top + part.shape[1], left : left + part.shape[2]] = part
         return canvas
-
-
-def draw_geometry(size_hw: tuple[int, int], settings: dict, rng: np.random.Generator) -> Geometry:
-    """Draw size, flip and window.
-
-    Args:
-        settings: `resize` ({long_side: [lo, hi]}, {scale: [lo, hi]}, {area: [lo, hi]} or {}), `flip` (probability), `crop`, and where
-            wanted `padding`.
-    """
-    resize = settings.get("resize", {})
-    if "area" in resize:
-        return _draw_window(size_hw, settings, rng)
-    target = _draw_size(size_hw, resize, rng)
-    flip = bool(rng.random() < settings["flip"])
-    crop = settings["crop"]
-    top, left = (_draw_offset(side, crop, rng) for side in target)
-    return Geometry(target, flip, crop, (top, left), settings.get("padding", "mean"))
-
-
-def _draw_window(size_hw: tuple[int, int], settings: dict, rng: np.random.Generator) -> Geometry:
-    """A random-resized crop: a window of a share of the photo's area, 3:4 to 4:3 in shape, stretched over the crop."""
-    flip, crop = bool(rng.random() < settings["flip"]), settings["crop"]
-    for _ in range(WINDOW_TRIES):
-        area = rng.uniform(*settings["resize"]["area"]) * size_hw[0] * size_hw[1]
-        ratio = np.exp(rng.uniform(*np.log(WINDOW_RATIO)))
-        height, width = round(float(np.sqrt(area / ratio))), round(float(np.sqrt(area * ratio)))
-        if 0 < height <= size_hw[0] and 0 < width <= size_hw[1]:
-            top, left = (int(rng.integers(side - part + 1)) for side, part in zip(size_hw, (height, width), strict=True))
-            break
-    else:  # of very long photos the middle, of the shape nearest to theirs that is allowed
-        low, high = WINDOW_RATIO
-        height = min(size_hw[0], max(1, round(size_hw[1] / low)))
-        width = min(size_hw[1], max(1, round(size_hw[0] * high)))
-        top, left = (size_hw[0] - height) // 2, (size_hw[1] - width) // 2
-    return Geometry((crop, crop), flip, crop, (0, 0), window=(top, left, height, width))
-
-
-def draw_colours(settings: dict, rng: np.random.Generator) -> Colours:
-    """Draw colour changes: where wanted `hsv` (largest shift), `jitter` (reach by name), `randaugment` (its settings).
-
-    Those of a sample are drawn after its geometry, which so does not depend on them.
-    """
-    reach = settings.get("hsv", 0)
-    shift = None
-    if reach:
-        hue, saturation, value = (int(s) for s in rng.integers(-reach, reach + 1, 3))
-        shift = hue, saturation, value
-    jitter = draw_jitter(settings["jitter"], rng) if settings.get("jitter") else None
-    return Colours(shift, jitter, draw_randaugment(settings["randaugment"], rng) if settings.get("randaugment") else None)
-
-
-def _draw_size(size_hw: tuple[int, int], resize: dict, rng: np.random.Generator) -> tuple[int, int]:
-    if "long_side" in resize:
-        low, high = resize["long_side"]
-        factor = int(rng.integers(low, high + 1)) / max(size_hw)
-    elif "scale" in resize:
-        factor = rng.uniform(*resize["scale"])
-    else:
-        return size_hw
-    return max(1, round(size_hw[0] * factor)), max(1, round(size_hw[1] * factor))
-
-
-def _draw_offset(side: int, crop: int, rng: np.random.Generator) -> int:
-    """Window origin: uniform inside a larger image; minus a uniform margin for a smaller one."""
-    spare = side - crop
-    return int(rng.integers(0, spare + 1)) if spare >= 0 else -int(rng.integers(0, -spare + 1))

@@ -8,24 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from wsss.data import sbd as sbd_data
-from wsss.data.archive import extract
 from wsss.data.label_csv import read_labels
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.table import listing
 from wsss.data.user_files import VOC_PLACES
 from wsss.data.validate import validate
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list
-from wsss.engine.download import download
 from wsss.errors import UserError
 
-ARCHIVE_NAME = "VOCtrainval_11-May-2012.tar"
-URLS = (
-    f"https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/{ARCHIVE_NAME}",
-    f"http://host.robots.ox.ac.uk/pascal/VOC/voc2012/{ARCHIVE_NAME}",
-    f"https://pjreddie.com/media/files/{ARCHIVE_NAME}",
-)
-MD5 = "6cd6e144f989b92b3379bac3b3de84fd"  # as checked by torchvision.datasets.VOCSegmentation
-WANTED = ("Annotations", "ImageSets/Segmentation", "JPEGImages", "SegmentationClass")
 LISTS = Path("ImageSets/Segmentation")
 
 _COUNT_MENDS = {
@@ -33,19 +23,6 @@ _COUNT_MENDS = {
     "trainaug": "give a train_aug list (not VOC's train.txt), or SBD's own train.txt and val.txt",
     "val": "unpack the archive again; val.txt is VOC's own list",
 }
-
-
-def fetch(
-    folder: Path, urls: Sequence[str] = URLS, md5: str | None = MD5, lock_file: Path | None = None
-) -> Path:
-    """Download and unpack VOC 2012 trainval; return the VOC2012 folder. The archive stays in ``folder``.
-
-    UserError: no mirror gives it, wrong checksum, damaged archive.
-    """
-    folder = Path(folder)
-    download(urls, folder / ARCHIVE_NAME, md5=md5, lock_file=lock_file)
-    wanted = tuple(f"VOCdevkit/VOC2012/{name}" for name in WANTED)
-    return extract(folder / ARCHIVE_NAME, folder / "VOC2012", wanted, strip="VOCdevkit/VOC2012")
 
 
 def locate(path: str | Path) -> Path:

@@ -1,1 +1,1 @@
-"""Networks: backbones, per-pixel heads, DeepLab-V2, pretrained weights."""
+"""Networks: backbones, per-pixel heads, IRN's boundary network, AffinityNet, DeepLab, pretrained weights."""

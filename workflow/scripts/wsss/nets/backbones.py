@@ -8,6 +8,7 @@ from operator import mul
 import torch
 from torch import Tensor, nn
 
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.residual import BasicBlock, Bottleneck
@@ -158,7 +159,7 @@ def load_pretrained(module: nn.Module, state: Mapping[str, Tensor], what: str = 
         for key in own
         if key in given and given[key].shape != own[key].shape
     ]
-    found = {"missing": missing, "not expected": unknown, "of another shape": shapes}
+    found = {for_people("missing"): missing, for_people("not expected"): unknown, for_people("of another shape"): shapes}
     faults = [f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in found.items() if keys]
     if faults:
         raise UserError(f"{what}: not for this network: {'; '.join(faults)}; take weights of its backbone")

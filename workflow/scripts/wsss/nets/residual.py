@@ -1,6 +1,6 @@
-"""The two residual blocks of ResNets (He et al., CVPR 2016), with torchvision's names and order of parts.
+"""The two residual blocks of ResNets (He et al., CVPR 2016), with torchvision's names, order of parts and results.
 
-torchvision itself would be two seconds of every stage that builds a network: it imports the compiler too.
+torchvision's own classes would do, but importing them takes two seconds of every stage that builds a network.
 """
 
 from collections.abc import Callable

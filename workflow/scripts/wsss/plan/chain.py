@@ -1,5 +1,6 @@
 """What a stage rests on: everything behind it, up to what is imported."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wsss.errors import UserError
@@ -35,11 +36,15 @@ def imports_behind(plan: "Plan", row: Row, stage: str) -> dict[str, str]:
     return {what: section["import"] for what, section in sections.items() if "import" in section}
 
 
-def refuse_circle(plan: "Plan", row: Row, stage: str, key: str) -> None:
-    """UserError where the recipe that `key` of a stage names learns from that very stage itself."""
-    other = plan.recipe(row)[stage].get(key)
-    if other and (row, stage) in plan.behind(row.other(other), "ir_labels"):
-        raise UserError(
-            f"config/methods/{row.recipe}.yaml: {stage}.{key}: the labels of {other} are made with this {stage} itself, a circle; "
-            "name another recipe"
-        )
+def refuse_circle(stage: str, key: str) -> Callable[["Plan", Row], None]:
+    """Function: UserError where the recipe that `key` of the stage names learns from that very stage itself."""
+
+    def refuse(plan: "Plan", row: Row) -> None:
+        other = plan.recipe(row)[stage].get(key)
+        if other and (row, stage) in plan.behind(row.other(other), "ir_labels"):
+            raise UserError(
+                f"config/methods/{row.recipe}.yaml: {stage}.{key}: the labels of {other} are made with this {stage} itself, a circle; "
+                "name another recipe"
+            )
+
+    return refuse

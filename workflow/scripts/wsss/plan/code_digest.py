@@ -10,7 +10,7 @@ It is taken over the syntax tree without what cannot change a result:
 - the modules of LEFT_OUT, by name. `wsss.engine` argues why, and says what is not left out.
 
 So a reworded message retrains nothing. A text that is made in one place and raised in another goes through
-`wsss.engine.explain.for_people`, or it counts as code.
+`wsss.engine.explain.for_people`, or it counts as code (tests/engine/test_words.py finds those that do not).
 """
 
 import ast

@@ -6,11 +6,13 @@ from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
 from wsss.plan import given
-from wsss.plan.chain import refuse_circle
 from wsss.plan.imported_stages import refuse_imported_seeds, require_settings
 from wsss.plan.paths import INDEX, MODEL
 from wsss.plan.row import Row
 from wsss.recipes.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
+from wsss.sections.background import Background
+from wsss.sections.evaluation import Evaluation
+from wsss.sections.section import plain, typed
 
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan
@@ -53,20 +55,10 @@ def classifier_reads(plan: "Plan", row: Row) -> list[Read]:
     return [Read("labels", "ir_labels", of=other)] if other else []
 
 
-def refuse_classifier(plan: "Plan", row: Row) -> None:
-    """UserError where the labels that it learns from rest on itself."""
-    refuse_circle(plan, row, "classifier", "labels_from")
-
-
 def cam_reads(plan: "Plan", row: Row) -> list[Read]:
     """The trained network, and another recipe's labels where a cam conditions on them."""
     other = plan.recipe(row)["cam"].get("aux_from")
     return [Read("model", "classifier", MODEL), *([IR_LABELS._replace(of=other)] if other else [])]
-
-
-def refuse_cam(plan: "Plan", row: Row) -> None:
-    """UserError where the labels that it reads rest on itself."""
-    refuse_circle(plan, row, "cam", "aux_from")
 
 
 def refuse_threshold(plan: "Plan", row: Row) -> None:
@@ -85,7 +77,8 @@ def refuse_threshold(plan: "Plan", row: Row) -> None:
 
 def seeds_reads(plan: "Plan", row: Row) -> list[Read]:
     """CAMs, and the cut that was found on them where a rule takes it."""
-    rules = [plan.recipe(row).get("seeds", {}).get(name, {}) for name in ("confident", "unsure")]
+    seeds = plan.recipe(row).get("seeds", {})
+    rules = [typed(seeds[name], Background) for name in ("confident", "unsure") if name in seeds]
     return [CAM, THRESHOLD] if any(map(is_found, rules)) else [CAM]
 
 
@@ -142,7 +135,7 @@ def pseudo_masks_reads(plan: "Plan", row: Row) -> list[Read]:
     refine = given.refine(plan, row)
     if refine == "crf":
         return [SEEDS]
-    is_cut_here = refine not in CUT_AFTER and is_found(pseudo_masks_settings(plan, row)["bg"])
+    is_cut_here = refine not in CUT_AFTER and is_found(typed(pseudo_masks_settings(plan, row)["bg"], Background))
     walker = [Read("affinity", "affinity", MODEL)] if refine in WALKS else []
     return [CAM, *([THRESHOLD] if is_cut_here else []), *walker]
 
@@ -151,8 +144,14 @@ def pseudo_masks_settings(plan: "Plan", row: Row) -> dict[str, Any]:
     """The recipe's section; without a refinement the cut may be the one that scores take."""
     recipe = plan.recipe(row)
     if recipe["refine"] == "none" and "pseudo_masks" not in recipe:
-        return {"bg": seed_rule(plan.section(row, "evaluation"))}
+        return {"bg": seed_bg(plan, row)}
     return {} if recipe["refine"] == "crf" else plan.own_section(row, "pseudo_masks")
+
+
+def seed_bg(plan: "Plan", row: Row) -> dict[str, Any]:
+    """The background of a seed that is cut without ground truth."""
+    evaluation = typed(plan.section(row, "evaluation"), Evaluation)
+    return plain(seed_rule(evaluation.bg, evaluation.policy))
 
 
 def walk_gpus(plan: "Plan", row: Row) -> int:

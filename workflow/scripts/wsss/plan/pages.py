@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from wsss.errors import UserError
-from wsss.found import seed_rule
 from wsss.plan import paths, scores
 from wsss.plan.data import has_ground_truth
 from wsss.plan.masks import IR_LABELS, Read
@@ -35,11 +34,6 @@ def cuts(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
     is_seed = "pseudo_masks" in scores.made(plan, row) and scores.refine(plan, row) == "crf"
     keys = {"seeds": "seeds.confident", "pseudo_masks": "seeds.confident" if is_seed else "pseudo_masks.bg"}
     return {stage: {"key": keys[stage], **cut} for stage, cut in scores.thresholds(plan, row).items()}
-
-
-def seed_bg(plan: "Plan", row: Row) -> dict[str, Any]:
-    """The background that seeds are cut at for pictures and facts."""
-    return seed_rule(plan.section(row, "evaluation"))
 
 
 def panel_count(plan: "Plan", row: Row) -> int:

@@ -20,6 +20,7 @@ from wsss.plan import (
     segmentation,
     voc_test,
 )
+from wsss.plan.chain import refuse_circle
 from wsss.plan.code import chain_code, code, learner, net, segmenter, walker, wrapper
 from wsss.plan.masks import CAM, SEEDS, Read
 from wsss.plan.paths import GROUND_TRUTH, INDEX, MODEL
@@ -82,7 +83,7 @@ CHAIN = {  # image labels -> predictions
             "code": code("classifier", net, wrapper),
         },
         gpus=given.training_gpus,
-        refuse=masks.refuse_classifier,
+        refuse=refuse_circle("classifier", "labels_from"),
     ),
     "cam": Stage(
         makes=INDEX_FILE,
@@ -95,7 +96,7 @@ CHAIN = {  # image labels -> predictions
             "code": code("cam", net),
         },
         gpus=1,
-        refuse=masks.refuse_cam,
+        refuse=refuse_circle("cam", "aux_from"),
     ),
     "threshold": Stage(
         makes={"threshold": masks.THRESHOLD.file},
@@ -205,13 +206,13 @@ READERS = {  # of what a chain has made
         makes={"diagnosis": "diagnosis.json", "text": "diagnosis.txt"},
         reads=pages.diagnosis_reads,
         inputs=(given.dataset_files,),
-        params={"recipe": given.recipe, "bg": pages.seed_bg, "cuts": pages.cuts, "code": code("diagnosis")},
+        params={"recipe": given.recipe, "bg": masks.seed_bg, "cuts": pages.cuts, "code": code("diagnosis")},
     ),
     "panels": Stage(
         makes=INDEX_FILE,
         reads=pages.panels_reads,
         inputs=(given.dataset_files, given.digests(*GROUND_TRUTH)),
-        params={"panel_count": pages.panel_count, "bg": pages.seed_bg, "code": code("panels")},
+        params={"panel_count": pages.panel_count, "bg": masks.seed_bg, "code": code("panels")},
     ),
     "report": Stage(
         inputs=(pages.report_inputs,),

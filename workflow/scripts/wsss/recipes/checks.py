@@ -6,6 +6,12 @@ from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
 from wsss.recipes.net_options import needs, option_names
 from wsss.recipes.refinement import ELSEWHERE, check_imports, check_refinement
+from wsss.sections.background import Background
+from wsss.sections.classifier import Classifier
+from wsss.sections.evaluation import Evaluation
+from wsss.sections.section import part_of, plain, typed
+from wsss.sections.seeds import Seeds
+from wsss.sections.training import Training
 from wsss.train.sources import check_sources
 
 BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option
@@ -22,14 +28,15 @@ def check_recipe(recipe: dict, path: str) -> None:
             raise UserError(f"{path}: {key} is missing (and no recipe it extends gives it)")
     for stage in ("classifier", "affinity", "segmentation"):
         if own(recipe, stage):
-            _check_training(recipe[stage], f"{path}: {stage}")
+            _check_training(typed(part_of(recipe[stage], Training), Training), f"{path}: {stage}")
+            _check_whole_image_changes(recipe[stage], f"{path}: {stage}")
     if own(recipe, "classifier"):
-        labels, saliency = "labels_from" in recipe["classifier"], recipe["classifier"].get("saliency", False)
-        check_sources(recipe["net"], needs(recipe["net"]), labels, saliency, f"{path}: classifier")
-        _check_unlabelled(recipe["classifier"], f"{path}: classifier")
+        classifier = typed(recipe["classifier"], Classifier)
+        check_sources(recipe["net"], needs(recipe["net"]), classifier.labels_from is not None, classifier.saliency, f"{path}: classifier")
+        _check_unlabelled(classifier, f"{path}: classifier")
     _check_backgrounds(recipe, path)
     if own(recipe, "seeds"):
-        _check_seeds(recipe["seeds"], f"{path}: seeds")
+        _check_seeds(typed(recipe["seeds"], Seeds), f"{path}: seeds")
     _check_strides(recipe, path)
     _check_trunks(recipe, path)
     check_refinement(recipe, path)
@@ -52,7 +59,7 @@ def check_kinds(recipe: dict, has_map: bool | None, path: str) -> None:
     if recipe["refine"] == "crf" and "bg" in section:
         rules.pop("pseudo_masks.bg")  # the masks are the confident seed
     for key, rule in rules.items():
-        if has_map is not None and (fault := kind_fault(rule, has_map)):
+        if has_map is not None and (fault := kind_fault(rule["kind"], has_map)):
             raise UserError(f"{path}: {key}: {fault}")
     if (evaluation["bg"]["kind"] == MAP) != (evaluation["policy"] == MAP):
         wanted = "map" if evaluation["bg"]["kind"] == MAP else "fixed, best_on_train_gt or found"
@@ -64,8 +71,8 @@ def own(recipe: dict, stage: str) -> bool:
     return stage in recipe and not ELSEWHERE & set(recipe[stage])
 
 
-def _check_unlabelled(settings: dict, where: str) -> None:
-    if settings.get("unlabelled") and "labels_from" not in settings:
+def _check_unlabelled(settings: Classifier, where: str) -> None:
+    if settings.unlabelled and settings.labels_from is None:
         raise UserError(
             f"{where}: unlabelled true is for a net that learns labels of pixels (labels_from: AMN), where such an image is "
             "background; this one learns which classes an image has, and the maps of those, of which there are none; "
@@ -137,67 +144,69 @@ def _refuse_frozen(options: dict, learning: tuple[str, ...], where: str) -> None
         )
 
 
-def _check_seeds(settings: dict, where: str) -> None:
-    by_scores, has_prob = settings.get("unary") == "scores", "gt_prob" in settings["crf_params"]
+def _check_seeds(settings: Seeds, where: str) -> None:
+    by_scores, has_prob = settings.unary == "scores", settings.crf_params.gt_prob is not None
     if by_scores and has_prob:
         raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
     if not by_scores and not has_prob:
         raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
-    refuse_reversed(settings["confident"], settings["unsure"], where)
+    refuse_reversed(settings.confident, settings.unsure, where)
 
 
 def _check_backgrounds(recipe: dict, path: str) -> None:
     for stage, name in (*RULES, ("evaluation", "bg")):
-        rule = recipe.get(stage, {}).get(name)
-        if rule is None:
-            continue
-        given, where = {"value", "shift"} & set(rule), f"{path}: {stage}.{name}"
-        if rule["kind"] == MAP and given:
-            raise UserError(f"{where}: kind map has no threshold; take {' and '.join(sorted(given))} out (scale: what the map is multiplied with)")
-        if rule["kind"] != MAP and "value" not in rule:
-            raise UserError(f"{where}: kind {rule['kind']} needs value, a number or found")
-        if rule["kind"] != MAP and "scale" in rule:
-            raise UserError(f"{where}: scale goes with kind map; take it out")
-        if "shift" in rule and not is_found(rule):
-            raise UserError(f"{path}: {stage}.{name}: shift moves a found threshold; set value: found, or leave shift out")
-    if is_found(recipe["evaluation"]["bg"]) or "shift" in recipe["evaluation"]["bg"]:
+        if name in recipe.get(stage, {}):
+            _check_background(typed(recipe[stage][name], Background), f"{path}: {stage}.{name}")
+    published = typed(recipe["evaluation"], Evaluation).bg
+    if is_found(published) or published.shift is not None:
         raise UserError(f"{path}: evaluation.bg is the published threshold, a number; to score seeds at the found one set evaluation.policy: found")
 
 
-def _check_training(settings: dict, where: str) -> None:
-    if settings["optimiser"] == "sgd" and "momentum" not in settings:
+def _check_background(rule: Background, where: str) -> None:
+    taken_out = [key for key in ("shift", "value") if getattr(rule, key) is not None]
+    if rule.kind == MAP and taken_out:
+        raise UserError(f"{where}: kind map has no threshold; take {' and '.join(taken_out)} out (scale: what the map is multiplied with)")
+    if rule.kind != MAP and rule.value is None:
+        raise UserError(f"{where}: kind {rule.kind} needs value, a number or found")
+    if rule.kind != MAP and rule.scale is not None:
+        raise UserError(f"{where}: scale goes with kind map; take it out")
+    if rule.shift is not None and not is_found(rule):
+        raise UserError(f"{where}: shift moves a found threshold; set value: found, or leave shift out")
+
+
+def _check_training(settings: Training, where: str) -> None:
+    if settings.optimiser == "sgd" and settings.momentum is None:
         raise UserError(f"{where}: optimiser sgd needs momentum (0 to 1)")
-    if settings["schedule"] == "poly" and "power" not in settings:
+    if settings.schedule == "poly" and settings.power is None:
         raise UserError(f"{where}: schedule poly needs power (0.9 as published)")
-    if settings["schedule"] != "poly" and settings.get("poly_steps"):
+    if settings.schedule != "poly" and settings.poly_steps:
         raise UserError(f"{where}: poly_steps goes with schedule poly; set it to null, or schedule: poly")
-    if settings.get("steps") and (settings.get("poly_steps") or 0) > settings["steps"]:
+    if settings.steps and settings.poly_steps and settings.poly_steps > settings.steps:
         raise UserError(
-            f"{where}: poly_steps ({settings['poly_steps']}) is more than steps ({settings['steps']}), so the rate would not fall to its end; "
+            f"{where}: poly_steps ({settings.poly_steps}) is more than steps ({settings.steps}), so the rate would not fall to its end; "
             "set poly_steps: null (all steps), or at most steps"
         )
-    if not settings.get("steps") and not settings.get("epochs"):
+    if not settings.steps and not settings.epochs:
         raise UserError(f"{where}: give steps or epochs")
     _check_rate(settings, where)
-    for kind, (low, high) in settings["augmentation"]["resize"].items():
+    for kind, (low, high) in plain(settings.augmentation.resize).items():
         if low > high:
             raise UserError(f"{where}: augmentation.resize.{kind}: [{low}, {high}] must be [low, high]")
-    _check_whole_image_changes(settings, where)
 
 
-def _check_rate(settings: dict, where: str) -> None:
+def _check_rate(settings: Training, where: str) -> None:
     """Warm-up, and what the cosine ends at."""
-    by_epochs = settings.get("warmup_epochs") and not settings.get("warmup_steps")
-    if (by_epochs or settings.get("warmup_steps")) and "warmup_lr" not in settings:
+    by_epochs = None if settings.warmup_steps else settings.warmup_epochs
+    if (by_epochs or settings.warmup_steps) and settings.warmup_lr is None:
         raise UserError(f"{where}: a warm-up needs warmup_lr, the rate it begins at (1.0e-6 as published)")
-    if (by_epochs or settings.get("rate_per") == "epoch") and not settings.get("epochs"):
+    if (by_epochs or settings.rate_per == "epoch") and not settings.epochs:
         raise UserError(f"{where}: warmup_epochs and rate_per: epoch count in epochs; give epochs, or warmup_steps and rate_per: step")
-    if by_epochs and settings["warmup_epochs"] >= settings["epochs"]:
-        raise UserError(f"{where}: warmup_epochs ({settings['warmup_epochs']}) must be below epochs ({settings['epochs']})")
-    if settings.get("steps") and (settings.get("warmup_steps") or 0) >= settings["steps"]:
-        raise UserError(f"{where}: warmup_steps ({settings['warmup_steps']}) must be below steps ({settings['steps']})")
-    if settings.get("min_lr", 0) > settings["lr"]:
-        raise UserError(f"{where}: min_lr ({settings['min_lr']:g}) is above lr ({settings['lr']:g})")
+    if by_epochs and settings.epochs and by_epochs >= settings.epochs:
+        raise UserError(f"{where}: warmup_epochs ({by_epochs}) must be below epochs ({settings.epochs})")
+    if settings.steps and settings.warmup_steps and settings.warmup_steps >= settings.steps:
+        raise UserError(f"{where}: warmup_steps ({settings.warmup_steps}) must be below steps ({settings.steps})")
+    if settings.min_lr > settings.lr:
+        raise UserError(f"{where}: min_lr ({settings.min_lr:g}) is above lr ({settings.lr:g})")
 
 
 def _check_whole_image_changes(settings: dict, where: str) -> None:

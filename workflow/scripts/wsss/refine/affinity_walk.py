@@ -1,6 +1,6 @@
 """AffinityNet's walk (CVPR 2018, as SEAM uses it): background and class scores spread between cells of like features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from wsss.refine.affinitynet import STRIDE, feature_affinity
 from wsss.refine.background import background, to_class_ids
 from wsss.refine.paths import PathIndex, path_index
 from wsss.refine.random_walk import walk_affinity
+from wsss.sections.background import Rule
 
 
 @torch.no_grad()
@@ -18,7 +19,7 @@ def affinitynet_semantic(
     cam: np.ndarray,
     features: Tensor,
     keys: Sequence[int],
-    bg: Mapping,
+    bg: Rule,
     beta: float = 8.0,
     exp_times: int = 6,
     radius: float = 5,
@@ -31,7 +32,7 @@ def affinitynet_semantic(
         cam: (K, H, W) float32 in [0, 1] at image size, K > 0.
         features: (c, h, w) of the image, h = ceil(H / 8).
         keys: 0-based foreground classes of the K rows.
-        bg: {"kind", "value"} of the background that walks too; published: (1 - max)^6.
+        bg: the background that walks too; published: (1 - max)^6.
         beta: power of the affinities; exp_times: 2^exp_times steps.
         pairs: of `grid_planes`.
         bg_map: (H, W) background map, for bg of kind ``map``.
@@ -40,7 +41,7 @@ def affinitynet_semantic(
         (H, W) uint8 class ids; background where the maps are zero.
     """
     height, width = cam.shape[1:]
-    scores = np.concatenate([background(cam, bg["kind"], bg["value"], bg_map)[None], cam])
+    scores = np.concatenate([background(cam, *bg, bg_map)[None], cam])
     start = torch.from_numpy(scores).to(features.device)
     # Zeros fill the last cells up, as released: all scores of a cell shrink alike.
     start = F.avg_pool2d(F.pad(start, (0, -width % STRIDE, 0, -height % STRIDE)), STRIDE)

@@ -1,11 +1,10 @@
 """CAM -> two CRF-refined seeds -> IR labels, the supervision of IRN and AMN (IRN, CVPR 2019)."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from wsss.refine.background import argmax_index, background
 from wsss.refine.crf import IRN_LABEL, CrfParams, label_marginals, score_marginals
+from wsss.sections.background import Rule
 
 IGNORE = 255
 
@@ -13,8 +12,8 @@ IGNORE = 255
 def seed_marginals(
     image: np.ndarray,
     cam: np.ndarray,
-    t_fg: Mapping,
-    t_bg: Mapping,
+    t_fg: Rule,
+    t_bg: Rule,
     params: CrfParams = IRN_LABEL,
     bg_map: np.ndarray | None = None,
     unary: str = "labels",
@@ -24,7 +23,7 @@ def seed_marginals(
     Args:
         image: (H, W, 3) uint8 RGB.
         cam: (K, H, W) float32 in [0, 1] at image size; K = 0 gives background everywhere.
-        t_fg, t_bg: background rules {"kind", "value"} of the confident (published: const 0.30; AMN 0.45) and
+        t_fg, t_bg: background rules of the confident (published: const 0.30; AMN 0.45) and
             the unsure pass (const 0.05; AMN 0.15).
         bg_map: (H, W) background map for rules of kind ``map``.
         unary: what the CRF starts from: ``labels``, the argmax trusted by params.gt_prob (IRN), or ``scores``,
@@ -33,7 +32,7 @@ def seed_marginals(
     Returns:
         Two (K+1, H, W) float32 stacks of probabilities, background first.
     """
-    backgrounds = [background(cam, rule["kind"], rule["value"], bg_map) for rule in (t_fg, t_bg)]
+    backgrounds = [background(cam, *rule, bg_map) for rule in (t_fg, t_bg)]
     if unary == "scores":
         first, second = (np.concatenate([bg[None], cam]) for bg in backgrounds)
         return score_marginals(image, first, second, params)

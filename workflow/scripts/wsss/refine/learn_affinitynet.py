@@ -10,9 +10,9 @@ from wsss.engine.index import file_of
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.probs import SUFFIX
-from wsss.refine.affinitynet import AffinityNet, cell_labels
+from wsss.nets.affinity_net import AffinityNet
+from wsss.refine.affinitynet import cell_labels
 from wsss.sections.affinity import Affinity
-from wsss.sections.section import plain
 
 
 def network(settings: Mapping[str, Any]) -> AffinityNet:
@@ -29,4 +29,4 @@ def samples(task: Task, settings: Affinity, dataset: Dataset, records: tuple[Rec
     path = task.inputs["seeds"]
     if SUFFIX not in input_index(task, "seeds", records)["suffixes"]:
         raise UserError(f"{path}: holds no CRF probabilities; set `seeds: {{probabilities: true}}` in the recipe that makes it")
-    return AffinitySet(records, plain(settings.augmentation), lambda r: file_of(path, r.id, SUFFIX), cell_labels)
+    return AffinitySet(records, settings.augmentation, lambda r: file_of(path, r.id, SUFFIX), cell_labels)

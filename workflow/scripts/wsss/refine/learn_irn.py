@@ -11,9 +11,8 @@ from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import Geometry
 from wsss.engine.task import Task
 from wsss.io.images import read_image
-from wsss.refine.irn import IrnNet
+from wsss.nets.boundary_net import IrnNet
 from wsss.sections.affinity import Affinity, IRNAffinity
-from wsss.sections.section import plain
 
 
 def network(settings: Mapping[str, Any]) -> IrnNet:
@@ -23,7 +22,7 @@ def network(settings: Mapping[str, Any]) -> IrnNet:
 
 def samples(task: Task, settings: Affinity, dataset: Dataset, records: tuple[Record, ...]) -> TrainingSet:
     """Images with their IR labels."""
-    return TrainingSet(dataset, records, plain(settings.augmentation), label_files(task, "ir_labels", records))
+    return TrainingSet(dataset, records, settings.augmentation, label_files(task, "ir_labels", records))
 
 
 def finish(settings: IRNAffinity, network: IrnNet, dataset: Dataset, device: torch.device) -> Callable[[], None] | None:

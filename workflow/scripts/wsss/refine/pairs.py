@@ -1,14 +1,26 @@
 """Losses over pairs of labelled cells, the same for IRN (CVPR 2019) and AffinityNet (CVPR 2018)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from wsss.errors import UserError
 from wsss.refine.affinity import source_view, target_views
 from wsss.refine.paths import PathIndex
 from wsss.train.ranks import mean_over_ranks, world
 
 EPSILON = 1e-5
 IGNORE = 255
+
+
+def require_pairs(net: str, size_hw: Sequence[int], stride: int, index: PathIndex) -> None:
+    """UserError where a grid of `size_hw` cells, of `stride` pixels each, is too small for any pair."""
+    if min(index.source_shape(*size_hw)) < 1:
+        raise UserError(
+            f"{net}: crop of {size_hw[0] * stride} x {size_hw[1] * stride} pixels is too small for pairs of radius "
+            f"{index.radius}; use a crop of at least {stride * (2 * index.reach + 1)} pixels or a smaller radius"
+        )
 
 
 def pair_types(labels: Tensor, index: PathIndex) -> tuple[Tensor, Tensor, Tensor]:

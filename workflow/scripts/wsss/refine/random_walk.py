@@ -15,7 +15,7 @@ All in float64: rounding 1 / column sum to float32 is repeated by every step, an
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from torch import Tensor
 from wsss.refine.affinity import grid_affinity
 from wsss.refine.background import argmax_labels, background, to_class_ids
 from wsss.refine.paths import Cell, path_index
+from wsss.sections.background import Rule
 
 Array = Tensor | np.ndarray
 TAIL = 1e-8  # weight of the Chebyshev terms left out, below float32 resolution
@@ -236,7 +237,7 @@ def irn_semantic(
     edge: Array,
     size_hw: tuple[int, int],
     keys: Sequence[int],
-    bg: Mapping,
+    bg: Rule,
     bg_map: np.ndarray | None = None,
     **walk_options: Any,
 ) -> np.ndarray:
@@ -244,7 +245,7 @@ def irn_semantic(
 
     Args:
         keys: 0-based foreground classes of the K rows.
-        bg: {"kind", "value"}; published const 0.25 (AMN on COCO 0.22). Of kind ``map`` the background walks with the
+        bg: published const 0.25 (AMN on COCO 0.22). Of kind ``map`` the background walks with the
             classes, as one of the maps (SIPE).
         bg_map: (h, w) background map on the walk's grid, for bg of kind ``map``.
         walk_options: power, beta, exp_times, radius, normalise of `irn_scores`.
@@ -252,8 +253,8 @@ def irn_semantic(
     Returns:
         (H, W) uint8 class ids; background everywhere for K = 0 and for all-zero maps.
     """
-    if bg["kind"] == "map" and len(cam):
-        rows = np.concatenate([background(cam, bg["kind"], bg["value"], bg_map)[None], cam])
+    if bg.kind == "map" and len(cam):
+        rows = np.concatenate([background(cam, *bg, bg_map)[None], cam])
         return to_class_ids(irn_scores(rows, edge, size_hw, **walk_options).argmax(0), keys)
     scores = irn_scores(cam, edge, size_hw, **walk_options)
-    return argmax_labels(scores, background(scores, bg["kind"], bg["value"]), keys)
+    return argmax_labels(scores, background(scores, *bg), keys)

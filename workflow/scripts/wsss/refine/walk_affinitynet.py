@@ -8,8 +8,8 @@ import torch
 
 from wsss.data.manifest import Record
 from wsss.io.cams import CamFolder
+from wsss.nets.affinity_net import AffinityNet
 from wsss.refine.affinity_walk import affinitynet_semantic
-from wsss.refine.affinitynet import AffinityNet
 
 WALK = ("bg", "beta", "exp_times", "radius", "pairs")
 

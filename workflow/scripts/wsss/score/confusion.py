@@ -6,6 +6,7 @@ n = classes + 1: row = ground truth, column = prediction, last column = pixels p
 
 import numpy as np
 
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
 IGNORE = 255
@@ -135,7 +136,7 @@ def matrix_of(block: dict, classes, name: str) -> np.ndarray:
     """
     wanted, found = ["background", *classes], block["labels"][:-1]
     if found != wanted:
-        other = sorted(set(found) ^ set(wanted)) or ["in another order"]
+        other = sorted(set(found) ^ set(wanted)) or [for_people("in another order")]
         raise UserError(f"{name}: its confusion matrix is of other classes than the dataset's ({', '.join(other)}); score the method again")
     return np.array(block["confusion"], np.int64)
 

@@ -1,6 +1,6 @@
 """A background rule, which seeds, pseudo-masks and scores have."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -20,3 +20,10 @@ class Background(Section):
     value: LeftOut[Annotated[Annotated[Number, Field(gt=0)] | Annotated[str, Field(pattern=r"^found\Z")], about("found: by the stage threshold")]] = None
     shift: LeftOut[Annotated[Number, Field(gt=-1, lt=1), about("of a found cut: the share of its way to 1, or to 0")]] = None
     scale: LeftOut[Annotated[Number, Field(gt=0, le=16), about("of a map: what it is multiplied with; 1")]] = None
+
+
+class Rule(NamedTuple):
+    """A background as it is used: of a kind, with a number; see `wsss.refine.background`."""
+
+    kind: str
+    value: float

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from wsss.sections.background import Background
-from wsss.sections.section import Number, Section, about, keys_of
+from wsss.sections.section import Number, Section, about, part_of
 
 Beta = Annotated[Number, Field(gt=0, le=1024), about("exponent on affinities")]
 ExpTimes = Annotated[int, Field(ge=0, le=12), about("2^exp_times steps of the walk")]
@@ -47,4 +47,4 @@ BY_REFINE: dict[str, type[Section]] = {"irn": IRNWalk, "affinitynet": AffinityNe
 
 def of_refine(settings: dict[str, Any], refine: str) -> dict[str, Any]:
     """The keys that `refine` reads: refine none and crf have no use for the walk of a recipe that they extend, and leave it there."""
-    return {key: settings[key] for key in keys_of(BY_REFINE[refine]) if key in settings}
+    return part_of(settings, BY_REFINE[refine])

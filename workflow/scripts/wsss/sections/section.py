@@ -50,6 +50,11 @@ def defaults_of(kind: type[Section]) -> dict[str, Any]:
     return kind().model_dump(mode="json", by_alias=True)
 
 
+def part_of(values: dict[str, Any], kind: type[Section]) -> dict[str, Any]:
+    """Those of the values that are keys of `kind`."""
+    return {key: values[key] for key in keys_of(kind) if key in values}
+
+
 def typed(values: Any, kind: type[Kind]) -> Kind:
     """A section's plain values as its class. They are checked when recipes are read; a fault here is one of the code."""
     return kind.model_validate(values)

@@ -13,7 +13,7 @@ from wsss.errors import UserError
 from wsss.methods.base import Method
 from wsss.score.self_report import about_classifier
 from wsss.sections.classifier import Classifier
-from wsss.sections.section import plain, typed
+from wsss.sections.section import typed
 from wsss.train.classifier_check import check, plan
 from wsss.train.sources import check_sources
 from wsss.train.start import load_initial, start_devices
@@ -48,7 +48,7 @@ def run(task: Task) -> None:
         facts = check(task, dataset, planned, method, history, device, start, pseudo_labels)
         about_classifier(task, facts)
 
-    samples = TrainingSet(dataset, records, plain(settings.augmentation), label_path, saliency_path, further)
+    samples = TrainingSet(dataset, records, settings.augmentation, label_path, saliency_path, further)
     train(
         task,
         settings,

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record, load_manifest
-from wsss.data.stage_inputs import cam_folder
 from wsss.engine.atomic import read_json, write_json, write_text
 from wsss.engine.index import file_of, read_index
 from wsss.engine.task import Task
-from wsss.found import FOUND_RULE, is_found, settle
+from wsss.found import FOUND, FOUND_RULE, settle
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
@@ -21,6 +21,8 @@ from wsss.report.diagnosis import in_words
 from wsss.rownames import base_name
 from wsss.score.diagnosis import diagnose
 from wsss.score.mask_facts import Agreement, facts_of
+from wsss.sections.background import Background
+from wsss.sections.section import typed
 
 log = logging.getLogger(__name__)
 STAGES = ("seeds", "ir_labels", "pseudo_masks", "predictions")
@@ -65,8 +67,8 @@ class Masks:
         self.records = {name: self._records(name) for name in STAGES if name in task.inputs}
         if "cam" in task.inputs:
             few = sample(dataset.split("trainaug"), MOST_SEEDS, 0)
-            self.cams = cam_folder(task, few, task.params["bg"])
-            self.bg = settle(task.params["bg"], task.inputs)
+            bg = typed(task.params["bg"], Background)
+            self.cams, self.bg = cams_to_cut(task, few, bg), settle(bg, task.inputs)
             self.records["seed"] = few
 
     def facts(self) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class Masks:
     def _cut(self, name: str) -> dict[str, Any] | None:
         """Key, kind and value of the background that masks were cut at; of a found one the number that their index says."""
         cut = self.task.params["cuts"].get(name)
-        return {**cut, **read_json(self.task.inputs[name])[FOUND_RULE[name]]} if cut and is_found(cut) else cut
+        return {**cut, **read_json(self.task.inputs[name])[FOUND_RULE[name]]} if cut and cut.get("value") == FOUND else cut
 
     def _records(self, name: str) -> list[Record]:
         ids = set(read_json(self.task.inputs[name]).get("ids", []))
@@ -102,7 +104,7 @@ class Masks:
         if name != "seed":
             return read_mask(self._path(name, record))
         cam, bg_map = self.cams.both_at(record, image_size(record.image))
-        return argmax_labels(cam, background(cam, **self.bg, bg_map=bg_map), record.labels)
+        return argmax_labels(cam, background(cam, *self.bg, bg_map), record.labels)
 
     def _path(self, name: str, record: Record) -> Path:
         return file_of(self.task.inputs[name], record.id, ".png")

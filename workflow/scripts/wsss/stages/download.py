@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from wsss.data import coco_download, sbd, voc
+from wsss.data import coco_download, sbd_download, voc_download
 from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
 
 FETCHERS: dict[str, Callable[..., Path]] = {
-    "voc12": voc.fetch,
-    "sbd": sbd.fetch,
+    "voc12": voc_download.fetch,
+    "sbd": sbd_download.fetch,
     "coco14": partial(coco_download.fetch, 2014),
     "coco17": partial(coco_download.fetch, 2017),
 }

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
-from wsss.data.stage_inputs import cam_folder, input_index
+from wsss.data.stage_inputs import input_index
 from wsss.engine.atomic import drop_temporaries, read_json, write_text
+from wsss.engine.explain import for_people
 from wsss.engine.index import file_of
 from wsss.engine.model_facts import read_facts
 from wsss.engine.task import Task
@@ -24,8 +26,9 @@ from wsss.score.shapes import Shapes
 from wsss.score.sweep import Sweep, SweepResult, default_values
 from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
+from wsss.sections.background import Background
 from wsss.sections.evaluation import Evaluation
-from wsss.sections.section import plain, typed
+from wsss.sections.section import typed
 from wsss.stages.seeds import CONFIDENT
 
 # Of a record, and the size (H, W) of its ground truth: the mask that was made, and what an error calls it.
@@ -57,7 +60,7 @@ class Scorer:
         scored = (self.val and "predictions" in task.inputs) or (self.train and of_training)
         if not scored:
             lacking = "val" if self.train else "training" if self.val else ""
-            what = f"no {lacking} images with masks" if lacking else "no ground-truth masks"
+            what = for_people(f"no {lacking} images with masks" if lacking else "no ground-truth masks")
             raise UserError(
                 f"{dataset.name}: {what}, so there is no mIoU; "
                 f"ask for results/{dataset.name}/{task.params['recipe']['method']}/predictions/index.json"
@@ -90,37 +93,36 @@ class Scorer:
 
     def _beside_map(self) -> dict[str, Any]:
         """The seed of CAMs with a background map: one figure, for there is no threshold to sweep."""
-        rule = settle(plain(self.settings.bg), self.task.inputs)
-        cams = cam_folder(self.task, self.train, rule)
+        rule = settle(self.settings.bg, self.task.inputs)
+        cams = cams_to_cut(self.task, self.train, self.settings.bg)
 
         def seed(record: Record, size_hw: tuple[int, int]) -> np.ndarray:
             cam, bg_map = cams.both_at(record, size_hw)
-            return argmax_labels(cam, background(cam, **rule, bg_map=bg_map), record.labels)
+            return argmax_labels(cam, background(cam, *rule, bg_map), record.labels)
 
         def made(record: Record, size_hw: tuple[int, int]) -> tuple[np.ndarray, str]:
             return seed(record, size_hw), str(file_of(self.task.inputs["cam"], record.id, CAM))
 
         total, shapes = self._total("seed_map", self.train, made)
-        return map_stage(total, self.dataset.classes, rule["value"], shapes)
+        return map_stage(total, self.dataset.classes, rule.value, shapes)
 
     def _cut_seed(self) -> dict[str, Any]:
-        rule, policy = plain(self.settings.bg), self.settings.policy
-        found = settle(seed_rule(plain(self.settings)), self.task.inputs)["value"]  # the recipe's, unless the policy is `found`
-        result, cut, shapes = self._swept(rule["kind"], rule["value"], shown=found)
+        rule, policy = settle(self.settings.bg, {}), self.settings.policy
+        taken = settle(seed_rule(self.settings.bg, policy), self.task.inputs).value  # the recipe's, unless the policy is `found`
+        result, cut, shapes = self._swept(rule.kind, rule.value, shown=taken)
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
-        if policy != FOUND:
-            found = None if cut is None else result.nearest(value_of(rule["kind"], cut))
-        at = {"seed_fixed": result.index(rule["value"]), "seed_best": result.best()}
+        found = taken if policy == FOUND else None if cut is None else result.nearest(value_of(rule.kind, cut))
+        at = {"seed_fixed": result.index(rule.value), "seed_best": result.best()}
         at |= {} if found is None else {"seed_found": result.index(found)}
         for figure, position in at.items():
             for record, image in zip(self.train, result.images, strict=True):
                 self.per_image.add(figure, record.id, *image.at(result.rank[position]))
-        return seed_stage(result, self.dataset.classes, rule["value"], policy, found, shapes)
+        return seed_stage(result, self.dataset.classes, rule.value, policy, found, shapes)
 
     def _swept(self, kind: str, fixed: float, shown: float) -> tuple[SweepResult, float | None, dict[str, Any]]:
         """The sweep over the scored images, these two values included, the cut that would be found on them, and figures of shapes at `shown`."""
-        cams, scores = cam_folder(self.task, self.train, plain(self.settings.bg)), Scores()
+        cams, scores = cams_to_cut(self.task, self.train, self.settings.bg), Scores()
         sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, [fixed, shown]))
         shapes = Shapes(self.dataset.num_classes + 1)
         for record in self.train:
@@ -142,12 +144,11 @@ class Scorer:
         """How masks made from CAMs were cut: at the recipe's threshold or a found one, on the CAMs' scales; {} where they are imported."""
         if name not in self.task.params["thresholds"]:
             return {}
-        rule = self.task.params["thresholds"][name]
-        policy = FOUND if is_found(rule) else MAP if rule["kind"] == MAP else "fixed"
-        if is_found(rule):
-            rule = read_json(self.task.inputs[name])[FOUND_RULE[name]]
+        bg = typed(self.task.params["thresholds"][name], Background)
+        policy = FOUND if is_found(bg) else MAP if bg.kind == MAP else "fixed"
+        rule = read_json(self.task.inputs[name])[FOUND_RULE[name]] if is_found(bg) else settle(bg, {})._asdict()
         return {
-            **chosen(rule["kind"], rule.get("value", rule.get("scale", 1.0)), policy),
+            **chosen(rule["kind"], rule["value"], policy),
             **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
             "multi_scale": read_json(self.task.inputs["cam"])["scales"],
         }

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
-from wsss.data.stage_inputs import cam_folder
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
@@ -19,6 +19,8 @@ from wsss.refine.background import argmax_labels, background
 from wsss.report.layers import SUFFIX as LAYERS
 from wsss.report.layers import write_layers
 from wsss.report.panels import write_panel
+from wsss.sections.background import Background
+from wsss.sections.section import typed
 from wsss.stages.predictions import prediction_records
 
 
@@ -26,7 +28,7 @@ def run(task: Task) -> None:
     """Write `{id}.png` and `{id}.npz`, the layers of it, for a few training images (CAM to pseudo-mask) and a few predicted ones."""
     dataset = load_manifest(task.inputs["manifest"])
     chosen = choose(task, dataset)
-    cams = cam_folder(task, [r for r in chosen if "trainaug" in r.splits], task.params["bg"]) if "cam" in task.inputs else None
+    cams = cams_to_cut(task, [r for r in chosen if "trainaug" in r.splits], typed(task.params["bg"], Background)) if "cam" in task.inputs else None
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in chosen if r.id in todo):
@@ -62,7 +64,7 @@ def columns(task: Task, cams: CamFolder | None, record: Record, image: np.ndarra
     if cams and "trainaug" in record.splits:
         cam, bg_map = cams.both_at(record, image.shape[:2])
         found["cam"] = cam
-        bg = background(cam, **settle(task.params["bg"], task.inputs), bg_map=bg_map)
+        bg = background(cam, *settle(typed(task.params["bg"], Background), task.inputs), bg_map)
         found["seed"] = argmax_labels(cam, bg, record.labels)
     for column, name in (("ir_label", "ir_labels"), ("pseudo_mask", "pseudo_masks"), ("prediction", "predictions")):
         path = file_of(task.inputs[name], record.id, ".png") if name in task.inputs else Path()

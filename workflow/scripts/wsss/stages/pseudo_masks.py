@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.stage_inputs import cam_folder, input_index
 from wsss.data.transforms import normalise
@@ -25,6 +26,7 @@ from wsss.refine import walks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import Scores
 from wsss.score.self_report import about_masks
+from wsss.sections.background import Background
 from wsss.sections.pseudo_masks import BY_REFINE, CutMasks, of_refine
 from wsss.sections.section import plain, typed
 from wsss.stages.seeds import CONFIDENT
@@ -65,14 +67,13 @@ def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
 def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
     """Argmax of the CAM beside the background score."""
     settings = typed(of_refine(task.settings, "none"), CutMasks)
-    rule = plain(settings.bg)
-    cams = cam_folder(task, records, rule)
-    rules, found = settled({"bg": rule}, task.inputs, "bg")
+    cams = cams_to_cut(task, records, settings.bg)
+    rules, found = settled({"bg": settings.bg}, task.inputs)
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in records if r.id in todo):
             cam, bg_map = cams.both_at(record, image_size(record.image))
-            mask = argmax_labels(cam, background(cam, **rules["bg"], bg_map=bg_map), record.labels)
+            mask = argmax_labels(cam, background(cam, *rules["bg"], bg_map), record.labels)
             write_mask(task.folder / f"{record.id}.png", mask)
             yield record.id
 
@@ -81,14 +82,15 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     """What the network sees, then the walk. On the CPU one process a core; on a GPU the walk runs there."""
-    key, walker = task.outputs["index"], Walker(task, cam_folder(task, records, task.settings["bg"]))
-    _walkers[key] = walker
+    key, bg = task.outputs["index"], typed(task.settings["bg"], Background)
+    _walkers[key] = walker = Walker(task, cams_to_cut(task, records, bg))
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
     note_device(task, torch.device("cpu" if on_cpu else "cuda"), EXACT)
     processes = task.threads if on_cpu else 1
-    is_cut_after = is_found(walker.settings["bg"]) and task.params["refine"] in CUT_AFTER
+    is_cut_after = is_found(bg) and task.params["refine"] in CUT_AFTER
     cut = walked_cut(task, key, processes) if is_cut_after else None
-    walker.settings, found = settled(walker.settings, task.inputs, "bg", cut=cut)
+    rules, found = settled({"bg": bg}, task.inputs, cut)
+    walker.settings |= rules
     jobs = ((key, record) for record in records)
     return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), found
 

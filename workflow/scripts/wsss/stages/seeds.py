@@ -5,10 +5,9 @@ With `probabilities: true` also what the CRF says before the argmax, from which 
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Record, load_manifest
-from wsss.data.stage_inputs import cam_folder
 from wsss.engine.per_image import run_images, shard_records
 from wsss.engine.task import Task
 from wsss.engine.workers import in_processes
@@ -21,6 +20,7 @@ from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, prepare, to_labels
 from wsss.refine.ir_labels import seed_marginals
 from wsss.score.self_report import about_masks
+from wsss.sections.background import Rule
 from wsss.sections.section import plain, typed
 from wsss.sections.seeds import Seeds
 
@@ -33,9 +33,8 @@ def run(task: Task) -> None:
     every = dataset.split("trainaug")
     records = shard_records(task, every)
     settings = typed(task.settings, Seeds)
-    rules = {"confident": plain(settings.confident), "unsure": plain(settings.unsure)}
-    cams = cam_folder(task, records, *rules.values())
-    rules, found = settled(rules, task.inputs, "confident", "unsure")
+    cams = cams_to_cut(task, records, settings.confident, settings.unsure)
+    rules, found = settled({"confident": settings.confident, "unsure": settings.unsure}, task.inputs)
     refuse_reversed(rules["confident"], rules["unsure"], "seeds")  # where one of them is found
 
     prepare(CrfParams(**plain(settings.crf_params)))
@@ -45,12 +44,12 @@ def run(task: Task) -> None:
         yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), task.threads)
 
     suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * settings.probabilities
-    told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]})
+    told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]._asdict()})
     ids, all_ids = [r.id for r in records], [r.id for r in every]
     run_images(task, ids, suffixes, work, told, all_ids, unary=settings.unary, **found)
 
 
-def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Any], folder: Path) -> str:
+def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Rule], folder: Path) -> str:
     """Write both seeds of one image; `rules` are its backgrounds `confident` and `unsure` with numbers. Returns the id."""
     image = read_image(record.image)
     cam, bg_map = cams.both_at(record, image.shape[:2])

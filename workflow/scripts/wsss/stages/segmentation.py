@@ -9,7 +9,7 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import segmenters
 from wsss.nets.segmenter import Segmenter
-from wsss.sections.section import plain, typed
+from wsss.sections.section import typed
 from wsss.sections.segmentation import BY_NET
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
@@ -24,7 +24,7 @@ def run(task: Task) -> None:
     label_path = _label_path(task, dataset, records)
     network = build_network(task, dataset.num_classes)
     load_initial(task, network, settings.backbone)
-    samples = TrainingSet(dataset, records, plain(settings.augmentation), label_path)
+    samples = TrainingSet(dataset, records, settings.augmentation, label_path)
     train(task, settings, network, samples, network.param_groups(), network.loss, device)
 
 

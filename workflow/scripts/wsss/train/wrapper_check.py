@@ -14,7 +14,7 @@ from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.task import Task
 from wsss.sections.classifier import Classifier
-from wsss.sections.section import plain, typed
+from wsss.sections.section import typed
 from wsss.train.device import autocast
 from wsss.train.loop import to_device
 from wsss.wrappers.base import Wrapper
@@ -46,7 +46,7 @@ def pseudo_label_facts(
 
 
 def _loader(task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Wrapper) -> DataLoader:
-    augmentation = plain(typed(task.settings, Classifier).augmentation)
+    augmentation = typed(task.settings, Classifier).augmentation
     samples = TrainingSet(dataset, records, augmentation, _truth, None, learner.further_arrays())
     seeds = np.random.default_rng(task.params["seed"]).integers(0, 2**62, len(records))
     keys = [(index, int(seed)) for index, seed in enumerate(seeds)]
