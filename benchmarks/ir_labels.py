@@ -26,6 +26,7 @@ from wsss.io.images import read_image  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
 from wsss.refine.background import to_class_ids  # noqa: E402
 from wsss.refine.crf import IRN_LABEL, CrfParams, prepare, to_labels  # noqa: E402
+from wsss.refine.crf_lattice import kernel_of_places  # noqa: E402
 from wsss.refine.ir_labels import merge, seed_marginals  # noqa: E402
 
 T_FG, T_BG = 0.30, 0.05
@@ -80,7 +81,8 @@ def one_crf(image: np.ndarray, cam: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def one_lattice(params: CrfParams, image: np.ndarray, cam: np.ndarray, keys: list[int]) -> np.ndarray:
-    """Our way."""
+    """Our way, as for the first photo of a size."""
+    kernel_of_places.cache_clear()
     rules = [{"kind": "const", "value": value} for value in (T_FG, T_BG)]
     passes = seed_marginals(image, cam, *rules, params)
     return merge(*(to_class_ids(to_labels(marginals), keys) for marginals in passes))

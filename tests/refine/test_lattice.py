@@ -44,9 +44,9 @@ def lattice_filter(image, values, *widths):
     place, colour = (widths, (4.0, 30.0)) if len(widths) == 1 else ((3.0,), widths)
     weights = (1.0, 0.0) if len(widths) == 1 else (0.0, 1.0)
     kernels = tuple(normalised(build(image, *given), weight) for given, weight in zip((place, colour), weights, strict=True))
-    rows = np.stack([values * 0, values]).astype(np.float32)
-    filtered(kernels, rows, [np.zeros((2, kernel.vertices + 1, 2), np.float32) for kernel in kernels])
-    return rows[1], kernels[0].ones + kernels[1].ones
+    rows = values[None].astype(np.float32)
+    filtered(kernels, rows, [np.zeros((2, kernel.vertices + 1), np.float32) for kernel in kernels])
+    return rows[0], kernels[0].ones + kernels[1].ones
 
 
 @pytest.mark.parametrize("widths", [(3.0,), (1.5,), (8.0, 20.0), (4.0, 40.0)])

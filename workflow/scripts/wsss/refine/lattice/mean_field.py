@@ -2,10 +2,10 @@
 
 Per pixel and iteration, with F a kernel's filter normalised on both sides, q <- softmax(-u + sum of w F q). As
 the q of a pixel sum to 1, the last label needs no filtering: its F q is F 1 less the others'. So P problems of n
-labels are P (n - 1) columns, filtered in fours and twos.
+labels are P (n - 1) columns, filtered four, two or one at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,14 +32,13 @@ class Kernel(NamedTuple):
 def normalised(lattice: Lattice, compat: float) -> Kernel:
     """A kernel of Potts weight `compat`, at least 0; the lattice's weights are changed."""
     gain = np.float32(1 / (1 + 2.0 ** (1 - lattice.vertex.shape[1])))  # of the blur
-    mass = np.zeros((len(lattice.mass), 2), np.float32)
-    mass[:, 0] = lattice.mass
-    blurred, ones = _blurred(lattice.neighbour, mass, np.zeros_like(mass))
+    mass, spare = lattice.mass.copy(), np.zeros_like(lattice.mass)
+    blurred, ones = _blurred(steps.blur_one, lattice.neighbour, mass, spare)
     ones.fill(0)
     steps.scale_weights(lattice.vertex, lattice.weight, blurred, gain, np.float32(np.sqrt(gain * compat)), ones)
-    blurred, _ = _blurred(lattice.neighbour, ones, blurred)
-    total = np.zeros(len(lattice.vertex), np.float32)
-    steps.add_slice(lattice.vertex, lattice.weight, blurred, total)
+    blurred, _ = _blurred(steps.blur_one, lattice.neighbour, ones, blurred)
+    total = np.empty(len(lattice.vertex), np.float32)
+    steps.slice_ones(lattice.vertex, lattice.weight, blurred, total)
     return Kernel(lattice.vertex, lattice.weight, lattice.neighbour, len(lattice.mass) - 1, total)
 
 
@@ -55,11 +54,11 @@ def mean_field(kernels: tuple[Kernel, Kernel], energies: Sequence[np.ndarray], i
     """
     labels, pixels = energies[0].shape
     bias = np.concatenate([energy[-1] - energy[:-1] for energy in energies])
-    rows = np.zeros((-(-len(bias) // 2) * 2, pixels), np.float32)  # messages and probabilities in turn
+    rows = np.zeros((len(bias) + (len(bias) % 4 == 3), pixels), np.float32)  # messages and probabilities in turn
     steps.softmax(rows, bias, np.zeros(pixels, np.float32), labels)
     total = kernels[0].ones + kernels[1].ones
     groups = [rows[first : first + 4] for first in range(0, len(rows), 4)]
-    space = {width: [np.zeros((2, kernel.vertices + 1, width), np.float32) for kernel in kernels] for width in set(map(len, groups))}
+    space = {width: [np.zeros((2, (kernel.vertices + 1) * width), np.float32) for kernel in kernels] for width in set(map(len, groups))}
     for _ in range(iterations):
         for group in groups:
             filtered(kernels, group, space[len(group)])
@@ -68,22 +67,26 @@ def mean_field(kernels: tuple[Kernel, Kernel], energies: Sequence[np.ndarray], i
 
 
 def filtered(kernels: tuple[Kernel, Kernel], rows: np.ndarray, space: Sequence[np.ndarray]) -> None:
-    """Two or four probabilities -> their messages, in place; `space` is written over, (2, M + 1, columns) for each kernel."""
+    """One, two or four rows of probabilities -> their messages, in place; `space` is written over, (2, (M + 1) rows) for each kernel."""
     tables = [table for kernel in kernels for table in (kernel.vertex, kernel.weight)]
-    splat, slice_ = _STEPS[len(rows)]
+    splat, blur, slice_ = _STEPS[len(rows)]
     for sums, _ in space:
         sums.fill(0)
     splat(*tables, *(sums for sums, _ in space), rows)
-    values = [_blurred(kernel.neighbour, *both)[0] for kernel, both in zip(kernels, space, strict=True)]
+    values = [_blurred(blur, kernel.neighbour, *both)[0] for kernel, both in zip(kernels, space, strict=True)]
     slice_(*tables, *values, rows)
 
 
-_STEPS = {2: (steps.splat_two, steps.slice_two), 4: (steps.splat_four, steps.slice_four)}
+_STEPS = {
+    1: (steps.splat_one, steps.blur_one, steps.slice_one),
+    2: (steps.splat_two, steps.blur_two, steps.slice_two),
+    4: (steps.splat_four, steps.blur_four, steps.slice_four),
+}
 
 
-def _blurred(neighbour: np.ndarray, values: np.ndarray, spare: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _blurred(blur: Callable, neighbour: np.ndarray, values: np.ndarray, spare: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(blurred values, the other of the two arrays)."""
-    steps.blur(values, spare, neighbour)
+    blur(values, spare, neighbour)
     return (spare, values) if len(neighbour) % 2 else (values, spare)
 
 
