@@ -35,6 +35,11 @@ Sample = tuple[np.ndarray, np.ndarray, list[int]]
 
 def load(count: int, classes: int | None = None) -> list[Sample]:
     """(image, CAM, keys) of photos spread over voc_mini; those with that many classes where it is given."""
+    return [sample(photo, mask, seed) for seed, (photo, mask) in enumerate(chosen(count, classes))]
+
+
+def chosen(count: int, classes: int | None = None) -> list[tuple[Path, Path]]:
+    """Photo and mask of each of them."""
     if "WSSS_TEST_DATA" not in os.environ:
         sys.exit("WSSS_TEST_DATA is not set: it names the folder that holds voc_mini, the real photos")
     root = Path(os.environ["WSSS_TEST_DATA"]) / "voc_mini/VOCdevkit/VOC2012"
@@ -42,8 +47,7 @@ def load(count: int, classes: int | None = None) -> list[Sample]:
     photos, masks = root / "JPEGImages", root / "SegmentationClassAug"
     if classes is not None:
         ids = [i for i in ids if len(set(np.unique(read_mask(masks / f"{i}.png"))) - {0, 255}) == classes]
-    chosen = ids[:: max(1, len(ids) // count)][:count]
-    return [sample(photos / f"{i}.jpg", masks / f"{i}.png", seed) for seed, i in enumerate(chosen)]
+    return [(photos / f"{i}.jpg", masks / f"{i}.png") for i in ids[:: max(1, len(ids) // count)][:count]]
 
 
 def sample(photo: Path, mask: Path, seed: int) -> Sample:

@@ -47,11 +47,11 @@ def build(image: np.ndarray, sxy: float, srgb: float | None = None) -> Lattice:
         UserError: widths so small that 62 bits hold no vertex's key.
     """
     height, width = image.shape[:2]
-    lift = _lift(2 if srgb is None else 5)
-    along_x = _lifted(lift[:, 0] / sxy, width)
-    along_y = _lifted(lift[:, 1] / sxy, height)
-    colours = _NO_COLOURS if srgb is None else np.stack([_lifted(column / srgb, 256) for column in lift[:, 2:].T])
-    digits = _digits([along_x, along_y, *colours], sxy, srgb)
+    lift = lift_matrix(2 if srgb is None else 5)
+    along_x = lifted(lift[:, 0] / sxy, width)
+    along_y = lifted(lift[:, 1] / sxy, height)
+    colours = _NO_COLOURS if srgb is None else np.stack([lifted(column / srgb, 256) for column in lift[:, 2:].T])
+    digits = key_digits([along_x, along_y, *colours], sxy, srgb)[:-1]
     pixels, d1 = height * width, len(lift)
     vertex, weight = np.empty((pixels, d1), np.uint32), np.empty((pixels, d1), np.float32)
     keys, mass = np.empty(vertex.size, np.int64), np.zeros(vertex.size + 1, np.float32)  # memory is taken as it is written
@@ -62,7 +62,7 @@ def build(image: np.ndarray, sxy: float, srgb: float | None = None) -> Lattice:
     return Lattice(vertex, weight, neighbour, mass[: used + 1])
 
 
-def _lift(d: int) -> np.ndarray:
+def lift_matrix(d: int) -> np.ndarray:
     """(d + 1, d) float64: features -> the plane, scaled so that splat, blur and slice make a Gaussian of width 1."""
     matrix = np.zeros((d + 1, d))
     for j in range(d):
@@ -71,13 +71,13 @@ def _lift(d: int) -> np.ndarray:
     return matrix
 
 
-def _lifted(column: np.ndarray, values: int) -> np.ndarray:
+def lifted(column: np.ndarray, values: int) -> np.ndarray:
     """(d + 1, values) float32: what each value of one feature adds to the lifted point."""
     return (column[:, None] * np.arange(values)).astype(np.float32)
 
 
-def _digits(parts: list[np.ndarray], sxy: float, srgb: float | None) -> np.ndarray:
-    """(d,) int64: what a coordinate counts in a key, from the range that it can take in the image."""
+def key_digits(parts: list[np.ndarray], sxy: float, srgb: float | None) -> np.ndarray:
+    """(d + 1,) int64: what a coordinate counts in a key, from the range that it can take in the image; at last the range of keys."""
     d1 = len(parts[0])
     lowest = sum(part.min(1).astype(np.float64) for part in parts)
     highest = sum(part.max(1).astype(np.float64) for part in parts)
@@ -86,7 +86,7 @@ def _digits(parts: list[np.ndarray], sxy: float, srgb: float | None) -> np.ndarr
     if bits >= 62:
         widths = f"sxy {sxy:g}" + ("" if srgb is None else f", srgb {srgb:g}")
         raise UserError(f"CRF: kernel widths {widths} are too small for an image of this size; set crf_params as published (docs/config.md), or crf.backend: pydensecrf")
-    return np.cumprod([1, *spans[:-1]]).astype(np.int64)
+    return np.cumprod([1, *spans]).astype(np.int64)
 
 
 @compiled
