@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
 from _timing import report_ratio
 from wsss.data.transforms import normalise, resize_image

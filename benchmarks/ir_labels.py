@@ -26,6 +26,7 @@ from wsss.io.images import read_image  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
 from wsss.refine.background import to_class_ids  # noqa: E402
 from wsss.refine.crf import IRN_LABEL, CrfParams, prepare, to_labels  # noqa: E402
+from wsss.refine.crf_lattice import kernel_of_places  # noqa: E402
 from wsss.refine.ir_labels import merge, seed_marginals  # noqa: E402
 from wsss.sections.background import Rule  # noqa: E402
 
@@ -35,6 +36,11 @@ Sample = tuple[np.ndarray, np.ndarray, list[int]]
 
 def load(count: int, classes: int | None = None) -> list[Sample]:
     """(image, CAM, keys) of photos spread over voc_mini; those with that many classes where it is given."""
+    return [sample(photo, mask, seed) for seed, (photo, mask) in enumerate(chosen(count, classes))]
+
+
+def chosen(count: int, classes: int | None = None) -> list[tuple[Path, Path]]:
+    """Photo and mask of each of them."""
     if "WSSS_TEST_DATA" not in os.environ:
         sys.exit("WSSS_TEST_DATA is not set: it names the folder that holds voc_mini, the real photos")
     root = Path(os.environ["WSSS_TEST_DATA"]) / "voc_mini/VOCdevkit/VOC2012"
@@ -42,8 +48,7 @@ def load(count: int, classes: int | None = None) -> list[Sample]:
     photos, masks = root / "JPEGImages", root / "SegmentationClassAug"
     if classes is not None:
         ids = [i for i in ids if len(set(np.unique(read_mask(masks / f"{i}.png"))) - {0, 255}) == classes]
-    chosen = ids[:: max(1, len(ids) // count)][:count]
-    return [sample(photos / f"{i}.jpg", masks / f"{i}.png", seed) for seed, i in enumerate(chosen)]
+    return [(photos / f"{i}.jpg", masks / f"{i}.png") for i in ids[:: max(1, len(ids) // count)][:count]]
 
 
 def sample(photo: Path, mask: Path, seed: int) -> Sample:
@@ -81,7 +86,8 @@ def one_crf(image: np.ndarray, cam: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def one_lattice(params: CrfParams, image: np.ndarray, cam: np.ndarray, keys: list[int]) -> np.ndarray:
-    """Our way."""
+    """Our way, as for the first photo of a size."""
+    kernel_of_places.cache_clear()
     rules = [Rule("const", value) for value in (T_FG, T_BG)]
     passes = seed_marginals(image, cam, *rules, params)
     return merge(*(to_class_ids(to_labels(marginals), keys) for marginals in passes))

@@ -13,7 +13,7 @@ from wsss.errors import UserError
 from wsss.refine import crf_lattice
 from wsss.refine.crf import IRN_LABEL, label_energy, label_marginals, to_labels
 from wsss.refine.lattice import compiled, steps, table
-from wsss.refine.lattice.mean_field import normalise
+from wsss.refine.lattice.mean_field import filtered, normalised
 from wsss.refine.lattice.table import build
 
 LIBRARY = Path(__file__).resolve().parents[2] / "workflow/scripts"
@@ -40,12 +40,13 @@ def exact_filter(features, values):
 
 
 def lattice_filter(image, values, *widths):
-    lattice, total = build(image, *widths), np.zeros(len(values), np.float32)
-    normalise(lattice, 1.0, total)
-    rows, sums = np.repeat(values[:, None], 4, 1).astype(np.float32), np.zeros((len(lattice.mass), 4), np.float32)
-    steps.splat_four(lattice.vertex, lattice.weight, rows, 0, sums)
-    steps.slice_four(lattice.vertex, lattice.weight, steps.blur(sums, lattice.neighbour), rows, 0, np.float32(0))
-    return rows[:, 2], total
+    """F values of the kernel with those widths, found by a filter of both kernels, of which the other gets no weight; and F 1."""
+    place, colour = (widths, (4.0, 30.0)) if len(widths) == 1 else ((3.0,), widths)
+    weights = (1.0, 0.0) if len(widths) == 1 else (0.0, 1.0)
+    kernels = tuple(normalised(build(image, *given), weight) for given, weight in zip((place, colour), weights, strict=True))
+    rows = values[None].astype(np.float32)
+    filtered(kernels, rows, [np.zeros((2, kernel.vertices + 1), np.float32) for kernel in kernels])
+    return rows[0], kernels[0].ones + kernels[1].ones
 
 
 @pytest.mark.parametrize("widths", [(3.0,), (1.5,), (8.0, 20.0), (4.0, 40.0)])

@@ -136,6 +136,7 @@ class Rules:
         """Before the first job: stop what a run would do wrong for hours, or twice."""
         _check_executor(workflow)
         _check_manifests(workflow, self.plan)
+        _check_crf(workflow)
         _end_orphans(workflow)
 
 
@@ -160,6 +161,17 @@ def _check_manifests(workflow: Any, plan: Plan) -> None:
     made = {job.wildcards.dataset for job in jobs if job.rule.name == "dataset"}
     for name in sorted(wanted - made):
         plainly(require_manifest, plan.config.dataset(name), name)
+
+
+def _check_crf(workflow: Any) -> None:
+    """The package of the CRF is missed now, not when its stage starts; environments and containers bring their own."""
+    if workflow.deployment_settings.deployment_method:
+        return
+    settings = (job.params.get("settings") for job in workflow.dag.needrun_jobs())
+    if any(isinstance(given, dict) and given.get("crf_params", {}).get("backend") == "pydensecrf" for given in settings):
+        from wsss.refine import crf_pydensecrf  # brings numpy, which planning for conda does without
+
+        plainly(crf_pydensecrf.require)
 
 
 def _end_orphans(workflow: Any) -> None:

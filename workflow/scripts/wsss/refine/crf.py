@@ -113,8 +113,9 @@ def prepare(params: CrfParams) -> None:
     """
     start = time.monotonic()
     image, labels = np.zeros((2, 2, 3), np.uint8), np.array([[0, 0], [1, 1]])
-    for n_labels in (2, 3):  # two kinds of machine code
-        label_marginals(image, labels, 1 - labels, n_labels, replace(params, gt_prob=0.7, iterations=1))
+    params = replace(params, gt_prob=0.7, iterations=1)
+    for other, n_labels in ((labels * 0, 2), (1 - labels, 2), (1 - labels, 3)):  # one, two and four columns
+        label_marginals(image, labels, other, n_labels, params)
     seconds = time.monotonic() - start
     if seconds > 1:
         log.info("CRF: backend %s ready after %.1f s; machine code is kept for later jobs (docs/crf.md)", params.backend, seconds)

@@ -1,6 +1,7 @@
 """The dense CRF by pydensecrf, the package that published methods use."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import ModuleType
 
 import numpy as np
@@ -28,11 +29,16 @@ def marginals(image: np.ndarray, energies: Sequence[np.ndarray], params: CrfPara
     return found
 
 
-def _densecrf() -> ModuleType:
-    try:
-        import pydensecrf.densecrf as densecrf
-    except ImportError as error:
+def require() -> None:
+    """Raises UserError where pydensecrf is not installed."""
+    if find_spec("pydensecrf") is None:
         raise UserError(
             "pydensecrf: missing, and crf.backend asks for it; run: pip install pydensecrf2==1.1 (it needs a C++ compiler), or set crf.backend: auto"
-        ) from error
+        )
+
+
+def _densecrf() -> ModuleType:
+    require()
+    import pydensecrf.densecrf as densecrf
+
     return densecrf

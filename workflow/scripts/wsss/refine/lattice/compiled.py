@@ -37,6 +37,11 @@ def compiled(function: Callable) -> Callable:
         config.CACHE_DIR = before
 
 
+def inlined(function: Callable) -> Callable:
+    """A function that becomes a part of each that calls it, always: what vector instructions it is made of depends on that."""
+    return numba.njit(inline="always", **_OPTIONS)(function)
+
+
 @cache
 def cache_folder() -> Path | None:
     """Where machine code is kept: below NUMBA_CACHE_DIR, else XDG_CACHE_HOME or ~/.cache, else the temporary folder.

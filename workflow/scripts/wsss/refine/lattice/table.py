@@ -15,7 +15,7 @@ import numpy as np
 from wsss.errors import UserError
 from wsss.refine.lattice.compiled import compiled
 
-_FILLED = 0.6  # of the hash table, at most
+_FILLED = 0.5  # of the hash table, at most
 _HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 _NO_COLOURS = np.zeros((0, 0, 256), np.float32)
 
@@ -47,28 +47,22 @@ def build(image: np.ndarray, sxy: float, srgb: float | None = None) -> Lattice:
         UserError: widths so small that 62 bits hold no vertex's key.
     """
     height, width = image.shape[:2]
-    lift = _lift(2 if srgb is None else 5)
-    along_x = _lifted(lift[:, 0] / sxy, width)
-    along_y = _lifted(lift[:, 1] / sxy, height)
-    colours = _NO_COLOURS if srgb is None else np.stack([_lifted(column / srgb, 256) for column in lift[:, 2:].T])
-    digits = _digits([along_x, along_y, *colours], sxy, srgb)
-    bits = int(np.ceil(np.log2(2 * height * width + 64)))
-    while True:
-        table = np.full((1 << bits, 2), -1, np.int64)
-        keys = np.empty(int(_FILLED * len(table)), np.int64)
-        vertex = np.empty((height * width, len(lift)), np.int32)
-        weight = np.empty(vertex.shape, np.float32)
-        mass = np.zeros(len(keys) + 1, np.float32)
-        used = _find_vertices(np.ascontiguousarray(image), along_x, along_y, colours, digits, 64 - bits, table, keys, vertex, weight, mass)
-        if used >= 0:
-            break
-        bits += 2  # a noisy image: as many vertices as weights
-    neighbour = np.full((len(lift), used, 2), used, np.int32)
-    _find_neighbours(keys[:used], digits.sum() - len(lift) * np.append(digits, 0), 64 - bits, table, neighbour)
+    lift = lift_matrix(2 if srgb is None else 5)
+    along_x = lifted(lift[:, 0] / sxy, width)
+    along_y = lifted(lift[:, 1] / sxy, height)
+    colours = _NO_COLOURS if srgb is None else np.stack([lifted(column / srgb, 256) for column in lift[:, 2:].T])
+    digits = key_digits([along_x, along_y, *colours], sxy, srgb)[:-1]
+    pixels, d1 = height * width, len(lift)
+    vertex, weight = np.empty((pixels, d1), np.uint32), np.empty((pixels, d1), np.float32)
+    keys, mass = np.empty(vertex.size, np.int64), np.zeros(vertex.size + 1, np.float32)  # memory is taken as it is written
+    table = np.full((1 << max(pixels.bit_length(), 4), 2), -1, np.int64)
+    used, table = _find_vertices(np.ascontiguousarray(image), along_x, along_y, colours, digits, table, keys, vertex, weight, mass)
+    neighbour = np.full((d1, used, 2), used, np.uint32)
+    _find_neighbours(keys[:used], digits.sum() - d1 * np.append(digits, 0), table, neighbour)
     return Lattice(vertex, weight, neighbour, mass[: used + 1])
 
 
-def _lift(d: int) -> np.ndarray:
+def lift_matrix(d: int) -> np.ndarray:
     """(d + 1, d) float64: features -> the plane, scaled so that splat, blur and slice make a Gaussian of width 1."""
     matrix = np.zeros((d + 1, d))
     for j in range(d):
@@ -77,13 +71,13 @@ def _lift(d: int) -> np.ndarray:
     return matrix
 
 
-def _lifted(column: np.ndarray, values: int) -> np.ndarray:
+def lifted(column: np.ndarray, values: int) -> np.ndarray:
     """(d + 1, values) float32: what each value of one feature adds to the lifted point."""
     return (column[:, None] * np.arange(values)).astype(np.float32)
 
 
-def _digits(parts: list[np.ndarray], sxy: float, srgb: float | None) -> np.ndarray:
-    """(d,) int64: what a coordinate counts in a key, from the range that it can take in the image."""
+def key_digits(parts: list[np.ndarray], sxy: float, srgb: float | None) -> np.ndarray:
+    """(d + 1,) int64: what a coordinate counts in a key, from the range that it can take in the image; at last the range of keys."""
     d1 = len(parts[0])
     lowest = sum(part.min(1).astype(np.float64) for part in parts)
     highest = sum(part.max(1).astype(np.float64) for part in parts)
@@ -92,12 +86,12 @@ def _digits(parts: list[np.ndarray], sxy: float, srgb: float | None) -> np.ndarr
     if bits >= 62:
         widths = f"sxy {sxy:g}" + ("" if srgb is None else f", srgb {srgb:g}")
         raise UserError(f"CRF: kernel widths {widths} are too small for an image of this size; set crf_params as published (docs/config.md), or crf.backend: pydensecrf")
-    return np.cumprod([1, *spans[:-1]]).astype(np.int64)
+    return np.cumprod([1, *spans]).astype(np.int64)
 
 
 @compiled
-def _find_vertices(image, along_x, along_y, colours, digits, shift, table, keys, vertex, weight, mass):  # type: ignore[no-untyped-def]
-    """Fill vertex, weight and mass, and the hash table of keys; gives the number of vertices, or -1 where they are too many."""
+def _find_vertices(image, along_x, along_y, colours, digits, table, keys, vertex, weight, mass):  # type: ignore[no-untyped-def]
+    """Fill vertex, weight, keys and mass; gives the number of vertices and the hash table of keys, grown where it had to be."""
     d1, width = along_x.shape
     point = np.empty((d1, width), np.float32)
     ordered = np.empty((d1, width), np.float32)
@@ -111,10 +105,10 @@ def _find_vertices(image, along_x, along_y, colours, digits, shift, table, keys,
         _round_row(point, cell, rank, excess)
         _order_row(point, rank, ordered)
         _key_row(cell, rank, digits, key)
-        used = _insert_row(y * width, key, ordered, shift, table, keys, used, vertex, weight, mass)
-        if used < 0:
-            break
-    return used
+        while used + d1 * width > _FILLED * table.shape[0]:
+            table = _grown(table)
+        used = _insert_row(y * width, key, ordered, table, keys, used, vertex, weight, mass)
+    return used, table
 
 
 @compiled
@@ -177,6 +171,7 @@ def _order_row(point, rank, ordered):  # type: ignore[no-untyped-def]
 def _key_row(cell, rank, digits, key):  # type: ignore[no-untyped-def]
     """Keys of the d + 1 vertices: vertex v adds v to each coordinate, less d + 1 to those of the last v ranks."""
     d1, width = cell.shape
+    ones = digits.sum()
     for x in range(width):
         key[0, x] = 0
     for k in range(d1 - 1):
@@ -184,21 +179,19 @@ def _key_row(cell, rank, digits, key):  # type: ignore[no-untyped-def]
             key[0, x] += np.int64(cell[k, x]) * (digits[k] * d1)
     for v in range(1, d1):
         for x in range(width):
-            key[v, x] = key[v - 1, x] + digits.sum()
+            key[v, x] = key[v - 1, x] + ones
         for k in range(d1 - 1):
             for x in range(width):
                 key[v, x] -= digits[k] * d1 if rank[k, x] == d1 - v else np.int64(0)
 
 
 @compiled
-def _insert_row(start, key, ordered, shift, table, keys, used, vertex, weight, mass):  # type: ignore[no-untyped-def]
+def _insert_row(start, key, ordered, table, keys, used, vertex, weight, mass):  # type: ignore[no-untyped-def]
     d1, width = key.shape
-    if used + d1 * width > keys.size:
-        return -1
     for x in range(width):
         for v in range(d1):
             share = ordered[d1 - 1 - v, x] - (ordered[d1 - v, x] if v > 0 else ordered[0, x] - np.float32(1))
-            slot = _slot(key[v, x], shift, table)
+            slot = _slot(key[v, x], table)
             if table[slot, 1] < 0:
                 table[slot, 0], table[slot, 1], keys[used] = key[v, x], used, key[v, x]
                 used += 1
@@ -208,20 +201,32 @@ def _insert_row(start, key, ordered, shift, table, keys, used, vertex, weight, m
 
 
 @compiled
-def _slot(key, shift, table):  # type: ignore[no-untyped-def]
+def _grown(table):  # type: ignore[no-untyped-def]
+    """The same in twice the room."""
+    larger = np.full((2 * table.shape[0], 2), -1, np.int64)
+    for old in range(table.shape[0]):
+        if table[old, 1] >= 0:
+            slot = _slot(table[old, 0], larger)
+            larger[slot, 0], larger[slot, 1] = table[old, 0], table[old, 1]
+    return larger
+
+
+@compiled
+def _slot(key, table):  # type: ignore[no-untyped-def]
     """Where a key stands in the hash table, or would stand."""
-    mask = table.shape[0] - 1
-    slot = np.int64((np.uint64(key) * _HASH) >> np.uint64(shift))
+    mask = np.uint64(table.shape[0] - 1)
+    mixed = np.uint64(key) * _HASH
+    slot = (mixed ^ (mixed >> np.uint64(32))) & mask
     while table[slot, 1] >= 0 and table[slot, 0] != key:
-        slot = (slot + 1) & mask
+        slot = (slot + np.uint64(1)) & mask
     return slot
 
 
 @compiled
-def _find_neighbours(keys, steps, shift, table, neighbour):  # type: ignore[no-untyped-def]
+def _find_neighbours(keys, steps, table, neighbour):  # type: ignore[no-untyped-def]
     for axis in range(steps.size):
         for vertex in range(keys.size):
-            other = table[_slot(keys[vertex] + steps[axis], shift, table), 1]
+            other = table[_slot(keys[vertex] + steps[axis], table), 1]
             if other >= 0:
                 neighbour[axis, vertex, 0] = other
                 neighbour[axis, other, 1] = vertex
