@@ -4,7 +4,7 @@ import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,15 @@ def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationErro
     return [e for child in error.context if child.schema_path[0] == meant for e in _leaves(child)]
 
 
+def likeness(word: str, name: str) -> float:
+    """How much a mistyped word looks like a name, 0 to 1: difflib's ratio, and a little more for the same letters in another order."""
+    return 0.95 * SequenceMatcher(None, word, name).ratio() + 0.05 * (sorted(word) == sorted(name) or word == name)
+
+
 def nearest(words: Iterable[str], known: Iterable[str]) -> str:
     """The known names that look most like mistyped ones, as the end of a message; empty where none is near."""
     names = sorted(known)
-    found = [match for word in words for match in get_close_matches(word, names, 1)]
+    found = [max(matches, key=lambda name: likeness(word, name)) for word in words if (matches := get_close_matches(word, names))]
     return f"; did you mean {' and '.join(found)}?" if found else ""
 
 
