@@ -194,9 +194,19 @@ class Rules:
 
     def check_start(self, workflow: Any) -> None:
         """Before the first job: stop what a run would do wrong for hours, or twice."""
+        _check_folders()
         _check_executor(workflow)
         _check_manifests(workflow, self.plan)
         _end_orphans(workflow)
+
+
+def _check_folders() -> None:
+    """Snakemake ends in a traceback where it cannot write."""
+    for name in filter(os.path.lexists, ("results", "logs", "resources")):
+        if not os.path.isdir(name):
+            raise Mistake(f"{os.path.abspath(name)} is no folder, and the workflow writes into one of this name; move it away")
+        if not os.access(name, os.W_OK | os.X_OK):
+            raise Mistake(f"{os.path.abspath(name)}: no permission to write there; change its mode or owner, or work in another folder (--directory)")
 
 
 def _check_executor(workflow: Any) -> None:
