@@ -65,7 +65,7 @@ def extremes_table(ious: dict) -> Table | None:
         lines = [f"{shown(item_id)}: {iou:.1f} ({figure})" for item_id, (iou, figure) in sorted(last.items(), key=lambda one: one[1][0])]
         if lines:
             rows.append([method, len(lines), lines[:EXTREMES], lines[::-1][:EXTREMES]])
-    return Table("worst and best of all scored images", ["method", "scored images", "worst IoU", "best IoU"], rows) if rows else None
+    return Table("worst and best of all scored images", ["method", "scored images", "worst IoU", "best IoU"], rows, is_words=True) if rows else None
 
 
 def _image(out, item_id, arrays):
