@@ -2,7 +2,8 @@
 
     python benchmarks/saliency.py [--every 1] [--plain 10] [--others 0]
 
-All photos of $WSSS_TEST_DATA/voc_mini with ground truth: foreground is SegmentationClassAug > 0, 255 is left out. The
+Both ways that make maps, `robust_background` and `feature_cut` (weights: resnet18 below $WSSS_TEST_DATA/weights), on
+all photos of $WSSS_TEST_DATA/voc_mini with ground truth: foreground is SegmentationClassAug > 0, 255 is left out. The
 maps given there (SALImages) come from a small off-the-shelf network that learnt from pixels. Precision, recall and
 IoU are over all pixels of a set, at the value EPS cuts at (0.5); MAE is the mean over images. `centre` is a Gaussian at
 the middle of the image: what one gets for knowing nothing. `--others N` adds, for N photos of val, what the installed OpenCV could do instead:
@@ -14,11 +15,15 @@ import argparse
 import heapq
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,7 +32,9 @@ from skimage.color import rgb2lab  # noqa: E402
 from wsss.io.images import read_image  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
 from wsss.io.saliency import read_saliency  # noqa: E402
+from wsss.nets.fetch import fetch  # noqa: E402
 from wsss.saliency import robust_background as ours  # noqa: E402
+from wsss.saliency.feature_cut import feature_cut  # noqa: E402
 
 CUT = 0.5
 SETS = {"trainaug": "train_aug", "val": "val"}
@@ -127,24 +134,29 @@ def score_others(root: Path, ids: list[str]) -> None:
         print(f"    {name:18s} {tally.line()}{cost}", flush=True)
 
 
-def score(root: Path, ids: list[str]) -> tuple[dict[str, Tally], float]:
-    """Tallies by kind of map, and seconds an image for ours."""
-    kinds = ("robust_background", "given", "centre", "ours against given")
-    tallies, seconds = {kind: Tally() for kind in kinds}, 0.0
+def timed(way: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> tuple[np.ndarray, float]:
+    start = time.perf_counter()
+    return way(image), time.perf_counter() - start
+
+
+def score(root: Path, ids: list[str], weights: Path) -> tuple[dict[str, Tally], list[float]]:
+    """Tallies by kind of map, and seconds an image for the two that are made."""
+    kinds = ("robust_background", "feature_cut", "given", "centre", "ours against given")
+    tallies, seconds = {kind: Tally() for kind in kinds}, [0.0, 0.0]
     for image_id in ids:
         image, truth = (
             read_image(root / f"JPEGImages/{image_id}.jpg"),
             read_mask(root / f"SegmentationClassAug/{image_id}.png"),
         )
         given = read_saliency(root / f"SALImages/{image_id}.png") / 255
-        start = time.perf_counter()
-        made = ours.robust_background(image) / 255
-        seconds += time.perf_counter() - start
+        made, made_s = timed(ours.robust_background, image)
+        cut, cut_s = timed(partial(feature_cut, weights=weights), image)
+        seconds = [seconds[0] + made_s, seconds[1] + cut_s]
         valid = truth != 255
-        for kind, values in zip(kinds, (made, given, centre_prior(truth.shape)), strict=False):
+        for kind, values in zip(kinds, (made / 255, cut / 255, given, centre_prior(truth.shape)), strict=False):
             tallies[kind].add(values, truth > 0, valid)
-        tallies[kinds[3]].add(made, given > CUT, np.ones_like(valid))
-    return tallies, seconds / len(ids)
+        tallies[kinds[4]].add(made / 255, given > CUT, np.ones_like(valid))
+    return tallies, [total / len(ids) for total in seconds]
 
 
 # --- the method in loops -------------------------------------------------------------------------------
@@ -208,11 +220,6 @@ def plain_background(colour: np.ndarray, border: np.ndarray, touching: np.ndarra
     return np.array(found)
 
 
-def timed(way, image: np.ndarray) -> tuple[np.ndarray, float]:
-    start = time.perf_counter()
-    return way(image), time.perf_counter() - start
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -223,10 +230,12 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     root = tree()
+    torch.set_num_threads(1)
+    weights = fetch("resnet18", Path(tempfile.mkdtemp()) / "resnet18.safetensors", root.parents[2] / "weights/resnet18_imagenet_fp16.pth")
     for name, listed in SETS.items():
         ids = ids_of(root, listed)[:: args.every]
-        tallies, seconds = score(root, ids)
-        print(f"{name}, {len(ids)} photos, {seconds:.3f} s an image")
+        tallies, (made_s, cut_s) = score(root, ids, weights)
+        print(f"{name}, {len(ids)} photos, {made_s:.3f} s an image (feature_cut {cut_s:.3f} s)")
         for kind, tally in tallies.items():
             print(f"    {kind:18s} {tally.line()}", flush=True)
     if args.others:

@@ -198,14 +198,14 @@ def test_half_precision_step_is_finite(name):
 
 
 @of_convolutions
-@pytest.mark.parametrize("freeze", ["stem", "stage1", "stage2"])
+@pytest.mark.parametrize("freeze", ["stem", "stage1", "stage2", "stage3"])
 def test_what_is_frozen_never_moves(name, freeze):
     net = build(name, options={"bn": "train", "freeze": freeze}).train()
     before = {k: v.clone() for k, v in net.backbone.state_dict().items()}
     step(net, make_batch(net))
     moved = {k.split(".")[0] for k, v in net.backbone.state_dict().items() if not torch.equal(v, before[k])}
     order = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
-    assert moved == set(order[{"stem": 2, "stage1": 3, "stage2": 4}[freeze] :])
+    assert moved == set(order[{"stem": 2, "stage1": 3, "stage2": 4, "stage3": 5}[freeze] :])
 
 
 PUBLISHED = {"cam": ("stage2", "statistics"), "amn": ("stem", "statistics"), "sipe": ("stage2", "statistics")}  # of all others ("stage1", "frozen")

@@ -103,7 +103,7 @@ def test_batchnorm_means_the_same_on_every_trunk(name, bn, affine, fixed):
 
 
 @pytest.mark.parametrize(
-    "name, parts", [("resnet50", (("conv1", "bn1"), ("layer1",), ("layer2",))), ("resnet38d", (("conv1a",), ("b2",), ("b3",)))]
+    "name, parts", [("resnet50", (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))), ("resnet38d", (("conv1a",), ("b2",), ("b3",), ("b4",)))]
 )
 @pytest.mark.parametrize("freeze", FREEZE)
 def test_freeze_names_what_learns_nothing(name, parts, freeze):

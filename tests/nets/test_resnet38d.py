@@ -314,7 +314,7 @@ def test_deeplab_on_resnet38d():
             DeepLabV2(20, "resnet38d", {"output_stride": 16})
 
 
-@pytest.mark.parametrize("freeze, parts", [("stage2", ("conv1a", "b2", "b3")), ("stage1", ("conv1a", "b2"))])
+@pytest.mark.parametrize("freeze, parts", [("stage3", ("conv1a", "b2", "b3", "b4")), ("stage2", ("conv1a", "b2", "b3")), ("stage1", ("conv1a", "b2"))])
 def test_cam_freezes_what_its_options_say(freeze, parts):
     with torch.device("meta"):
         net = methods.get("cam")(20, "resnet38d", {"output_stride": 8, "freeze": freeze})

@@ -180,7 +180,7 @@ def test_the_users_maps_are_watched(own, kind):
 @pytest.mark.parametrize(
     "key, words",
     [
-        ("{make: magic}", "saliency.make: 'magic' is not allowed; allowed: robust_background, command"),
+        ("{make: magic}", "saliency.make: 'magic' is not allowed; allowed: robust_background, feature_cut, command"),
         ("{superpixels: 100}", "'make' is a required property"),
         ("{make: command}", "'command' is a required property"),
         (

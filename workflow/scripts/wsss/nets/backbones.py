@@ -16,7 +16,7 @@ from wsss.nets.resnet38d import ResNet38d
 # Strides of layer2, layer3, layer4 for each output stride.
 STRIDES = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}
 # How much of a trunk learns nothing, each with what stands before it.
-FREEZE = ("none", "stem", "stage1", "stage2")
+FREEZE = ("none", "stem", "stage1", "stage2", "stage3")
 Block = type[BasicBlock] | type[Bottleneck]
 
 
@@ -63,8 +63,8 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def parts(self) -> tuple[list[nn.Module], ...]:
-        """What `freeze` can name, first to last: stem (the convolution and its BatchNorm), stage1, stage2."""
-        return [self.conv1, self.bn1], [self.layer1], [self.layer2]
+        """What `freeze` can name, first to last: stem (the convolution and its BatchNorm), stage1, stage2, stage3."""
+        return [self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         taps = [self.maxpool(self.relu(self.bn1(self.conv1(image))))]
@@ -114,7 +114,7 @@ def build_backbone(
     stride 16 (IRN) and no dilation, for resnet38d 8 and its own dilations, which `dilations` leaves alone.
     bn says what of every BatchNorm is fixed (`wsss.nets.norm.set_norm`); nets trained from scratch want "train".
     freeze: "none"; "stem": the first convolution and its BatchNorm learn nothing; "stage1": nor does the first
-    residual stage (layer1; in resnet38d b2 to b2_2); "stage2": nor the second (layer2; b3 to b3_2). Of a frozen part
+    residual stage (layer1; in resnet38d b2 to b2_2); "stage2": nor the second (layer2; b3 to b3_2); "stage3": nor the third (layer3; b4 to b4_5). Of a frozen part
     the statistics are fixed too, whatever `bn` says.
     `resnet_small` is a ResNet-18 of half the width, without pretrained weights.
 

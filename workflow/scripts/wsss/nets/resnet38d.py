@@ -131,8 +131,8 @@ class ResNet38d(nn.Module):
         return [unit for name, unit in self.named_children() if isinstance(unit, _Unit) and name.split("_")[0] == block]
 
     def parts(self) -> tuple[list[nn.Module], ...]:
-        """What `freeze` can name, first to last: stem (conv1a, which has no norm of its own), stage1, stage2."""
-        return [self.conv1a], [*self.units("b2")], [*self.units("b3")]
+        """What `freeze` can name, first to last: stem (conv1a, which has no norm of its own), stage1, stage2, stage3."""
+        return [self.conv1a], [*self.units("b2")], [*self.units("b3")], [*self.units("b4")]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         if image.device.type == "cpu":

@@ -8,6 +8,7 @@ from wsss.errors import UserError
 from wsss.plan import paths
 from wsss.plan.row import Row
 from wsss.saliency.program import named_files, words
+from wsss.sections.saliency import FEATURE_CUT_BACKBONE
 
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan
@@ -32,9 +33,11 @@ def settings(plan: "Plan", dataset: str) -> dict[str, Any]:
 
 
 def inputs(plan: "Plan", dataset: str) -> dict[str, str]:
-    """The dataset, and files that stand in the user's command: another script or other weights, other maps."""
-    files = named_files(settings(plan, dataset).get("command", NO_COMMAND))
-    return {**paths.dataset_files(dataset), **{f"file{number}": path for number, path in enumerate(files)}}
+    """The dataset, ImageNet weights, and files that stand in the user's command: another script or other weights, other maps."""
+    made = settings(plan, dataset)
+    weights = {"weights": paths.weights(FEATURE_CUT_BACKBONE)} if made["make"] == "feature_cut" else {}
+    files = named_files(made.get("command", NO_COMMAND))
+    return {**paths.dataset_files(dataset), **weights, **{f"file{number}": path for number, path in enumerate(files)}}
 
 
 def gpus(plan: "Plan", dataset: str) -> int:
@@ -76,7 +79,7 @@ def saliency_maker(spec: dict[str, Any], where: str) -> dict[str, Any] | None:
         return None
     raise UserError(
         f"{where}: the dataset has no saliency maps, and a method asked for learns from them (eps does); {_places(spec)}, "
-        "or have them made from the images: `saliency: {make: robust_background}` as a key of its own (docs/saliency.md)"
+        "or have them made from the images: `saliency: {make: feature_cut}` as a key of its own (docs/saliency.md)"
     )
 
 

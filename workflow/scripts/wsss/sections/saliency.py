@@ -6,11 +6,13 @@ from pydantic import Field
 
 from wsss.sections.section import Section, about
 
+FEATURE_CUT_BACKBONE = "resnet18"
+
 
 class MadeSaliency(Section):
     """Maps of all training images, made for recipes that learn from them."""
 
-    make: Annotated[Literal["robust_background", "command"], about("from the images alone, or by a command of yours")]
+    make: Annotated[Literal["robust_background", "feature_cut", "command"], about("from the images alone, with an ImageNet network, or by a command of yours")]
     fallback: Annotated[bool, about("true: only where the dataset has no maps of its own; default false: the made ones are used in any case")] = False
 
 
@@ -21,10 +23,16 @@ class RobustBackground(MadeSaliency):
     long_side: Annotated[int, Field(ge=64, le=1024), about("robust_background: larger images are worked on at this side; default 400")] = 400
 
 
+class FeatureCut(MadeSaliency):
+    """Made with the features of an ImageNet network."""
+
+    long_side: Annotated[int, Field(ge=128, le=768), about("feature_cut: every image is worked on at this side; default 500")] = 500
+
+
 class SaliencyCommand(MadeSaliency):
     """Made by a command of yours."""
 
     command: Annotated[str, Field(min_length=1), about("command: your own model's, run without a shell; {list} (file of `id<TAB>image` lines) and {out} (folder for id.png) are filled in")]
 
 
-SALIENCY: dict[str, type[MadeSaliency]] = {"robust_background": RobustBackground, "command": SaliencyCommand}
+SALIENCY: dict[str, type[MadeSaliency]] = {"robust_background": RobustBackground, "feature_cut": FeatureCut, "command": SaliencyCommand}

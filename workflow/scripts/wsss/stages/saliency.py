@@ -1,12 +1,14 @@
-"""Stage `saliency`: maps of all training images, from the images alone or by a user's own command."""
+"""Stage `saliency`: maps of all training images, from the images alone, with an ImageNet network, or by a user's own command."""
 
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.table import listing
@@ -17,11 +19,12 @@ from wsss.engine.task import Task
 from wsss.engine.threads import threaded
 from wsss.engine.workers import in_processes
 from wsss.errors import UserError
+from wsss.fixed import WORKER_THREADS
 from wsss.io.images import image_size, read_image
 from wsss.io.saliency import read_saliency, write_saliency
 from wsss.saliency.program import run_command, write_list
 from wsss.saliency.robust_background import robust_background
-from wsss.sections.saliency import SALIENCY, RobustBackground, SaliencyCommand
+from wsss.sections.saliency import SALIENCY, FeatureCut, RobustBackground, SaliencyCommand
 from wsss.sections.section import typed
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ def run(task: Task) -> None:
         wanted = [r for r in records if r.id in todo]
         if isinstance(settings, SaliencyCommand):
             return by_command(task, wanted, settings.command)
+        if isinstance(settings, FeatureCut):
+            return by_feature_cut(task, wanted, settings)
         assert isinstance(settings, RobustBackground)
         return by_robust_background(task, wanted, settings)
 
@@ -47,13 +52,26 @@ def run(task: Task) -> None:
 
 def by_robust_background(task: Task, records: list[Record], settings: RobustBackground) -> Iterator[str]:
     """One process a core."""
-    options = {"superpixels": settings.superpixels, "long_side": settings.long_side}
-    return in_processes(make_map, ((record, task.folder, options) for record in records), task.threads)
+    return _one_by_one(task, records, partial(robust_background, superpixels=settings.superpixels, long_side=settings.long_side))
 
 
-def make_map(record: Record, folder: Path, options: dict[str, Any]) -> str:
+def by_feature_cut(task: Task, records: list[Record], settings: FeatureCut) -> Iterator[str]:
+    """One process a core, each with the network and one thread."""
+    import torch  # here, since the other ways do without
+
+    from wsss.saliency.feature_cut import feature_cut
+
+    torch.set_num_threads(WORKER_THREADS)
+    return _one_by_one(task, records, partial(feature_cut, weights=Path(task.inputs["weights"]), long_side=settings.long_side))
+
+
+def _one_by_one(task: Task, records: list[Record], maker: Callable[[np.ndarray], np.ndarray]) -> Iterator[str]:
+    return in_processes(make_map, ((record, task.folder, maker) for record in records), task.threads)
+
+
+def make_map(record: Record, folder: Path, maker: Callable[[np.ndarray], np.ndarray]) -> str:
     """Write the map of one image; returns its id."""
-    write_saliency(folder / f"{record.id}.png", robust_background(read_image(record.image), **options))
+    write_saliency(folder / f"{record.id}.png", maker(read_image(record.image)))
     return record.id
 
 
