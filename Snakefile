@@ -17,6 +17,7 @@ configfile: f"{HOME}/config/config.yaml"
 
 
 plan = Rules(HOME, config)
+name_near_targets(workflow, plan.names())
 
 
 report: "workflow/report/workflow.rst"

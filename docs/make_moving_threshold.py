@@ -5,11 +5,14 @@
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from wsss.engine.atomic import write_bytes
-from wsss.report.layers import PHOTO, SUFFIX, read_layers
-from wsss.report.moving import animated, frames
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
+
+from wsss.engine.atomic import write_bytes  # noqa: E402
+from wsss.report.layers import PHOTO, SUFFIX, read_layers  # noqa: E402
+from wsss.report.moving import animated, frames  # noqa: E402
 
 OUT = Path(__file__).parent / "images/moving_threshold.webp"
 METHODS = {"cam_seed": "CAM", "amn_seed": "AMN"}  # whose panels, and what the picture calls them

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.usefixtures("photos_elsewhere")
     "change, words",
     [
         ({"methds": ["cam"]}, "did you mean methods?"),
-        ({"methods": "cam"}, "methods: 'cam' is not of type 'array'"),
+        ({"methods": "cam"}, "methods: 'cam' is not of type 'array'; write a list, [cam]"),
+        ({"methods": None}, "methods: None is not of type 'array'; write a list, [...]"),
         ({"methods": []}, "methods"),
         ({"datasets": ["Demo"]}, "datasets.0"),
         ({"seeds": [-1]}, "seeds.0: -1"),
@@ -44,6 +45,7 @@ def test_a_missing_key_is_named():
         ("a: 1\nb: {c: 1, c: 2}\n", r"key given twice: \['c'\]"),
         ("a: 1\na: 1\n", "key given twice"),
         ("a: [1\n", "not valid YAML"),
+        ("a:\n\tb: 1\n", "in line 2, column 1; indent with spaces, not with tabs"),
         ("- a\n", "must be a mapping"),
         ("", "must be a mapping"),
     ],

@@ -132,6 +132,15 @@ def test_images_go_into_the_order_of_their_iou(browser, site):
     page.close()
 
 
+def test_worst_and_best_are_of_all_scored_images_and_said_to_be_so(browser, site):
+    page = opened(browser, site / "side-by-side.html")
+    assert "sorts these images" in page.locator("#images").text_content()
+    worst, best = page.locator("#extremes tbody tr", has_text="amn").locator("td").nth(1), page.locator("#extremes tbody tr", has_text="amn").locator("td").nth(2)
+    assert worst.inner_text().splitlines()[0] == f"{IDS[0]}: 5.0 (segmentation)"
+    assert best.inner_text().splitlines()[0] == f"{IDS[1]}: 95.0 (segmentation)"
+    page.close()
+
+
 def test_a_picture_is_enlarged_by_click_and_by_key_and_closes_again(browser, site):
     page = opened(browser, site / "side-by-side.html", WIDTHS["phone"])
     page.locator("a.tile").nth(2).click()

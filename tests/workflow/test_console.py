@@ -337,6 +337,14 @@ def test_a_failed_stage_is_told_in_six_lines(project):
     shutil.rmtree(project / "own")
 
 
+def test_a_file_where_results_belong_is_one_line(tmp_path):
+    home = copy_project(tmp_path / "clone")
+    (home / "results").write_text("a file")
+    done = run(home, "results/demo_tiny/manifest.csv")
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert any("results is no folder" in line and "move it away" in line for line in done.stdout.splitlines()), done.stdout
+
+
 def test_snakemakes_own_lines_on_request(project):
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--force", "results/demo_tiny/manifest.csv"]
     done = subprocess.run(command, cwd=project, env={**plain(), "WSSS_CONSOLE": "snakemake"}, capture_output=True, text=True, timeout=300)

@@ -46,3 +46,16 @@ def test_a_mistake_is_one_line_there_too(tmp_path):
     done = snakemake(tmp_path, "-n", "results/demo_tiny/anm/miou.txt")
     lines = done.stdout.strip().splitlines()
     assert done.returncode != 0 and "anm.yaml: no such file" in lines[-1] and "Traceback" not in done.stdout
+
+
+def test_only_what_nobody_makes_there_is_refused_and_named(tmp_path):
+    home = copy_project(tmp_path / "lib")
+    (tmp_path / "Snakefile").write_text(
+        f'module wsss:\n    snakefile:\n        "{home}/Snakefile"\n\n\nuse rule * from wsss\n\n\n'
+        'rule other:\n    output:\n        "results/{dataset}/{method}/miuo.txt",\n    shell:\n        "touch {output}"\n'
+    )
+    planned = snakemake(tmp_path, "-n", "results/demo_tiny/amn/miuo.txt")
+    assert planned.returncode == 0 and "rule other" in planned.stdout, planned.stdout[-2000:]
+    refused = snakemake(tmp_path, "-n", "results/demo_tiny/amn/moiu.txt")
+    assert refused.returncode != 0 and "did you mean results/demo_tiny/amn/mi" in refused.stdout.strip().splitlines()[-1]
+    assert "No rule to produce results/foo.bam" in snakemake(tmp_path, "-n", "results/foo.bam").stdout

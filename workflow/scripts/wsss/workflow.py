@@ -1,13 +1,16 @@
 """Between Snakemake and the plan: answers as functions of wildcards, mistakes in one line, and checks before a run."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import snakemake.rules
-from snakemake.exceptions import WorkflowError
+import snakemake.workflow
+from snakemake.exceptions import MissingRuleException, WorkflowError
 from snakemake.io import ancient
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
@@ -16,6 +19,7 @@ from wsss.engine.cluster import end_jobs, refuse_shell_words
 from wsss.engine.shards import index_paths
 from wsss.engine.task import MANIFEST
 from wsss.errors import UserError
+from wsss.plan.near_targets import file_of, near_target
 from wsss.plan.plan import Plan
 from wsss.plan.stages import STAGES
 from wsss.plan.targets import final_targets
@@ -61,6 +65,52 @@ def tell_mistakes_plainly() -> None:
 
     Wrapped.__name__, Plain.__name__ = wrapped.__name__, "WorkflowError"
     snakemake.rules.InputFunctionException = Wrapped
+
+
+def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
+    """Where no rule makes what a user asks for, the run's last line names the file that was meant.
+
+    What it says comes after Snakemake has found no rule, so that it refuses nothing that a workflow around this one makes.
+
+    Args:
+        names: wildcard -> the names it may stand for, first the one to show where the user wrote none.
+    """
+    planned = snakemake.workflow.DAG
+    jobs_of_file, job_of_rule = planned.file2jobs, planned.rule2job
+    if hasattr(jobs_of_file, "__wrapped__"):
+        return
+
+    @functools.wraps(jobs_of_file)
+    async def file2jobs(self: Any, file: str, *args: Any, **more: Any) -> Any:
+        try:
+            return await jobs_of_file(self, file, *args, **more)
+        except MissingRuleException:
+            asked = {os.path.relpath(target) for target in workflow.dag_settings.targets}
+            written = os.path.relpath(file)
+            near = written in asked and (near_target(written, _outputs(workflow.rules), names) or _example(written, workflow.rules, names))
+            if near:
+                raise Mistake(f"{file}: nothing makes a file of this name; did you mean {near}?") from None
+            raise
+
+    @functools.wraps(job_of_rule)
+    async def rule2job(self: Any, rule: Any) -> Any:
+        example = _example(rule.name, [rule], names)
+        if rule.has_wildcards() and example:
+            raise Mistake(f"{rule.name} is a rule for files of many names; ask for one of them, such as {example}")
+        return await job_of_rule(self, rule)
+
+    planned.file2jobs, planned.rule2job = file2jobs, rule2job
+
+
+def _outputs(rules: Iterable[Any]) -> list[str]:
+    return [str(path) for rule in rules for path in rule.output]
+
+
+def _example(word: str, rules: Iterable[Any], names: dict[str, list[str]]) -> str | None:
+    """A file of the rule that is called much like this."""
+    meant = get_close_matches(word, [rule.name for rule in rules], 1)
+    files = (file_of(path, names) for path in _outputs(rule for rule in rules if rule.name in meant))
+    return next(filter(None, files), None)
 
 
 def check_config_files(paths: Iterable[str]) -> None:
@@ -132,12 +182,32 @@ class Rules:
         """What is made when a user names no file."""
         return plainly(final_targets, self.plan)
 
+    def names(self) -> dict[str, list[str]]:
+        """Wildcard -> what a user may write in its place, first what config.yaml names."""
+        main, known = self.plan.main, self.plan.config.names
+        methods, datasets = main["methods"], main["datasets"]
+        return {
+            "dataset": [*datasets, *(name for name in known("datasets") if name not in datasets)],
+            "method": [*methods, *(name for name in known("methods") if name not in methods)],
+            "name": list(main["predict"]),
+        }
+
     def check_start(self, workflow: Any) -> None:
         """Before the first job: stop what a run would do wrong for hours, or twice."""
+        _check_folders()
         _check_executor(workflow)
         _check_manifests(workflow, self.plan)
         _check_crf(workflow)
         _end_orphans(workflow)
+
+
+def _check_folders() -> None:
+    """Snakemake ends in a traceback where it cannot write."""
+    for name in filter(os.path.lexists, ("results", "logs", "resources")):
+        if not os.path.isdir(name):
+            raise Mistake(f"{os.path.abspath(name)} is no folder, and the workflow writes into one of this name; move it away")
+        if not os.access(name, os.W_OK | os.X_OK):
+            raise Mistake(f"{os.path.abspath(name)}: no permission to write there; change its mode or owner, or work in another folder (--directory)")
 
 
 def _check_executor(workflow: Any) -> None:

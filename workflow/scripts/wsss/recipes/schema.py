@@ -4,7 +4,7 @@ import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,18 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such config file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, no date, too many digits
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: not valid YAML: {_yaml_words(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of keys to values")
     return content
+
+
+def _yaml_words(error: Exception) -> str:
+    """What a YAML reader says, on one line, and the mend of the mistake that its words do not tell."""
+    words = re.sub(r'in "<[a-z ]+>", line', "in line", " ".join(str(error).split()))
+    mark = getattr(error, "problem_mark", None)
+    tab = isinstance(error, yaml.scanner.ScannerError) and mark is not None and "cannot start any token" in words
+    return f"{words}; indent with spaces, not with tabs" if tab else words
 
 
 def check(content: Any, schema: dict, path: str | Path) -> None:
@@ -127,10 +135,15 @@ def _leaves(error: jsonschema.ValidationError) -> list[jsonschema.ValidationErro
     return [e for child in error.context if child.schema_path[0] == meant for e in _leaves(child)]
 
 
+def likeness(word: str, name: str) -> float:
+    """How much a mistyped word looks like a name, 0 to 1: difflib's ratio, and a little more for the same letters in another order."""
+    return 0.95 * SequenceMatcher(None, word, name).ratio() + 0.05 * (sorted(word) == sorted(name) or word == name)
+
+
 def nearest(words: Iterable[str], known: Iterable[str]) -> str:
     """The known names that look most like mistyped ones, as the end of a message; empty where none is near."""
     names = sorted(known)
-    found = [match for word in words for match in get_close_matches(word, names, 1)]
+    found = [max(matches, key=lambda name: likeness(word, name)) for word in words if (matches := get_close_matches(word, names))]
     return f"; did you mean {' and '.join(found)}?" if found else ""
 
 
@@ -145,11 +158,11 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return f"unknown key {', '.join(unknown)} in {key}; allowed: {allowed}{meant}" + _renamed(schema, instance)
     if error.validator == "enum":
         allowed = ", ".join(map(str, allows))
-        return f"{key}: {instance!r} is not allowed; allowed: {allowed}" + _renamed(schema, [instance])
+        return f"{key}: {instance!r} is not allowed; allowed: {allowed}{nearest([str(instance)], map(str, allows))}" + _renamed(schema, [instance])
     if error.validator == "pattern":
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
         return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}"
-    return f"{key}: {error.message}{_range(error)}" + _renamed(schema, [instance])
+    return f"{key}: {error.message}{_range(error)}{_in_type(error)}" + _renamed(schema, [instance])
 
 
 def _schema(error: jsonschema.ValidationError) -> dict[str, Any]:
@@ -160,6 +173,22 @@ def _schema(error: jsonschema.ValidationError) -> dict[str, Any]:
 def _plain_pattern(pattern: str) -> str:
     """A pattern without the marks of start and end."""
     return pattern.removeprefix("^").removesuffix(r"\Z")
+
+
+def _in_type(error: jsonschema.ValidationError) -> str:
+    """How a value of another type is written."""
+    if error.validator != "type" or not isinstance(error.validator_value, str):
+        return ""
+    given = "..." if error.instance is None or isinstance(error.instance, dict) else error.instance
+    written = {
+        "array": f"a list, [{given}]",
+        "object": "KEY: VALUE below it, indented, or {KEY: VALUE}",
+        "string": "one text, without brackets",
+        "boolean": "true or false, without quotes",
+        "integer": "a whole number, without quotes",
+        "number": "a number, without quotes",
+    }
+    return f"; write {written[error.validator_value]}" if error.validator_value in written else ""
 
 
 def _range(error: jsonschema.ValidationError) -> str:

@@ -8,10 +8,12 @@ from wsss.data.text import as_cell, shown
 from wsss.engine.atomic import write_bytes
 from wsss.io.masks import VOC_PALETTE
 from wsss.report import layers
+from wsss.report.cells import Table
 from wsss.report.panels import COLUMNS
 from wsss.report.tables import COLUMNS as FIGURES
 
 TRUTH = "ground_truth"
+EXTREMES = 5  # images named as worst and as best of each method
 
 
 def images(out: Path, classes, panels: dict, ious: dict) -> list[dict]:
@@ -53,6 +55,17 @@ def mean_iou(image: dict) -> float | None:
     """Of an image over its methods."""
     known = [row["iou"] for row in image["rows"] if row["iou"] is not None]
     return sum(known) / len(known) if known else None
+
+
+def extremes_table(ious: dict) -> Table | None:
+    """Of all scored images, with pictures or not, each method's worst and best; None where nothing is scored. ious: as `images` has it."""
+    rows = []
+    for method, by_figure in ious.items():
+        last = {item_id: (iou, FIGURES[name][0]) for name in FIGURES for item_id, iou in by_figure.get(name, {}).items()}
+        lines = [f"{shown(item_id)}: {iou:.1f} ({figure})" for item_id, (iou, figure) in sorted(last.items(), key=lambda one: one[1][0])]
+        if lines:
+            rows.append([method, len(lines), lines[:EXTREMES], lines[::-1][:EXTREMES]])
+    return Table("worst and best of all scored images", ["method", "scored images", "worst IoU", "best IoU"], rows, is_words=True) if rows else None
 
 
 def _image(out, item_id, arrays):

@@ -85,8 +85,8 @@ class _Site:
         self.tables = {m: read_per_image(runs[0]["per_image"]) for m, runs in seeds.items() if runs[0].get("per_image")}
         self.costs = {m: costs.stage_costs(runs[0].get("chain", [])) for m, runs in seeds.items()}
         panels = {m: runs[0].get("panels") or {} for m, runs in seeds.items()}
-        ious = {m: image_ious(table) for m, table in self.tables.items()}
-        self.images = gallery.images(out, self.classes, panels, ious)
+        self.ious = {m: image_ious(table) for m, table in self.tables.items()}
+        self.images = gallery.images(out, self.classes, panels, self.ious)
         self.moving = moving.write_moving(out / MOVING, panels)
 
     def index(self):
@@ -180,7 +180,7 @@ class _Site:
         """All pictures, in an order that the reader chooses where there is ground truth."""
         images = _with_ious(self.images)
         scored = [m.name for m in self.methods if any(m.name in image["ious"] for image in images)]
-        self._page(SIDE_BY_SIDE, "Images", f"of {self.dataset}", images=images, sortable=scored)
+        self._page(SIDE_BY_SIDE, "Images", f"of {self.dataset}", images=images, sortable=scored, extremes=gallery.extremes_table(self.ious))
 
     def _page(self, file, title, subtitle, **facts):
         links = [{"href": "index.html", "text": "all methods"}]

@@ -1,0 +1,52 @@
+"""A mistyped target: the file that was meant."""
+
+import pytest
+from wsss.plan.near_targets import file_of, near_target
+from wsss.recipes.schema import nearest
+
+NAMES = {"dataset": ["demo_small", "demo", "voc12"], "method": ["cam_seed", "amn", "cam"], "name": []}
+OUTPUTS = [
+    "results/{dataset}/manifest.csv",
+    "results/{dataset}/{method,[a-z]+}/cam/index.json",
+    "results/{dataset}/{method}/predictions/index.json",
+    "results/{dataset}/{method}/miou.txt",
+    "results/{dataset}/{method}/mask_scores/miou.txt",
+    "results/{dataset}/{method}/predict/{name}/index.json",
+    "results/{dataset}/report/index.html",
+    "results/{dataset}/shards/{shard}of{shards}.json",
+    "resources/weights/{backbone}.safetensors",
+]
+
+
+@pytest.mark.parametrize(
+    "written, meant",
+    [
+        ("results/demo/amn/miuo.txt", "results/demo/amn/miou.txt"),
+        ("results/dmo/amn/miuo.txt", "results/demo/amn/miou.txt"),
+        ("results/demo/anm.seed2/miou.txt", "results/demo/amn.seed2/miou.txt"),
+        ("result/demo/amn/miou.txt", "results/demo/amn/miou.txt"),
+        ("results/demo/amn/cma/index.json", "results/demo/amn/cam/index.json"),
+        ("demo/amn/miou.txt", "results/demo/amn/miou.txt"),
+        ("results/voc12/miou.txt", "results/voc12/cam_seed/miou.txt"),
+        ("results/demo/reprot/index.html", "results/demo/report/index.html"),
+        ("results/demo", "results/demo/report/index.html"),
+        ("results/demo/amn/", "results/demo/amn/miou.txt"),
+        ("amn", "results/demo_small/amn/miou.txt"),
+        ("../elsewhere/results/demo/amn/miou.txt", None),
+        ("headline.txt", None),
+        ("results/demo/amn/predict/trip/index.json", None),
+    ],
+)
+def test_the_file_that_was_meant(written, meant):
+    assert near_target(written, OUTPUTS, NAMES) == meant
+
+
+def test_an_example_of_a_rules_files():
+    assert file_of("results/{dataset}/{method}/miou.txt", NAMES) == "results/demo_small/cam_seed/miou.txt"
+    assert file_of("results/{dataset}/{method}/predict/{name}/index.json", NAMES) is None
+    assert file_of("other/{sample}.bam", NAMES) is None
+
+
+def test_letters_in_another_order_are_nearer_than_a_letter_less():
+    assert nearest(["anm"], ["cam", "amn", "ppc"]) == "; did you mean amn?"
+    assert nearest(["sedes", "x"], ["seeds", "methods"]) == "; did you mean seeds?"
