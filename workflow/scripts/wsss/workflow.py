@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import snakemake.rules
-import snakemake.workflow
 from snakemake.exceptions import MissingRuleException, WorkflowError
 from snakemake.io import ancient
 from snakemake.logging import logger
@@ -75,8 +74,9 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
     Args:
         names: wildcard -> the names it may stand for, first the one to show where the user wrote none.
     """
-    planned = snakemake.workflow.DAG
-    jobs_of_file, job_of_rule = planned.file2jobs, planned.rule2job
+    from snakemake.workflow import DAG  # not above: before a run has begun it and snakemake.rules import each other
+
+    jobs_of_file, job_of_rule = DAG.file2jobs, DAG.rule2job
     if hasattr(jobs_of_file, "__wrapped__"):
         return
 
@@ -99,7 +99,7 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
             raise Mistake(f"{rule.name} is a rule for files of many names; ask for one of them, such as {example}")
         return await job_of_rule(self, rule)
 
-    planned.file2jobs, planned.rule2job = file2jobs, rule2job
+    DAG.file2jobs, DAG.rule2job = file2jobs, rule2job
 
 
 def _outputs(rules: Iterable[Any]) -> list[str]:

@@ -53,7 +53,8 @@ def mean_field(kernels: tuple[Kernel, Kernel], energies: Sequence[np.ndarray], i
         Each (n, N) float32 that sums to 1 over labels.
     """
     labels, pixels = energies[0].shape
-    bias = np.concatenate([energy[-1] - energy[:-1] for energy in energies])
+    # Laid out row by row whatever the energies are: numba would compile the steps once more for another order.
+    bias = np.ascontiguousarray(np.concatenate([energy[-1] - energy[:-1] for energy in energies]))
     rows = np.zeros((len(bias) + (len(bias) % 4 == 3), pixels), np.float32)  # messages and probabilities in turn
     steps.softmax(rows, bias, np.zeros(pixels, np.float32), labels)
     total = kernels[0].ones + kernels[1].ones
