@@ -74,7 +74,8 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
     Args:
         names: wildcard -> the names it may stand for, first the one to show where the user wrote none.
     """
-    from snakemake.workflow import DAG  # not above: before a run has begun it and snakemake.rules import each other
+    # Not above: before a run has begun this module of Snakemake and snakemake.rules import each other.
+    from snakemake.workflow import DAG
 
     jobs_of_file, job_of_rule = DAG.file2jobs, DAG.rule2job
     if hasattr(jobs_of_file, "__wrapped__"):
