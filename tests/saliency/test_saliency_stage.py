@@ -285,7 +285,7 @@ def wait_for(true, seconds=30):
 def test_a_killed_stage_takes_its_command_along_and_goes_on_later(results, tmp_path, signum):
     hang = tmp_path / "hang"
     hang.touch()
-    body = f"Path({str(tmp_path / 'pid')!r}).write_text(str(__import__('os').getpid()))\n    "
+    body = f"number or Path({str(tmp_path / 'pid')!r}).write_text(str(__import__('os').getpid()))\n    "
     body += f"import time\n    while number == 2 and Path({str(hang)!r}).exists(): time.sleep(0.05)"
     command, script = model(tmp_path, body)
     text = RUN.format(
