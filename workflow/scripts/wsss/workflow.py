@@ -186,10 +186,9 @@ class Rules:
     def names(self) -> dict[str, list[str]]:
         """Wildcard -> what a user may write in its place, first what config.yaml names."""
         main, known = self.plan.main, self.plan.config.names
-        methods, datasets = main["methods"], main["datasets"]
         return {
-            "dataset": [*datasets, *(name for name in known("datasets") if name not in datasets)],
-            "method": [*methods, *(name for name in known("methods") if name not in methods)],
+            "dataset": list(dict.fromkeys([*main["datasets"], *known("datasets")])),
+            "method": list(dict.fromkeys([*main["methods"], *known("methods")])),
             "name": list(main["predict"]),
         }
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wsss.sections.section import Section, about
+from wsss.sections.section import FrozenPart, Section, about
 
 
 class DeepLabV2Options(Section):
@@ -15,7 +15,7 @@ class DeepLabV2Options(Section):
     msc: Annotated[bool, about("V2: multi-scale loss (0.5, 0.75, 1 and their maximum)")] = True
     msc_scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], about("V2: extra scales of the multi-scale loss")] = (0.5, 0.75)
     balanced: Annotated[bool, about("V2: balanced cross-entropy: background and foreground weigh alike")] = False
-    freeze: Annotated[Literal["none", "stem", "stage1", "stage2", "stage3"], about("what of the trunk learns nothing, as in net_options; default none")] = "none"
+    freeze: Annotated[FrozenPart, about("what of the trunk learns nothing, as in net_options; default none")] = "none"
     bn: Annotated[Literal["frozen", "affine", "train"], Field(json_schema_extra={"renamed": {"statistics": "affine"}}), about("what of the trunk's BatchNorms is fixed: statistics, scale and offset; scale and offset alone, with the batch's statistics (V1 as published); or nothing")] = "frozen"
     head_lr_scale: Annotated[float, Field(gt=0), about("learning rate of the head over the trunk's")] = 10.0
 
@@ -28,7 +28,7 @@ class DeepLabV1Options(Section):
     fov_channels: Annotated[int, Field(ge=1, le=16384), about("V1: width of the head")] = 512
     dropout: Annotated[float, Field(ge=0, lt=1), about("V1: before the classifier, in training only")] = 0.5
     bn_momentum: Annotated[float, Field(gt=0, le=1), about("V1: share of a batch in the running statistics; the published 3e-4 is too little for a few hundred steps")] = 0.0003
-    freeze: Annotated[Literal["none", "stem", "stage1", "stage2", "stage3"], about("what of the trunk learns nothing, as in net_options; default none")] = "none"
+    freeze: Annotated[FrozenPart, about("what of the trunk learns nothing, as in net_options; default none")] = "none"
     bn: Annotated[Literal["frozen", "affine", "train"], Field(json_schema_extra={"renamed": {"statistics": "affine"}}), about("what of the trunk's BatchNorms is fixed: statistics, scale and offset; scale and offset alone, with the batch's statistics (V1 as published); or nothing")] = "affine"
     head_lr_scale: Annotated[float, Field(gt=0), about("learning rate of the head over the trunk's")] = 10.0
 

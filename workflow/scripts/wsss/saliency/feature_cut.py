@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
-from wsss.data.transforms import normalise
+from wsss.data.transforms import normalise, resize_image
 from wsss.nets.backbones import build_backbone, load_pretrained
 from wsss.nets.fused import ready_to_infer
 from wsss.nets.weights import load
@@ -61,9 +60,8 @@ def taps(network: nn.Module, image: np.ndarray, long_side: int) -> tuple[Tensor,
     """Features (C3, h, w) and (C4, h, w) of the image at this size, each the mean of the image's and its mirror's."""
     height, width = image.shape[:2]
     factor = long_side / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    view = torch.from_numpy(normalise(resized))
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    view = torch.from_numpy(normalise(resize_image(image, size)))
     found = network(torch.stack([view, view.flip(-1)]).contiguous(memory_format=torch.channels_last))
     third, fourth = ((tap[0] + tap[1].flip(-1)) / 2 for tap in found[3:])
     return third, fourth

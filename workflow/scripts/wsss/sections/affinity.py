@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from wsss.sections.backbone import Backbone
-from wsss.sections.section import about, keys_of
+from wsss.sections.section import FrozenPart, about, keys_of
 from wsss.sections.training import Training
 
 
@@ -30,7 +30,7 @@ class AffinityNetAffinity(Affinity):
     renamed: ClassVar[dict[str | None, str]] = {"freeze_stem": "freeze: stem, stage1 or none"}
 
     dilated: Annotated[bool, about("AffinityNet: a ResNet's layers are dilated as in DeepLab; no effect on resnet38d")]
-    freeze: Annotated[Literal["none", "stem", "stage1", "stage2", "stage3"], about("AffinityNet: what of the trunk learns nothing: the first convolution and its norm, also the first residual stage, also the second, also the third")]
+    freeze: Annotated[FrozenPart, about("AffinityNet: what of the trunk learns nothing: the first convolution and its norm, also the first residual stage, also the second, also the third")]
     bn: Annotated[Literal["frozen", "statistics", "train"], about("AffinityNet: what of the trunk's BatchNorms is fixed: statistics, scale and offset; the statistics alone; or nothing")]
     head_lr_scale: Annotated[float, Field(gt=0), about("AffinityNet: learning rate of the new convolutions over the trunk's")]
 

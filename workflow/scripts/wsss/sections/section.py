@@ -1,6 +1,6 @@
 """The base of all sections, and what their fields are written with."""
 
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +9,7 @@ Kind = TypeVar("Kind", bound="Section")
 LEFT_OUT = "LEFT_OUT"  # marks LeftOut
 # A key that may be left out and that has no default; where it is given, null is no value of it. In Python it is None then.
 LeftOut = Annotated[T | None, LEFT_OUT]
+FrozenPart = Literal["none", "stem", "stage1", "stage2", "stage3"]  # of a trunk, each with what stands before it
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+\Z")]
 Number = int | float  # kept as it is written, since files and tables say it
 Text = Annotated[str, Field(min_length=1)]

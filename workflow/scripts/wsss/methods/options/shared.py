@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.sections.section import Section, about
+from wsss.sections.section import FrozenPart, Section, about
 
-Freeze = Annotated[Literal["none", "stem", "stage1", "stage2", "stage3"], about("what of the trunk learns nothing: the first convolution and its norm, also the first residual stage (layer1; resnet38d: b2), also the second (layer2; b3: CAM's gradient cut), also the third (layer3; b4)")]
+Freeze = Annotated[FrozenPart, about("what of the trunk learns nothing: the first convolution and its norm, also the first residual stage (layer1; resnet38d: b2), also the second (layer2; b3: CAM's gradient cut), also the third (layer3; b4)")]
 BatchNorm = Annotated[Literal["frozen", "statistics", "train"], about("what of the trunk's BatchNorms is fixed: statistics, scale and offset; the statistics alone; or nothing")]
 OutputStride = Annotated[Literal[8, 16, 32], about("of the trunk")]
 HeadScale = Annotated[float, Field(gt=0), about("learning rate of the head over the trunk's")]
