@@ -70,7 +70,16 @@ def test_masks_that_agree_are_passed_in_silence(make, caplog):
     make({**right(6), **right(3, "val"), "two": ("cat;dog", [0, 1], "train"), "unsure": ("cat", [0, 1, 255], "")})
     with caplog.at_level(logging.INFO):
         make.build()
-    assert not caplog.text
+    assert [line for line in caplog.messages if "below 32 pixels" not in line] == []
+
+
+@pytest.mark.parametrize("size, is_said", [((1, 1), True), ((31, 400), True), ((32, 32), False)])
+def test_photos_too_small_to_see_are_said(make, caplog, size, is_said):
+    make({name: ("cat", None, "train") for name in ("whole", "whole2")})
+    Image.new("RGB", (64, 64)).save(make.root / "images/whole2.png")
+    Image.new("RGB", size, 9).save(make.root / "images/whole.png")
+    said(make, caplog, masks=None)
+    assert ("1 of 2 photos have a side below 32 pixels (whole)" in caplog.text) == is_said
 
 
 def test_masks_of_0_and_255_only(make):

@@ -31,6 +31,23 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert read.shape == RGB.shape and np.abs(read.astype(int) - RGB).max() < 12
 
 
+def ycck(rgb):
+    """CMYK whose JPEG holds, where its marker says so, what Photoshop writes: colours inverted, in luma and chroma."""
+    cmyk = np.array(Image.fromarray(rgb).convert("CMYK"))
+    luma_chroma = np.array(Image.fromarray(cmyk[..., :3]).convert("YCbCr"))
+    return Image.fromarray(np.dstack([255 - luma_chroma, cmyk[..., 3]]), "CMYK")  # Pillow inverts what it writes
+
+
+@pytest.mark.parametrize("transform", [0, 2])
+def test_colours_of_a_printer_s_jpeg_are_not_inverted(tmp_path, transform):
+    colours = np.kron(np.array([[[220, 30, 30], [30, 200, 40], [30, 40, 210], [250, 250, 250]]], np.uint8), np.ones((16, 16, 1), np.uint8))
+    path = saved(tmp_path, ycck(colours) if transform else Image.fromarray(colours).convert("CMYK"), "i.jpg", quality=95)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"Adobe") + 11] = transform  # 0: CMYK, 2: YCCK
+    path.write_bytes(data)
+    assert np.abs(images.read_image(path).astype(int) - colours).max() < 12
+
+
 def test_rgba_lies_on_white(tmp_path):
     rgba = np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)])
     rgba[0, 0, 3] = 0

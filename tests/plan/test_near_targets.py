@@ -1,7 +1,7 @@
 """A mistyped target: the file that was meant."""
 
 import pytest
-from wsss.plan.near_targets import file_of, near_target
+from wsss.plan.near_targets import file_of, near_target, usual_files
 from wsss.recipes.schema import nearest
 
 NAMES = {"dataset": ["demo_small", "demo", "voc12"], "method": ["cam_seed", "amn", "cam"], "name": []}
@@ -45,6 +45,11 @@ def test_an_example_of_a_rules_files():
     assert file_of("results/{dataset}/{method}/miou.txt", NAMES) == "results/demo_small/cam_seed/miou.txt"
     assert file_of("results/{dataset}/{method}/predict/{name}/index.json", NAMES) is None
     assert file_of("other/{sample}.bam", NAMES) is None
+
+
+def test_the_usual_files_are_named_by_their_shape():
+    assert usual_files(OUTPUTS) == ["results/DATASET/report/index.html", "results/DATASET/METHOD/miou.txt", "results/DATASET/METHOD/predictions/index.json"]
+    assert usual_files(["other/{sample}.bam"]) == []
 
 
 def test_letters_in_another_order_are_nearer_than_a_letter_less():

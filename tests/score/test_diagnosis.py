@@ -206,6 +206,15 @@ def test_text_says_why_there_is_no_check_and_what_was_sampled():
     assert "classifier on photos not seen: -" in in_words(content(classifier=None))
 
 
+def test_a_check_from_before_f1_is_told_without_it():
+    """Where only later stages run again, the classifier's check.json stays as it was."""
+    old = check()
+    del old["f1"], old["training"]["f1"]
+    text = in_words(content(classifier=old))
+    assert "mAP 80.0 (guessing 30.0), F1 not taken then, loss 0.35" in text and text.count("F1 not taken then") == 2
+    assert "F1" not in in_words(content(classifier=check(f1=None, training={"f1": None})))
+
+
 def test_table_has_a_row_a_method():
     found = table([content(), content(method="a<b")])
     assert len(found.head) == len(found.rows[0]) == len(found.rows[1]) and found.rows[1][0] == "a<b"

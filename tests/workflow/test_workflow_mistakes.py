@@ -30,6 +30,7 @@ def test_unknown_keys_end_in_one_line(clone):
         ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: coco14, coco17"]),
         ("results/demo_tiny/anm/miou.txt", ["methods/anm.yaml: no such file", "did you mean amn?"]),
         ("results/dmo_tiny/amn/miuo.txt", ["results/dmo_tiny/amn/miuo.txt", "did you mean results/demo_tiny/amn/miou.txt?"]),
+        ("xyz", ["xyz: nothing makes a file of this name", "results/DATASET/METHOD/miou.txt", "config/methods"]),
         ("report", ["ask for one of them, such as results/demo_small/report/index.html"]),
     ],
 )

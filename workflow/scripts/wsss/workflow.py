@@ -18,7 +18,7 @@ from wsss.engine.cluster import end_jobs, refuse_shell_words
 from wsss.engine.shards import index_paths
 from wsss.engine.task import MANIFEST
 from wsss.errors import UserError
-from wsss.plan.near_targets import file_of, near_target
+from wsss.plan.near_targets import file_of, near_target, usual_files
 from wsss.plan.plan import Plan
 from wsss.plan.stages import STAGES
 from wsss.plan.targets import final_targets
@@ -88,9 +88,8 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
         except MissingRuleException:
             asked = {os.path.relpath(target) for target in workflow.dag_settings.targets}
             written = os.path.relpath(file)
-            near = written in asked and (near_target(written, _outputs(workflow.rules), names) or _example(written, workflow.rules, names))
-            if near:
-                raise Mistake(f"{file}: nothing makes a file of this name; did you mean {near}?") from None
+            if words := written in asked and _meant(written, workflow.rules, names):
+                raise Mistake(f"{file}: nothing makes a file of this name; {words}") from None
             raise
 
     @functools.wraps(job_of_rule)
@@ -101,6 +100,14 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
         return await job_of_rule(self, rule)
 
     DAG.file2jobs, DAG.rule2job = file2jobs, rule2job
+
+
+def _meant(written: str, rules: Iterable[Any], names: dict[str, list[str]]) -> str | None:
+    """The file that was meant, else what files there are; None where a workflow around this one makes others alone."""
+    if near := near_target(written, _outputs(rules), names) or _example(written, rules, names):
+        return f"did you mean {near}?"
+    usual = ", ".join(usual_files(_outputs(rules)))
+    return f"ask for one of {usual}; datasets and methods are the files of config/datasets and config/methods" if usual else None
 
 
 def _outputs(rules: Iterable[Any]) -> list[str]:

@@ -21,11 +21,12 @@ MIRRORED = (2, 3, 4)  # EXIF orientations that keep height and width
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of one row's files: the values in its masks, the brightest of its saliency map, None where there is none.
+    """Of one row's files: its photo's size, the values in its masks, the brightest of its saliency map; None where there is none.
 
     untold: size could not tell whether the masks are turned.
     """
 
+    size: tuple[int, int] | None = None
     mask: bytes | None = None
     mask_train: bytes | None = None
     brightest: int | None = None
@@ -68,7 +69,7 @@ def _look_at_row(row: Row, num_classes: int, root: Path) -> tuple[list[str], See
         problems += _size_problems(root / row.saliency, saliency, size, turned)
     brightest = None if saliency is None else int(saliency.max())
     untold = bool(values) and turned != 1 and (turned in MIRRORED or (size is not None and size[0] == size[1]))
-    return problems, Seen(values.get("mask"), values.get("mask_train"), brightest, untold)
+    return problems, Seen(size, values.get("mask"), values.get("mask_train"), brightest, untold)
 
 
 def _attempt(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | None:

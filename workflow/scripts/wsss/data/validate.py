@@ -15,6 +15,7 @@ from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
 DARK = 8  # no map above it in a whole set: shares or class ids, not brightness
+SMALL = 32  # pixels: of a side below it CAM, at stride 16, has one value or two
 MASKS = {  # what is counted together: the rows, and which of their masks
     "masks of training images": lambda row: "trainaug" in row.splits and "mask",
     "mask_train of training images": lambda row: "mask_train",
@@ -123,6 +124,7 @@ def set_problems(
             pairs = [(row, values) for row, one in zip(rows, seen, strict=True) if (of := kind(row)) and (values := getattr(one, of)) is not None]
             found, more = disagreements([look(row, values, index) for row, values in pairs], classes, what)
             problems, said = problems + found, said + more
+        said += _tiny([row.id for row, one in zip(rows, seen, strict=True) if one.size and min(one.size) < SMALL], len(rows))
         said += _turned([row.id for row, one in zip(rows, seen, strict=True) if one.untold])
     for line in said:
         log.warning("%s: %s", name, line)
@@ -137,6 +139,12 @@ def _dark_maps(brightest: Sequence[int]) -> list[str]:
         f"saliency maps: none of {len(brightest)} holds a value above {max(brightest)}, and 255 is salient; "
         "multiply maps of 0 and 1 by 255, or take `saliency` out"
     ]
+
+
+def _tiny(ids: Sequence[str], photos: int) -> list[str]:
+    """Thumbnails and tracking pixels among photos: legal, and of no use to a network."""
+    words = f"{len(ids)} of {photos} photos have a side below {SMALL} pixels ({first_few(ids)}), of which a network sees next to nothing"
+    return [f"{words}: put the photos in full size there, or take them out"] if ids else []
 
 
 def _turned(ids: Sequence[str]) -> list[str]:

@@ -30,6 +30,12 @@ def file_of(output: str, names: Mapping[str, list[str]]) -> str | None:
     return next((path for _, path in _fillings([], output.split("/"), names)), None)
 
 
+def usual_files(outputs: Iterable[str]) -> list[str]:
+    """What is mostly asked for, of what rules make: results/DATASET/METHOD/miou.txt and so on."""
+    shapes = [WILDCARD.sub(lambda found: found[1].upper(), output) for output in outputs]
+    return [min(fitting, key=len) for end in LAST[:-1] if (fitting := [shape for shape in shapes if shape.endswith(end)])]
+
+
 def _place(path: str) -> int:
     return next((place for place, end in enumerate(LAST) if path.endswith(end)), len(LAST))
 

@@ -73,8 +73,14 @@ def pseudo_label_table(contents: list[dict[str, Any]]) -> Table | None:
 def _seen(check: dict, shown: dict) -> str:
     whose = f" ({check['of']}'s)" if "of" in check else ""
     ranked = f"mAP {_number(shown['map'])} (guessing {_number(shown['guess_map'])}), " if shown["map"] is not None else ""
-    f1 = f"F1 {_number(shown['f1'])}, " if shown["f1"] is not None else ""
-    return f"{ranked}{f1}loss {shown['loss']:.2f} (guessing {shown['guess_loss']:.2f}); {shown['photos']} {HOW.get(shown['how'], 'photos')}{whose}"
+    return f"{ranked}{_f1(shown)}loss {shown['loss']:.2f} (guessing {shown['guess_loss']:.2f}); {shown['photos']} {HOW.get(shown['how'], 'photos')}{whose}"
+
+
+def _f1(shown: dict) -> str:
+    """Nothing where no class can be said; checks of before F1 was taken have none."""
+    if "f1" not in shown:
+        return "F1 not taken then, "
+    return "" if shown["f1"] is None else f"F1 {_number(shown['f1'])}, "
 
 
 def _none(check: dict | None) -> str:
