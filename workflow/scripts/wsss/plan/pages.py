@@ -41,6 +41,15 @@ def panel_count(plan: "Plan", row: Row) -> int:
     return plan.main["report"]["panels"]
 
 
+def panels_inputs(plan: "Plan", row: Row) -> dict[str, str]:
+    """Counts of single images, which say where the first method of config.yaml is worst and best: all its methods show the same images.
+
+    A row that is not in the report shows what is evenly spaced, so that nothing more is made for it.
+    """
+    in_report = row.recipe in plan.main["methods"] and has_ground_truth(plan, row.dataset)
+    return {"per_image": f"{row.other(plan.main['methods'][0]).folder}/per_image.csv"} if in_report else {}
+
+
 # --- the report, which is about a dataset
 
 

@@ -211,7 +211,7 @@ READERS = {  # of what a chain has made
     "panels": Stage(
         makes=INDEX_FILE,
         reads=pages.panels_reads,
-        inputs=(given.dataset_files, given.digests(*GROUND_TRUTH)),
+        inputs=(given.dataset_files, given.digests(*GROUND_TRUTH), pages.panels_inputs),
         params={"panel_count": pages.panel_count, "bg": masks.seed_bg, "code": code("panels")},
     ),
     "report": Stage(

@@ -10,6 +10,7 @@ from wsss.io.masks import VOC_PALETTE
 from wsss.report import layers
 from wsss.report.cells import Table
 from wsss.report.panels import COLUMNS
+from wsss.report.per_image import last_ious
 from wsss.report.tables import COLUMNS as FIGURES
 
 TRUTH = "ground_truth"
@@ -24,6 +25,7 @@ def images(out: Path, classes, panels: dict, ious: dict) -> list[dict]:
     """
     found: dict[str, dict] = {}
     for method, files in panels.items():
+        last = last_ious(ious.get(method, {}))
         for item_id, path in files.items():
             arrays = layers.read_layers(Path(path))
             image = found.setdefault(item_id, _image(out, item_id, arrays))
@@ -32,7 +34,7 @@ def images(out: Path, classes, panels: dict, ious: dict) -> list[dict]:
             for name, picture in tiles.items():
                 write_bytes(out / picture, layers.layer_png(name, arrays[name]))
             if tiles:  # else the method made nothing of it yet
-                image["rows"].append({"method": method, "tiles": tiles, **_score(ious.get(method, {}), item_id)})
+                image["rows"].append({"method": method, "tiles": tiles, **_score(last, item_id)})
     return [_finished(image, classes) for image in found.values() if image["rows"]]
 
 
@@ -61,8 +63,8 @@ def extremes_table(ious: dict) -> Table | None:
     """Of all scored images, with pictures or not, each method's worst and best; None where nothing is scored. ious: as `images` has it."""
     rows = []
     for method, by_figure in ious.items():
-        last = {item_id: (iou, FIGURES[name][0]) for name in FIGURES for item_id, iou in by_figure.get(name, {}).items()}
-        lines = [f"{shown(item_id)}: {iou:.1f} ({figure})" for item_id, (iou, figure) in sorted(last.items(), key=lambda one: one[1][0])]
+        ranked = sorted(last_ious(by_figure).items(), key=lambda one: one[1][1])
+        lines = [f"{shown(item_id)}: {iou:.1f} ({FIGURES[figure][0]})" for item_id, (figure, iou) in ranked]
         if lines:
             rows.append([method, len(lines), lines[:EXTREMES], lines[::-1][:EXTREMES]])
     return Table("worst and best of all scored images", ["method", "scored images", "worst IoU", "best IoU"], rows, is_words=True) if rows else None
@@ -82,12 +84,12 @@ def _labels(arrays):
     return {int(v) for name, array in arrays.items() if name not in (layers.PHOTO, "cam") for v in np.unique(array)}
 
 
-def _score(ious, item_id):
+def _score(last, item_id):
     """IoU of the last figure that the image has."""
-    figures = [name for name in FIGURES if as_cell(item_id) in ious.get(name, {})]
-    if not figures:
+    if as_cell(item_id) not in last:
         return {"iou": None, "figure": ""}
-    return {"iou": round(ious[figures[-1]][as_cell(item_id)], 1), "figure": FIGURES[figures[-1]][0]}
+    figure, iou = last[as_cell(item_id)]
+    return {"iou": round(iou, 1), "figure": FIGURES[figure][0]}
 
 
 def _finished(image, classes):

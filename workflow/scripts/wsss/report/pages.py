@@ -180,7 +180,7 @@ class _Site:
         """All pictures, in an order that the reader chooses where there is ground truth."""
         images = _with_ious(self.images)
         scored = [m.name for m in self.methods if any(m.name in image["ious"] for image in images)]
-        self._page(SIDE_BY_SIDE, "Images", f"of {self.dataset}", images=images, sortable=scored, extremes=gallery.extremes_table(self.ious))
+        self._page(SIDE_BY_SIDE, "Images", f"of {self.dataset}", images=images, sortable=scored, ranked_by=self.methods[0].name, extremes=gallery.extremes_table(self.ious))
 
     def _page(self, file, title, subtitle, **facts):
         links = [{"href": "index.html", "text": "all methods"}]

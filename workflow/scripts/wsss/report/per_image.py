@@ -5,6 +5,7 @@ import pandas as pd
 
 from wsss.errors import UserError
 from wsss.report.reading import read_table
+from wsss.report.tables import COLUMNS
 from wsss.score.per_image import HEAD, NAME
 
 TYPES = {"figure": str, "image": str, **dict.fromkeys(HEAD[2:], np.int64)}
@@ -37,3 +38,8 @@ def image_ious(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     for (figure, image), value in zip(means.index.to_list(), means.to_numpy(), strict=True):
         found.setdefault(figure, {})[image] = float(value)
     return found
+
+
+def last_ious(ious: dict[str, dict[str, float]]) -> dict[str, tuple[str, float]]:
+    """Image -> the last figure that it has, in the order of the report's table, and its IoU there; ious: of `image_ious`."""
+    return {image: (figure, iou) for figure in COLUMNS for image, iou in ious.get(figure, {}).items()}

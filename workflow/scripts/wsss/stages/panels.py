@@ -1,6 +1,6 @@
-"""Stage `panels`: for a choice of images, everything a method made of them, side by side."""
+"""Stage `panels`: for a choice of images, those a method does worst and best on among them, everything a method made of them, side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.text import as_cell
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
@@ -19,6 +20,7 @@ from wsss.refine.background import argmax_labels, background
 from wsss.report.layers import SUFFIX as LAYERS
 from wsss.report.layers import write_layers
 from wsss.report.panels import write_panel
+from wsss.report.per_image import image_ious, last_ious, read_per_image
 from wsss.sections.background import Background
 from wsss.sections.section import typed
 from wsss.stages.predictions import prediction_records
@@ -42,15 +44,27 @@ def run(task: Task) -> None:
 
 
 def choose(task: Task, dataset: Dataset) -> list[Record]:
-    """Images spread evenly over what there is; the same for every method."""
-    count = task.params["panel_count"]
+    """Training images, and half as many predicted ones; the same for every method that is given the same counts of images."""
+    count, per_image = task.params["panel_count"], task.inputs.get("per_image")
+    last = last_ious(image_ious(read_per_image(per_image))) if per_image else {}
+    ious = {r.id: last[as_cell(r.id)][1] for r in dataset.records if as_cell(r.id) in last}
     training = dataset.split("train") or dataset.split("trainaug")
-    chosen = spread(training, count) if {"cam", "pseudo_masks"} & set(task.inputs) else []
-    predicted = [r for r in prediction_records(dataset) if r not in chosen]
-    return chosen + spread(tuple(predicted), max(1, count // 2) if count else 0)
+    chosen = mixed(training, count, ious) if {"cam", "pseudo_masks"} & set(task.inputs) else []
+    taken = {r.id for r in chosen}
+    predicted = [r for r in prediction_records(dataset) if r.id not in taken]
+    return chosen + mixed(predicted, max(1, count // 2) if count else 0, ious)
 
 
-def spread(records: tuple[Record, ...], count: int) -> list[Record]:
+def mixed(records: Sequence[Record], count: int, ious: dict[str, float]) -> list[Record]:
+    """At most `count` of `records`: a quarter have the worst IoU, a quarter the best, the others are evenly spaced. In their order."""
+    ranked = sorted((r for r in records if r.id in ious), key=lambda r: ious[r.id])
+    each = min(count // 4, len(ranked) // 2)
+    extremes = {r.id for r in [*ranked[:each], *ranked[len(ranked) - each :]]}
+    others = {r.id for r in spread([r for r in records if r.id not in extremes], count - len(extremes))}
+    return [r for r in records if r.id in extremes | others]
+
+
+def spread(records: Sequence[Record], count: int) -> list[Record]:
     """At most `count` of `records`, evenly spaced."""
     positions = np.unique(np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int))
     return [records[i] for i in positions]
