@@ -1,5 +1,7 @@
 """`python -m wsss export` and `masks`: what other programs read is the mask, and corrected files come back."""
 
+import base64
+import io
 import json
 import xml.etree.ElementTree as ET
 
@@ -7,11 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from helpers import folder_dataset
+from PIL import Image
 from pycocotools.coco import COCO
 from wsss.__main__ import main
 from wsss.annotations.cvat import from_run_lengths, run_lengths
 from wsss.annotations.regions import paint, painted_regions
 from wsss.data.manifest import load_manifest
+from wsss.engine.atomic import write_json
 from wsss.engine.index import write_index
 from wsss.io.masks import read_mask, write_mask
 
@@ -113,6 +117,33 @@ def test_corrections_come_back_and_the_rest_is_kept(folder, tmp_path):
     assert_same(drawn(tmp_path / "back"), wanted)
 
 
+def brushed(label, points, inside):
+    """A shape as LabelMe's brush and its networks leave it."""
+    data = io.BytesIO()
+    Image.fromarray(np.array(inside, bool)).save(data, "PNG")
+    return {"label": label, "points": points, "shape_type": "mask", "mask": base64.b64encode(data.getvalue()).decode()}
+
+
+def test_labelme_masks_lie_where_their_first_point_is(folder, tmp_path, capsys):
+    assert main(["export", str(folder), "--as", "labelme", "--out", str(tmp_path / "all")]) == 0
+    path = sorted((tmp_path / "all").glob("*.json"))[0]
+    content = json.loads(path.read_text("utf-8"))
+    square = {"label": "red", "points": [[8, 4], [20, 30]], "shape_type": "rectangle"}
+    content["shapes"] = [square, brushed("green", [[10.0, 5.0], [12.0, 6.0]], [[1, 0, 1], [0, 1, 1]])]
+    (tmp_path / "one").mkdir()
+    write_json(tmp_path / "one" / path.name, content)
+    command = ["masks", str(tmp_path / "one"), "--dataset", str(folder.parents[1]), "--out", str(tmp_path / "back")]
+    assert main(command) == 0
+    wanted = np.zeros((64, 64), np.uint8)
+    wanted[4:31, 8:21] = 1
+    wanted[[5, 5, 6, 6], [10, 12, 11, 12]] = 2
+    np.testing.assert_array_equal(drawn(tmp_path / "back")[path.stem], wanted)
+    for broken in (brushed("green", [[62, 5], [64, 6]], [[1, 0, 1]]), {**content["shapes"][1], "mask": None}, {**content["shapes"][1], "mask": "AAAA"}):
+        write_json(tmp_path / "one" / path.name, {**content, "shapes": [square, broken]})
+        assert main([*command, "--overwrite"]) == 1
+        assert "shape 2 ('green') is a mask without a picture of its place" in capsys.readouterr().err
+
+
 def test_cvat_polygons_lie_where_cvat_draws_them(folder, tmp_path):
     """Corners count from a pixel's corner; the higher z_order is on top, whatever comes first."""
     name = load_manifest(folder.parents[1] / "manifest.csv").records[0].image.name
@@ -126,6 +157,12 @@ def test_cvat_polygons_lie_where_cvat_draws_them(folder, tmp_path):
     wanted = np.zeros((64, 64), np.uint8)
     wanted[4:6, 15:21], wanted[5:9, 10:20] = 1, 2
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_cvat_s_labels_stand_where_its_readers_look(folder, tmp_path):
+    assert main(["export", str(folder), "--as", "cvat", "--out", str(tmp_path / "a.xml")]) == 0
+    names = [label.findtext("name") for label in ET.parse(tmp_path / "a.xml").getroot().findall("meta/task/labels/label")]
+    assert names == ["red", "green", "unsure"]
 
 
 def test_run_lengths_begin_with_what_is_out():

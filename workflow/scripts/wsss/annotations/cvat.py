@@ -17,7 +17,7 @@ def as_cvat(masks: MaskFolder, name_of: dict[int, str]) -> bytes:
     """The file's content: a `<mask>` for each connected region of each class; background has none."""
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
-    labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "job"), "labels")
+    labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
     for value, name in name_of.items():
         if value:
             label = ET.SubElement(labels, "label")
