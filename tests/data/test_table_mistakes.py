@@ -66,6 +66,36 @@ def test_tables_that_can_be_meant(build, text):
     assert dataset.classes == ("cat",) and [record.id for record in dataset.records] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "named, there",
+    [("g.png", "sub/g.png"), ("A.PNG", "a.png"), ("sub\\g.png", "sub/g.png"), ("C:\\me\\a.png", "a.png"), ("G", "sub/g.png")],
+)
+def test_a_photo_that_lies_elsewhere_is_named(build, tmp_path, named, there):
+    (tmp_path / "images/sub").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "images/sub/g.png")
+    refused(build, f"image,labels\nb.png,cat\n{named},cat\n", f"but there is {there!r}; mend the path")
+    refused(build, "image,labels\n" + "".join(f"{name},cat\n" for name in (named, "x", "y", "z")), "holds none of the 4", f"but there is {there!r}", "mend the paths in the table")
+
+
+def test_nothing_is_named_for_a_photo_that_is_nowhere(build):
+    refused(build, "image,labels\nb.png,cat\nx.png,cat\n", "'x.png': no such file", without=["but there is"])
+
+
+def test_paths_of_windows_are_told_as_such(build):
+    with pytest.raises(UserError, match=r"photos: is not a folder.*a path of Windows: under WSL"):
+        build("image,labels\nb.png,cat\n", images="C:\\Users\\me\\photos")
+    with pytest.raises(UserError, match=r"C:.me.labels.csv: cannot be read .* \(it is a path of Windows"):
+        has_masks({"kind": "folder", "params": {"labels": "C:\\me\\labels.csv"}})
+
+
+def test_columns_in_capitals_are_named(build):
+    refused(build, "Image,Labels\na.png,cat\n", "did you mean 'image'?", "did you mean 'labels'?")
+
+
+def test_all_that_is_wrong_with_labels_is_said_at_once(build):
+    refused(build, HEAD + "a.png,none\nb.png,background\nc.png,cat\n", "'none': says that there is none", "'background' is background, which every dataset has")
+
+
 def test_a_pipe_is_not_waited_for(build, tmp_path):
     os.mkfifo(tmp_path / "labels.csv")
     refused(build, None, "is a pipe or device")

@@ -5,7 +5,8 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from wsss.data.class_names import bad_classes, bad_numbers, plain, table_faults, table_slips, unknown_class
@@ -15,8 +16,9 @@ from wsss.data.learnable import unlearnable
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
 from wsss.data.table import bad_id, listing, read_rows, split_list
-from wsss.data.text import hidden, shown
+from wsss.data.text import hidden, of_windows, shown
 from wsss.errors import UserError
+from wsss.io.folders import files_below
 
 log = logging.getLogger(__name__)
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
@@ -38,6 +40,15 @@ class Source:
     saliency: Path | None
     classes: tuple[str, ...] | None
     allow_unlabelled: bool
+
+    @cached_property
+    def by_name(self) -> dict[str, str]:
+        """File name in small letters -> path below `images`, of one photo that is called so."""
+        try:
+            paths = list(files_below(self.images, hidden=False))
+        except UserError:  # what could have been a hint is no error of its own
+            return {}
+        return {os.path.basename(path).casefold(): os.path.relpath(path, self.images) for path in paths}
 
 
 def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
@@ -100,7 +111,7 @@ def _source(params: dict[str, Any]) -> Source:
     folders = {key: _path(params[key]) for key in ("images", "masks", "saliency") if params.get(key)}
     for key, folder in folders.items():
         if not folder.is_dir():
-            raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config")
+            raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config{of_windows(folder)}")
     classes = tuple(map(plain, params["classes"])) if params.get("classes") else None
     masks, saliency = folders.get("masks"), folders.get("saliency")
     unlabelled = bool(params.get("allow_unlabelled", False))
@@ -131,9 +142,11 @@ def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list
 def _refuse_other_folder(cells: list[tuple[int, dict[str, str]]], source: Source, table: Path) -> None:
     """UserError in one line where many rows have no image at all: `images` is another folder, or empty."""
     if len(cells) > FEW and not any(_located(row, source)[0] for _, row in cells):
+        first = cells[0][1].get("image") or cells[0][1].get("id") or ""
+        meant = _meant(first, source)
         raise UserError(
-            f"{source.images}: holds none of the {len(cells)} images that {table} names (the first is {shown(cells[0][1].get('image') or cells[0][1].get('id') or '')!r}); "
-            "mend `images` in the dataset's config, or put the photos there"
+            f"{source.images}: holds none of the {len(cells)} images that {table} names (the first is {shown(first)!r}{meant}); "
+            f"{'mend the paths in the table' if meant else 'put the photos there'}, or mend `images` in the dataset's config"
         )
 
 
@@ -142,9 +155,9 @@ def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:
     if not rows:
         raise UserError(f"{table}: has no rows; {LAYOUT}")
     header = set(rows[0][1])
+    check_columns(table, rows, COLUMNS)
     if "labels" not in header or len({"image", "id"} & header) != 1:
         raise UserError(f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
-    check_columns(table, rows, COLUMNS)
     return [(line, {key: cell.strip() for key, cell in cells.items()}) for line, cells in rows]
 
 
@@ -153,7 +166,7 @@ def _label_faults(table: Path, rows: Sequence[Row], classes: Sequence[str]) -> l
     counts = Counter(label for row in rows for label in set(row.labels))
     if slips := table_slips(counts):
         log.warning("%s: labels that may be slips: %s; `classes` of the dataset settles it", table, "; ".join(slips))
-    return table_faults(counts) or bad_classes(classes) or bad_numbers(classes)
+    return [*table_faults(counts), *bad_classes(classes)] or bad_numbers(classes)
 
 
 def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
@@ -181,7 +194,14 @@ def _missing_image(named: str, cells: dict[str, str], source: Source) -> str:
     where = f"{source.images} or {source.beside}"
     if not cells.get("image") and named and _find_image({"image": named}, source):
         return f"id {named!r}: is a file's name, ids have no suffix; call the column image"
-    return f"image {named!r}: no such file below {where}; mend the path"
+    return f"image {named!r}: no such file below {where}{_meant(named, source)}; mend the path"
+
+
+def _meant(named: str, source: Source) -> str:
+    """The photo of the same name in another folder, or in other letters; a table of Windows has backslashes."""
+    name = PureWindowsPath(named).name.casefold()
+    found = next((path for known in (name, *(name + suffix for suffix in SUFFIXES)) if (path := source.by_name.get(known))), None)
+    return f", but there is {shown(found)!r}" if found else ""
 
 
 def _second_image(image: str, cells: dict[str, str]) -> str | None:

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wsss.data.text import hidden
+from wsss.data.text import hidden, of_windows
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
@@ -99,7 +99,7 @@ def _utf8_text(path: Path) -> io.TextIOWrapper:
         content.decode("utf-8-sig")
         return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path{of_windows(path)}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8 CSV") from error
 

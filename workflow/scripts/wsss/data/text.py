@@ -1,7 +1,9 @@
 """Text of users as it may be shown: characters that nobody sees, long lists, and cells that a spreadsheet would run."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 # Control characters, line ends, halves of pairs, and marks that turn the order of what follows or take no room.
 # Joiners (U+200C, U+200D) belong to words of some languages.
@@ -23,6 +25,12 @@ def shown(text: str) -> str:
     if hidden(text) is None:
         return text
     return "".join(f"<U+{ord(c):04X}>" if hidden(c) else c for c in text)
+
+
+def of_windows(path: str | Path) -> str:
+    """For the end of a line that says of a path that nothing is there: what is wrong with it where it is one of Windows."""
+    is_one = re.search(r"(^|/)[A-Za-z]:[\\/]", str(path))
+    return " (it is a path of Windows: under WSL C:\\photos is /mnt/c/photos)" if is_one else ""
 
 
 def first_few(names: Sequence[str], count: int = 3, between: str = ", ") -> str:
