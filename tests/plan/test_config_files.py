@@ -34,6 +34,12 @@ def test_wrong_config_names_file_and_key(change, words):
     assert words in str(caught.value) and "config.yaml" in str(caught.value)
 
 
+def test_another_ending_is_named(project):
+    (project / "datasets/holiday.yml").write_text("kind: folder\n")
+    with pytest.raises(UserError, match=r"holiday.yml: config files end in .yaml; rename it to holiday.yaml"):
+        Config(project, MAIN).dataset("holiday")
+
+
 def test_a_missing_key_is_named():
     with pytest.raises(UserError, match="config.yaml.*'seeds' is a required property"):
         Config(CONFIG, {k: v for k, v in MAIN.items() if k != "seeds"})

@@ -10,6 +10,7 @@ WILDCARD = re.compile(r"\{(\w+)[^{}]*\}")  # {method}, {method,CONSTRAINT}
 NEAR = 0.6  # difflib's own bound of what is near
 LAST = ("report/index.html", "miou.txt", "predictions/index.json", "index.json")  # of equally near files, the first of these
 NOT_WRITTEN = 0.2  # what a name costs that the user left out
+UNUSUAL = 0.5  # what a file costs that is none of LAST: a folder alone means what is mostly asked for
 
 
 def near_target(written: str, outputs: Iterable[str], names: Mapping[str, list[str]]) -> str | None:
@@ -22,7 +23,7 @@ def near_target(written: str, outputs: Iterable[str], names: Mapping[str, list[s
     """
     parts = written.removesuffix("/").split("/")
     found = [made for output in outputs for made in _fillings(parts, output.split("/"), names)]
-    return max(found, key=lambda made: (made[0], -_place(made[1]), -len(made[1])), default=(0, None))[1]
+    return max(found, key=lambda made: (made[0] - UNUSUAL * (_place(made[1]) == len(LAST)), -_place(made[1]), -len(made[1])), default=(0, None))[1]
 
 
 def file_of(output: str, names: Mapping[str, list[str]]) -> str | None:

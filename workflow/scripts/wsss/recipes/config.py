@@ -107,6 +107,9 @@ class Config:
         if name in RESERVED and kind in ("datasets", "methods"):
             raise UserError(f"{path}: the workflow has folders or pages of its own called {name}; give the file another name")
         if not NAME.fullmatch(name) or not path.exists():
+            other = path.with_suffix(".yml")
+            if other.exists():
+                raise UserError(f"{asked_by}{other}: config files end in .yaml; rename it to {path.name}")
             raise UserError(f"{asked_by}{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+){nearest([name], self.names(kind))}")
         return path
 
