@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 
 
 class Fill(NamedTuple):
-    """The classes, from 0, whose pixels come from the seeds beside another recipe's index."""
+    """The classes, from 0, whose pixels come from the seeds of another recipe; `source` is their index."""
 
     classes: tuple[int, ...]
-    index: str
+    source: str
 
 
 def run(task: Task) -> None:
@@ -88,7 +88,7 @@ def filling(task: Task, dataset: Dataset, records: tuple[Record, ...], settings:
     return Fill(classes, task.inputs["fill"])
 
 
-def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Rule], folder: Path, fill: Fill | None) -> str:
+def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Rule], folder: Path, fill: Fill | None = None) -> str:
     """Write both seeds of one image; `rules` are its backgrounds `confident` and `unsure` with numbers. Returns the id."""
     image = read_image(record.image)
     cam, bg_map = cams.both_at(record, image.shape[:2])
@@ -99,6 +99,6 @@ def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str,
     for marginals, suffix in zip(passes, (CONFIDENT, UNSURE), strict=True):
         mask = to_class_ids(to_labels(marginals), record.labels)
         if fill is not None and fill.classes:
-            mask = filled(mask, read_mask(file_of(fill.index, record.id, suffix)), fill.classes)
+            mask = filled(mask, read_mask(file_of(fill.source, record.id, suffix)), fill.classes)
         write_mask(folder / f"{record.id}{suffix}", mask)
     return record.id
