@@ -8,6 +8,7 @@ import numpy as np
 
 from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import prediction_records
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
@@ -21,7 +22,6 @@ from wsss.report.layers import write_layers
 from wsss.report.panels import write_panel
 from wsss.sections.background import Background
 from wsss.sections.section import typed
-from wsss.stages.predictions import prediction_records
 
 
 def run(task: Task) -> None:
