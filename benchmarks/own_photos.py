@@ -1,6 +1,6 @@
 """Own photos at several sizes: what docs/own_photos.md gives with 40, 200 and 960 of them, scored with masks it never sees.
 
-    python benchmarks/own_photos.py --work FOLDER [--sizes 40 200 960] [--recipes cam irn amn eps_crf] [--cores 2] [key=value ...]
+    python benchmarks/own_photos.py --work FOLDER [--sizes 40 200 960] [--recipes cam irn amn eps_crf amn_eps] [--cores 2] [key=value ...]
 
 Photos of `voc_animals` (WSSS_TEST_DATA) become a folder with a CSV of labels, as a user has it; the masks beside it serve
 the scores only. 40 are of four classes (cat, dog, horse, person), larger sets of all eight. FOLDER holds a copy of the
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[40, 200, 960])
-    parser.add_argument("--recipes", nargs="+", type=recipe_name, default=["cam", "irn", "amn", "eps_crf"])
+    parser.add_argument("--recipes", nargs="+", type=recipe_name, default=["cam", "irn", "amn", "eps_crf", "amn_eps"])
     parser.add_argument("--cores", type=int, default=2)
     options, settings = parser.parse_known_args()
     tree = Path(os.environ["WSSS_TEST_DATA"]) / "voc_animals/VOCdevkit/VOC2012"

@@ -117,6 +117,17 @@ def test_what_a_net_learns_from_is_known_before_anything_runs(resolve, recipe, w
     refused(resolve, "mine.yaml: classifier", words, recipe=recipe)
 
 
+@pytest.mark.parametrize(
+    "recipe, words",
+    [
+        ("{extends: eps_filled, seeds: {probabilities: true}}", "seeds: fill_from fills up labels, of which probabilities know nothing"),
+        ("{extends: cam, seeds: {fill_below: 0.5}}", "seeds: fill_below says when fill_from is used"),
+    ],
+)
+def test_seeds_that_are_filled_up(resolve, recipe, words):
+    refused(resolve, words, recipe=recipe)
+
+
 def test_what_each_net_needs():
     from wsss import methods
 

@@ -93,6 +93,7 @@ def project(tmp_path_factory):
     made = copy_project(tmp_path_factory.mktemp("words") / "project")
     own_photos(made)
     (made / "config/methods/round.yaml").write_text("{extends: amn, classifier: {labels_from: round}}")
+    (made / "config/methods/own_fill.yaml").write_text("{extends: eps_filled, seeds: {fill_from: own_fill}}")
     return made
 
 
@@ -103,12 +104,13 @@ def project(tmp_path_factory):
         (["results/voc12/cam/test/results.tar"], "config/datasets/voc12.yaml: name the folder of VOC's test images, `test: FOLDER`"),
         (["results/demo_tiny/cam/test/results.tar"], "the test server is VOC's, this dataset is of kind demo; ask for results/demo_tiny/cam/miou.txt"),
         (["results/own/table.md"], "own has no ground-truth masks, so there is no table of scores; ask for results/own/report/index.html"),
-        (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
-        (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, amn_seed, cam"),
+        (["results/demo_tiny/foo/miou.txt"], "config/methods/foo.yaml: no such file; known methods: amn, amn_eps, amn_seed"),
+        (["--config", "methods=[foo]"], "config/methods/foo.yaml: no such file; known methods: amn, amn_eps, amn_seed"),
         (["--config", "methods=[amnn]"], "; did you mean amn?"),
         (["results/own/report/miou.txt"], "the workflow has folders or pages of its own called report"),
         (["results/own/full/predictions/index.json"], "own has no ground-truth masks, from which full learns; leave full out of `methods`"),
         (["results/own/round/cam/index.json"], "round.yaml: classifier.labels_from: the labels of round are made with this classifier itself"),
+        (["results/own/own_fill/seeds/index.json"], "own_fill.yaml: seeds.fill_from: the labels of own_fill are made with this seeds itself"),
     ],
 )
 

@@ -6,6 +6,7 @@ from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
 from wsss.plan import given
+from wsss.plan.chain import refuse_circle
 from wsss.plan.imported_stages import refuse_imported_seeds, require_settings
 from wsss.plan.paths import INDEX, MODEL
 from wsss.plan.row import Row
@@ -76,10 +77,19 @@ def refuse_threshold(plan: "Plan", row: Row) -> None:
 
 
 def seeds_reads(plan: "Plan", row: Row) -> list[Read]:
-    """CAMs, and the cut that was found on them where a rule takes it."""
+    """CAMs, the cut that was found on them where a rule takes it, and both of the recipe that fills up what they leave out."""
     seeds = plan.recipe(row).get("seeds", {})
     rules = [typed(seeds[name], Background) for name in ("confident", "unsure") if name in seeds]
-    return [CAM, THRESHOLD] if any(map(is_found, rules)) else [CAM]
+    other = seeds.get("fill_from")
+    fills = [Read("fill", "seeds", of=other), Read("fill_cam", "cam", of=other)] if other else []
+    return [CAM, *([THRESHOLD] if any(map(is_found, rules)) else []), *fills]
+
+
+def refuse_fill(plan: "Plan", row: Row) -> None:
+    """UserError where seeds are filled up with seeds that have no unsure pass, or with these themselves."""
+    if other := plan.recipe(row)["seeds"].get("fill_from"):
+        refuse_imported_seeds(plan.section(row.other(other), "seeds"), plan.maker(row.other(other), "seeds").method, "seeds.fill_from takes both passes")
+        refuse_circle("seeds", "fill_from")(plan, row)
 
 
 def refuse_ir_labels(plan: "Plan", row: Row) -> None:

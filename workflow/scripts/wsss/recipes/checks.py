@@ -150,6 +150,10 @@ def _check_seeds(settings: Seeds, where: str) -> None:
         raise UserError(f"{where}: unary scores takes no crf_params.gt_prob; leave it out, or set unary: labels")
     if not by_scores and not has_prob:
         raise UserError(f"{where}: unary labels needs crf_params.gt_prob (0.7 as published)")
+    if settings.fill_from and settings.probabilities:
+        raise UserError(f"{where}: fill_from fills up labels, of which probabilities know nothing; take one of the two out")
+    if settings.fill_from is None and "fill_below" in settings.model_fields_set:
+        raise UserError(f"{where}: fill_below says when fill_from is used; set fill_from too, or take it out")
     refuse_reversed(settings.confident, settings.unsure, where)
 
 

@@ -23,7 +23,7 @@ from wsss.sections.json_schema import json_schema
 from wsss.sections.main import Main
 
 NAME = re.compile(r"[a-z0-9_]+")
-BORROWED = ("from", "labels_from", "aux_from")  # keys of a stage that name another recipe
+BORROWED = ("from", "labels_from", "aux_from", "fill_from")  # keys of a stage that name another recipe
 
 
 class Config:

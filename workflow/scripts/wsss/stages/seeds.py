@@ -1,28 +1,46 @@
 """Stage `seeds`: two CRF-refined label maps a CAM — the confident one (the refined seed) and the unsure one.
 
-With `probabilities: true` also what the CRF says before the argmax, from which AffinityNet makes its labels.
+With `probabilities: true` also what the CRF says before the argmax, from which AffinityNet makes its labels. With `fill_from`
+classes that these CAMs leave out come from another recipe's seeds.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from wsss.data.cams_to_cut import cams_to_cut
-from wsss.data.manifest import Record, load_manifest
+from wsss.data.labels import cams_of
+from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import input_index
+from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images, shard_records
 from wsss.engine.task import Task
 from wsss.engine.workers import in_processes
-from wsss.found import refuse_reversed, settled
+from wsss.errors import UserError
+from wsss.found import NO_CUT, refuse_reversed, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
-from wsss.io.masks import CONFIDENT, UNSURE, write_mask
+from wsss.io.masks import CONFIDENT, UNSURE, read_mask, write_mask
 from wsss.io.probs import SUFFIX, write_probs
 from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, on_device, prepare, to_labels
+from wsss.refine.fill import class_areas, filled, left_out
 from wsss.refine.ir_labels import seed_marginals
 from wsss.score.self_report import about_masks
 from wsss.sections.background import Rule
 from wsss.sections.section import plain, typed
 from wsss.sections.seeds import Seeds
+from wsss.stages.threshold import SAMPLE, labelled_sample
+
+log = logging.getLogger(__name__)
+
+
+class Fill(NamedTuple):
+    """The classes, from 0, whose pixels come from the seeds of another recipe; `source` is their index."""
+
+    classes: tuple[int, ...]
+    source: str
 
 
 def run(task: Task) -> None:
@@ -35,6 +53,7 @@ def run(task: Task) -> None:
     rules, found = settled({"confident": settings.confident, "unsure": settings.unsure}, task.inputs)
     refuse_reversed(rules["confident"], rules["unsure"], "seeds")  # where one of them is found
 
+    fill = filling(task, dataset, records, settings) if settings.fill_from else None
     params = CrfParams(**plain(settings.crf_params))
     if params.backend == "torch":
         params = on_device(params, pick_torch_device(task))
@@ -42,13 +61,14 @@ def run(task: Task) -> None:
     processes = 1 if params.backend == "torch" else task.threads  # its threads, or a GPU, serve one photo at a time
 
     def work(todo: set[str]) -> Iterator[str]:
-        jobs = ((r, cams, settings, rules, params, task.folder) for r in records)
+        jobs = ((r, cams, settings, rules, params, task.folder, fill) for r in records)
         yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), processes)
 
     suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * settings.probabilities
     told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]._asdict()})
     ids, all_ids = [r.id for r in records], [r.id for r in every]
-    run_images(task, ids, suffixes, work, told, all_ids, unary=settings.unary, **found)
+    names = {} if fill is None else {"filled": [dataset.classes[c] for c in fill.classes]}
+    run_images(task, ids, suffixes, work, told, all_ids, unary=settings.unary, **found, **names)
 
 
 def pick_torch_device(task: Task) -> str:
@@ -61,7 +81,27 @@ def pick_torch_device(task: Task) -> str:
     return str(device)
 
 
-def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Rule], params: CrfParams, folder: Path) -> str:
+def filling(task: Task, dataset: Dataset, records: tuple[Record, ...], settings: Seeds) -> Fill:
+    """Which classes the recipe `fill_from` stands in for, found on the CAMs of both.
+
+    Raises:
+        UserError: a file of either is missing or damaged; the CAMs have a background map of their own, or hold one score only.
+    """
+    input_index(task, "fill", records)
+    sample, areas = labelled_sample(dataset, SAMPLE), []
+    for name in ("cam", "fill_cam"):
+        cams = cams_of(task.inputs[name], sample, dataset)
+        if cams.form.bg_map:
+            raise UserError(f"{task.inputs[name]}: {NO_CUT}, or take seeds.fill_from out of the recipe")
+        areas.append(class_areas(cams, sample, dataset.num_classes, task.inputs[name]))
+    own, other = areas
+    classes = left_out(own, other, settings.fill_below)
+    for c in classes:
+        log.info("%s: covers %.3f of its photos here, %.3f with %s, which fills it up", dataset.classes[c], own[c], other[c], settings.fill_from)
+    return Fill(classes, task.inputs["fill"])
+
+
+def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Rule], params: CrfParams, folder: Path, fill: Fill | None = None) -> str:
     """Write both seeds of one image; `rules` are its backgrounds `confident` and `unsure` with numbers. Returns the id."""
     image = read_image(record.image)
     cam, bg_map = cams.both_at(record, image.shape[:2])
@@ -69,5 +109,8 @@ def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str,
     if settings.probabilities:
         write_probs(folder / f"{record.id}{SUFFIX}", *passes)
     for marginals, suffix in zip(passes, (CONFIDENT, UNSURE), strict=True):
-        write_mask(folder / f"{record.id}{suffix}", to_class_ids(to_labels(marginals), record.labels))
+        mask = to_class_ids(to_labels(marginals), record.labels)
+        if fill is not None and fill.classes:
+            mask = filled(mask, read_mask(file_of(fill.source, record.id, suffix)), fill.classes)
+        write_mask(folder / f"{record.id}{suffix}", mask)
     return record.id
