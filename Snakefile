@@ -18,6 +18,7 @@ configfile: f"{HOME}/config/config.yaml"
 
 plan = Rules(HOME, config)
 name_near_targets(workflow, plan.names())
+plan.warn_of_missing(workflow)
 
 
 report: "workflow/report/workflow.rst"

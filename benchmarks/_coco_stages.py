@@ -27,9 +27,9 @@ from wsss.io.models import save_model
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.recipes.schema import read_yaml
+from wsss.refine.crf import CrfParams
 from wsss.score.confusion import confusion
 from wsss.score.sweep import Sweep
-from wsss.sections.crf import SoftmaxCrf
 from wsss.stages import affinity, classifier, coco_masks, predictions, segmentation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,7 +163,7 @@ def masks_of(world: World, split: str, images: int) -> float:
 
 def crf_of(world: World, split: str, images: int) -> float:
     """Seconds an image: masks before and after the CRF, from probabilities around the true mask."""
-    params = SoftmaxCrf(**recipe_of("cam", "predictions")["predictions"]["crf_params"])
+    params = CrfParams(**recipe_of("cam", "predictions")["predictions"]["crf_params"])
     records, seconds = load_manifest(world.results / "manifest.csv").split(split)[:images], 0.0
     for record in records:
         probs = probabilities(read_mask(record.mask), record.labels)

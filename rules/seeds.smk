@@ -11,9 +11,10 @@ rule seeds:
     benchmark:
         plan.per_shard("logs/{dataset}/{method}/seeds.tsv")
     conda:
-        "../envs/seeds.yaml"
+        plan.torch_env("seeds")
     threads: 16
     resources:
+        gpu=plan.gpus("seeds"),
         mem_mb=8000,
         runtime=480,
     params:

@@ -23,7 +23,6 @@ from wsss.engine.threads import WAITING, threaded
 from wsss.errors import UserError
 from wsss.io.digest import stable_hash
 from wsss.refine.crf import DEEPLAB_TEST, softmax_crf
-from wsss.sections.crf import SoftmaxCrf
 from wsss.stages import merge, predictions
 
 MODEL, INDEX = "model.safetensors", "index.json"
@@ -321,10 +320,9 @@ def test_pruned_probabilities_give_the_masks_of_all_of_them(tmp_path, labels):
     assert left.dtype == np.float32 and (len(kept) < 10 or labels == 250)
     whole = probs.numpy()
     assert np.array_equal(kept[left.argmax(0)], whole.argmax(0))
-    params = {k: v for k, v in vars(DEEPLAB_TEST).items() if k != "gt_prob"}
     Image.fromarray(image).save(tmp_path / "image.png")
     record = load_record(tmp_path / "image.png")
-    predictions.refine_one(tmp_path, record, kept, left, SoftmaxCrf(**params))
+    predictions.refine_one(tmp_path, record, kept, left, DEEPLAB_TEST)
     assert np.array_equal(np.array(Image.open(tmp_path / "x.nocrf.png")), whole.argmax(0))
     assert np.array_equal(np.array(Image.open(tmp_path / "x.png")), softmax_crf(image, whole, DEEPLAB_TEST))
 

@@ -16,13 +16,13 @@ from wsss.errors import UserError
 from wsss.io.cam_forms import Form
 from wsss.io.cams import CamFolder, write_cam
 from wsss.io.images import read_image
-from wsss.io.masks import read_mask, write_mask
+from wsss.io.masks import CONFIDENT, UNSURE, read_mask, write_mask
 from wsss.recipes.config import Config
 from wsss.refine.crf import DEEPLAB_TEST, IRN_LABEL, CrfParams, label_marginals, to_labels
 from wsss.sections.background import Rule
 from wsss.sections.section import typed
 from wsss.sections.seeds import Seeds
-from wsss.stages.seeds import CONFIDENT, UNSURE, make_seed
+from wsss.stages.seeds import make_seed
 
 CONFIG = REPOSITORY / "config"
 MAIN = yaml.safe_load((CONFIG / "config.yaml").read_text())
@@ -200,7 +200,7 @@ def test_seeds_of_scores_are_plain_crfs_over_the_stack(photo, tmp_path):
     record, cams, cam = photo
     settings = recipe("eps_crf")["seeds"]
     rules = {"confident": Rule("const", 0.2), "unsure": Rule("power", 8)}
-    assert make_seed(record, cams, typed(settings, Seeds), rules, tmp_path) == "a"
+    assert make_seed(record, cams, typed(settings, Seeds), rules, DEEPLAB_TEST, tmp_path) == "a"
     backgrounds = {CONFIDENT: np.full(cam.shape[1:], 0.2, np.float32), UNSURE: (1 - cam.max(0)).clip(0) ** 8}
     for suffix, background in backgrounds.items():
         unary = unary_from_softmax(np.concatenate([background[None], cam]))
@@ -227,5 +227,5 @@ def test_image_without_classes_is_background(photo, tmp_path):
     write_cam(tmp_path / "a.npz", [], [np.zeros((0, 11, 15), np.float32)])
     bare = replace(record, labels=())
     settings = recipe("eps_crf")["seeds"]
-    make_seed(bare, cams, typed(settings, Seeds), dict.fromkeys(("confident", "unsure"), Rule("const", 0.2)), tmp_path)
+    make_seed(bare, cams, typed(settings, Seeds), dict.fromkeys(("confident", "unsure"), Rule("const", 0.2)), DEEPLAB_TEST, tmp_path)
     assert not read_mask(tmp_path / "a.png").any() and not read_mask(tmp_path / "a.unsure.png").any()

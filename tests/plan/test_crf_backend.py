@@ -14,10 +14,15 @@ def plan_with(**crf):
 
 
 @pytest.mark.parametrize("stage", ["seeds", "predictions"])
-@pytest.mark.parametrize("chosen, used", [("auto", "lattice"), ("lattice", "lattice"), ("pydensecrf", "pydensecrf"), (None, "lattice")])
+@pytest.mark.parametrize("chosen, used", [("auto", "lattice"), ("lattice", "lattice"), ("pydensecrf", "pydensecrf"), ("torch", "torch"), (None, "lattice")])
 def test_stages_with_a_crf_are_told(stage, chosen, used):
     plan = plan_with(**({"backend": chosen} if chosen else {}))
     assert plan.param(stage, "settings", Row("voc12", "cam"))["crf_params"]["backend"] == used
+
+
+@pytest.mark.parametrize("chosen, gpus", [("auto", 0), ("torch", 1)])
+def test_seeds_ask_for_a_gpu_where_torch_computes_them(chosen, gpus):
+    assert plan_with(backend=chosen).gpus("seeds", Row("voc12", "cam")) == gpus
 
 
 def test_unknown_backend_is_refused():

@@ -20,11 +20,10 @@ from wsss.io.cams import read_cam, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.probs import read_probs, write_probs
 from wsss.recipes.config import Config
-from wsss.refine import learn_affinitynet
+from wsss.refine import learn_affinitynet, walked_masks
 from wsss.refine.affinitynet import cell_labels
 from wsss.sections.affinity import AffinityNetAffinity
 from wsss.sections.section import typed
-from wsss.stages import pseudo_masks
 
 MODEL, INDEX = "model.safetensors", "index.json"
 SIZES = ((96, 96), (100, 80), (96, 96), (33, 90), (70, 64), (110, 120))
@@ -267,13 +266,13 @@ def test_it_resolves_everywhere_with_its_own_background(resolve, dataset, monkey
 def test_what_feeds_the_walk_is_float32_whatever_the_precision(made, monkeypatch, refine, precision):
     chain, asked = Chain(made.results, {"affinitynet": "cam_affinitynet", "irn": "irn"}[refine]), []
     image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
-    monkeypatch.setattr(pseudo_masks, "pick_device", lambda *a: asked.append(a) or torch.device("cpu"))
-    monkeypatch.setattr(pseudo_masks, "load_model", lambda path, network: None)
+    monkeypatch.setattr(walked_masks, "pick_device", lambda *a: asked.append(a) or torch.device("cpu"))
+    monkeypatch.setattr(walked_masks, "load_model", lambda path, network: None)
 
     def seen(wanted):
         torch.manual_seed(0)
         compute = {"precision": wanted, "cpu_threads": 1}
-        return pseudo_masks.Walker(chain.task("pseudo_masks", WALK, compute=compute), None).network_output(image)
+        return walked_masks.Walker(chain.task("pseudo_masks", WALK, compute=compute), None).network_output(image)
 
     assert torch.equal(seen(precision), seen("fp32"))
     assert [precision for _, _, precision in asked] == ["fp32", "fp32"], "nor is it TF32"

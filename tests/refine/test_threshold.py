@@ -17,6 +17,7 @@ from wsss.found import settle, settled, shifted, value_of
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
+from wsss.refine import walked_masks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
 from wsss.score.sweep import power_root
@@ -279,11 +280,11 @@ def walking(copied):
 
 def test_irns_walk_is_cut_where_its_own_scores_say(walking, monkeypatch):
     """Not where the CAMs' do: no threshold.json is read. All jobs of a split walk the same sample."""
-    monkeypatch.setattr(pseudo_masks, "WALKED", 2)
+    monkeypatch.setattr(walked_masks, "WALKED", 2)
     inputs = {**CAM, "affinity": f"affinity/{MODEL}"}
     with_rules(walking, "pseudo_masks", bg={**CONST, "shift": 0.1}).run("pseudo_masks", inputs, into="found", threads=2)
     bg = read_json(walking.results / f"found/{INDEX}")["bg"]
-    walker = pseudo_masks.Walker(walking.task("pseudo_masks", inputs), cam_folder(walking.task("seeds", CAM), ()))
+    walker = walked_masks.Walker(walking.task("pseudo_masks", inputs), cam_folder(walking.task("seeds", CAM), ()))
     sample = threshold.labelled_sample(load_manifest(walking.results / "manifest.csv"), 2)
     cut = find_cut(sum(walker.histogram(record) for record in sample))
     assert bg == {"kind": "const", "value": round(shifted(cut, 0.1), 4), "shift": 0.1}

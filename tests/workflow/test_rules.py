@@ -16,7 +16,7 @@ def test_every_rule_declares_what_a_cluster_and_a_person_need():
     for name, rule in rules.items():
         assert rule["output"] and rule["log"] and rule["benchmark"] and rule["params"], name
         assert {"mem_mb", "runtime", "_cores"} <= set(rule["resources"]), name
-        assert ("gpu" in rule["resources"]) == (name in {*GPU_RULES, "saliency"}), name
+        assert ("gpu" in rule["resources"]) == (name in {*GPU_RULES, "saliency", "seeds"}), name
         assert "retries" not in rule["resources"], "retries belong in the profile"
         assert rule["conda"].is_file() and rule["script"].is_file(), name
         assert rule["script"].stem in (name, {"mask_scores": "evaluation"}.get(name), name.partition("_")[0]), name

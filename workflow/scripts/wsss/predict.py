@@ -20,7 +20,7 @@ from wsss.errors import UserError
 from wsss.io.images import read_image
 from wsss.nets.segmenter import Segmenter as SegmentationNet
 from wsss.sections.predictions import Predictions
-from wsss.sections.section import given, typed
+from wsss.sections.section import typed
 from wsss.stages.predict import shrunk, views
 from wsss.stages.predictions import Predictor, pruned, refined, trained_network
 from wsss.train.device import pick_device
@@ -72,6 +72,7 @@ class Segmenter:
     ) -> None:
         self.names, self.network, self.long_side = names, network, long_side
         self._settings, self._predictor = settings, Predictor[Record](task, settings, network, device, None)
+        self._crf = self._predictor.crf
 
     def __call__(self, photo: Photo) -> np.ndarray:
         """(H, W) uint8 of the photo's size: indices into `names`, never 255; pixel by pixel what the stage `predict` writes.
@@ -82,7 +83,7 @@ class Segmenter:
         image = _pixels(photo)
         seen = shrunk(image, self.long_side)
         probs = self._probabilities(seen)
-        label = refined(seen, *pruned(probs), given(self._settings.crf_params)) if self._settings.crf else probs.argmax(0).cpu().numpy().astype(np.uint8)
+        label = refined(seen, *pruned(probs), self._crf) if self._crf else probs.argmax(0).cpu().numpy().astype(np.uint8)
         return resize_label(label, image.shape[:2])
 
     def probabilities(self, photo: Photo) -> np.ndarray:

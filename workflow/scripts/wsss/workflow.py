@@ -199,6 +199,18 @@ class Rules:
             "name": list(main["predict"]),
         }
 
+    def warn_of_missing(self, workflow: Any) -> None:
+        """A dry run ends before `check_start`: say here that a run would miss the package of the CRF."""
+        chosen = self.plan.main.get("crf", {}).get("backend")
+        if chosen != "pydensecrf" or not workflow.output_settings.dryrun or workflow.deployment_settings.deployment_method:
+            return
+        from wsss.refine import crf_pydensecrf  # brings numpy, which planning for conda does without
+
+        try:
+            crf_pydensecrf.require()
+        except UserError as error:
+            logger.warning(str(error))
+
     def check_start(self, workflow: Any) -> None:
         """Before the first job: stop what a run would do wrong for hours, or twice."""
         _check_folders()

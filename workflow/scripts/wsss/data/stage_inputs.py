@@ -78,3 +78,9 @@ def training_records(dataset: Dataset, *, labelled_only: bool) -> tuple[Record, 
     if not records:
         raise UserError(f"{dataset.name}: no training image with a label; mend the dataset's list")
     return records
+
+
+def prediction_records(dataset: Dataset) -> tuple[Record, ...]:
+    """val where it exists and has ground truth, else every image of the dataset."""
+    val = dataset.split("val")
+    return val if any(r.mask is not None for r in val) else dataset.split("all")

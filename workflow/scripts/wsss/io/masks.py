@@ -14,6 +14,7 @@ from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
 
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")  # as Pillow finds them in the file, not in its name
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
+CONFIDENT, UNSURE = ".png", ".unsure.png"  # of the two seeds of an image
 DRAW_AGAIN = for_people("export it from its source again, as 8-bit PNG (a PNG made of this file has the same wrong ids)")
 EIGHT = for_people("save it as PNG with 8 bits, whose values are the class ids")
 RESTORE = for_people("restore it, or run the stage that writes it again")

@@ -44,6 +44,16 @@ def with_crf_backend(plan: "Plan", section: dict[str, Any]) -> dict[str, Any]:
     return {**section, "crf_params": {**params, "backend": "lattice" if chosen == "auto" else chosen}}
 
 
+def crf_gpus(stage: str) -> Callable[["Plan", Row], int]:
+    """GPUs of a stage that is a CRF and no more: one where that is computed by `torch`."""
+
+    def gpus(plan: "Plan", row: Row) -> int:
+        settings = with_crf_backend(plan, plan.own_section(row, stage))
+        return int(settings["crf_params"]["backend"] == "torch")
+
+    return gpus
+
+
 def recipe(plan: "Plan", row: Row) -> dict[str, str]:
     """Facts that records and models say of their recipe."""
     facts = {key: plan.recipe(row)[key] for key in ("net", "backbone", "weights")}

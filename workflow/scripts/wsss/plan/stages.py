@@ -110,6 +110,7 @@ CHAIN = {  # image labels -> predictions
         reads=masks.seeds_reads,
         inputs=(given.dataset_files,),
         params={"settings": given.crf_settings("seeds"), "code": code("seeds")},
+        gpus=given.crf_gpus("seeds"),
         refuse=masks.refuse_fill,
     ),
     "ir_labels": Stage(

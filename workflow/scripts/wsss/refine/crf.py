@@ -1,7 +1,8 @@
-"""Dense CRF (Kraehenbuehl and Koltun, 2011), with named parameter sets, by one of two backends.
+"""Dense CRF (Kraehenbuehl and Koltun, 2011), with named parameter sets, by one of three backends.
 
-`lattice` is our own (wsss.refine.lattice, compiled by numba), `pydensecrf` the package that the field uses
-(wsss.refine.crf_pydensecrf). Both filter on the same permutohedral lattice, so their labels are the same.
+`lattice` is our own (wsss.refine.lattice, compiled by numba), `torch` the same in tensors (wsss.refine.crf_torch),
+`pydensecrf` the package that the field uses (wsss.refine.crf_pydensecrf). All filter on the same permutohedral
+lattice, so their labels are the same.
 """
 
 import logging
@@ -21,7 +22,8 @@ class CrfParams:
     """Kernel widths in pixels (sxy) and grey levels (srgb), Potts weights (compat).
 
     gt_prob is how far a given hard label is trusted; None for sets that start from probabilities.
-    backend: who computes it, `lattice` or `pydensecrf`.
+    backend: who computes it, `lattice`, `torch` or `pydensecrf`.
+    device: PyTorch's name of the device that `torch` works on; the others need none.
     """
 
     iterations: int
@@ -32,6 +34,7 @@ class CrfParams:
     compat_bilateral: float
     gt_prob: float | None = None
     backend: str = "lattice"
+    device: str = "cpu"
 
 
 # (image, energies of each problem, parameters) -> marginals of each, (n, H*W) float32 like the energies.
@@ -103,6 +106,13 @@ def score_marginals(
         return first, first.copy()
     first, second = _infer(image, [score_energy(scores_a), score_energy(scores_b)], params)
     return first, second
+
+
+def on_device(params: CrfParams, device: str) -> CrfParams:
+    """The same parameters, for the device of a job; the log says where the backend is a slow choice for it."""
+    if params.backend == "torch" and device == "cpu":
+        log.warning("crf.backend: torch is made for a GPU, and this job has none; crf.backend: lattice takes a tenth of the time")
+    return replace(params, device=device)
 
 
 def prepare(params: CrfParams) -> None:
@@ -205,8 +215,12 @@ def _backend(params: CrfParams) -> Backend:
         from wsss.refine import crf_lattice
 
         return crf_lattice.marginals
+    if params.backend == "torch":
+        from wsss.refine import crf_torch
+
+        return crf_torch.photo_marginals
     if params.backend == "pydensecrf":
         from wsss.refine import crf_pydensecrf
 
         return crf_pydensecrf.marginals
-    raise UserError(f"CRF: no backend is called {params.backend}; set crf.backend: lattice or pydensecrf in config/config.yaml")
+    raise UserError(f"CRF: no backend is called {params.backend}; set crf.backend: lattice, torch or pydensecrf in config/config.yaml")

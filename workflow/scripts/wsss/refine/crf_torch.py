@@ -5,6 +5,7 @@ hash table; keys, weights and mean field are the same. See there and wsss.refine
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,17 @@ class Tables(NamedTuple):
     vertex: Tensor
     weight: Tensor
     neighbour: Tensor
+
+
+def photo_marginals(image: np.ndarray, energies: Sequence[np.ndarray], params: CrfParams) -> list[np.ndarray]:
+    """See `wsss.refine.crf.Backend`; one photo, on `params.device`.
+
+    Raises:
+        UserError: kernel widths too small for the image's size.
+    """
+    given = torch.from_numpy(np.stack(energies).astype(np.float32, copy=False))
+    found = marginals(torch.from_numpy(image)[None].to(params.device), given[None].to(params.device), params)
+    return list(found[0].cpu().numpy())
 
 
 def marginals(images: Tensor, energies: Tensor, params: CrfParams) -> Tensor:

@@ -10,7 +10,7 @@ Width = Annotated[Number, Field(ge=0.1, le=10000)]  # thinner ones overflow the 
 Weight = Annotated[Number, Field(ge=0, le=10000)]
 
 
-Backend = Literal["auto", "lattice", "pydensecrf"]
+Backend = Literal["auto", "lattice", "torch", "pydensecrf"]
 
 
 class SoftmaxCrf(Section):

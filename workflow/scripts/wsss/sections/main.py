@@ -19,7 +19,7 @@ class Compute(Section):
 class Crf(Section):
     """The dense CRF of seeds and predictions; shapes results (docs/crf.md)."""
 
-    backend: Annotated[Backend, about("who computes it; auto: lattice, our own; pydensecrf: the package of that name, an extra of the install")] = "auto"
+    backend: Annotated[Backend, about("who computes it; auto: lattice, our own; torch: the same on the device of the job, for a GPU; pydensecrf: the package of that name, an extra of the install")] = "auto"
 
 
 class Runtime(Section):

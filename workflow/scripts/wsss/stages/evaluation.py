@@ -17,7 +17,7 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import FOUND, FOUND_RULE, MAP, is_found, seed_rule, settle, value_of
 from wsss.io.cams import SUFFIX as CAM
-from wsss.io.masks import read_mask
+from wsss.io.masks import CONFIDENT, read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.score.confusion import confusion, summarise
 from wsss.score.cuts import Scores
@@ -29,7 +29,6 @@ from wsss.score.write import write_miou, write_scores, write_sweep
 from wsss.sections.background import Background
 from wsss.sections.evaluation import Evaluation
 from wsss.sections.section import typed
-from wsss.stages.seeds import CONFIDENT
 
 # Of a record, and the size (H, W) of its ground truth: the mask that was made, and what an error calls it.
 Made = Callable[[Record, tuple[int, int]], tuple[np.ndarray, str]]

@@ -7,10 +7,9 @@ from wsss.data.stage_inputs import input_index
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images, shard_records
 from wsss.engine.task import Task
-from wsss.io.masks import read_mask, write_mask
+from wsss.io.masks import CONFIDENT, UNSURE, read_mask, write_mask
 from wsss.refine.ir_labels import merge
 from wsss.score.self_report import about_masks
-from wsss.stages.seeds import CONFIDENT, UNSURE
 
 
 def run(task: Task) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.stage_inputs import prediction_records
 from wsss.data.text import as_cell
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images
@@ -23,7 +24,6 @@ from wsss.report.panels import write_panel
 from wsss.report.per_image import image_ious, last_ious, read_per_image
 from wsss.sections.background import Background
 from wsss.sections.section import typed
-from wsss.stages.predictions import prediction_records
 
 
 def run(task: Task) -> None:

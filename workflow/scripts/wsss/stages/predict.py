@@ -27,9 +27,9 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
+from wsss.refine.crf import CrfParams
 from wsss.report.panels import overlay
 from wsss.score.self_report import about_masks
-from wsss.sections.crf import SoftmaxCrf
 from wsss.sections.predictions import Predictions
 from wsss.sections.section import typed
 from wsss.stages.predictions import Predictor, crf_pool, refined, trained_network
@@ -131,7 +131,7 @@ class PhotoPredictor(Predictor[Photo]):
         write_photo(folder, photo, photo.read(), label)
 
     @staticmethod
-    def refine(folder: Path, photo: Photo, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> str:
+    def refine(folder: Path, photo: Photo, labels: np.ndarray, probs: np.ndarray, crf: CrfParams) -> str:
         """CRF, then the files; labels and probabilities as `pruned` gives them."""
         image = photo.read()
         write_photo(folder, photo, image, refined(image, labels, probs, crf))

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from wsss.data.inference import inference_loader, shard_batches
-from wsss.data.manifest import Dataset, Record, load_manifest
+from wsss.data.manifest import Record, load_manifest
+from wsss.data.stage_inputs import prediction_records
 from wsss.engine.per_image import run_images
 from wsss.engine.recovery import after_divergence
 from wsss.engine.task import Task
@@ -22,9 +23,8 @@ from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.nets.fused import ready_to_infer
 from wsss.nets.segmenter import Segmenter
-from wsss.refine.crf import CrfParams, prepare, softmax_crf
+from wsss.refine.crf import CrfParams, on_device, prepare, softmax_crf
 from wsss.score.self_report import about_masks
-from wsss.sections.crf import SoftmaxCrf
 from wsss.sections.predictions import Predictions
 from wsss.sections.section import given, plain, typed
 from wsss.stages.segmentation import build_network
@@ -56,17 +56,17 @@ def run(task: Task) -> None:
         pool.shutdown()
 
 
-def prediction_records(dataset: Dataset) -> tuple[Record, ...]:
-    """val where it exists and has ground truth, else every image of the dataset."""
-    val = dataset.split("val")
-    return val if any(r.mask is not None for r in val) else dataset.split("all")
+def crf_pool(task: Task, settings: Predictions) -> Executor | None:
+    """Its processes stand when this returns; None where the recipe wants no CRF.
 
-
-def crf_pool(task: Task, settings: Predictions) -> ProcessPoolExecutor | None:
-    """Its processes stand when this returns; None where the recipe wants no CRF."""
+    The backend `torch` has one thread: it works on the network's device, which forked processes could not share.
+    """
     if not settings.crf:
         return None
-    prepare(CrfParams(**plain(given(settings.crf_params))))
+    params = CrfParams(**plain(given(settings.crf_params)))
+    if params.backend == "torch":
+        return ThreadPoolExecutor(1)
+    prepare(params)
     pool = worker_pool(max(1, task.threads))
     pool.submit(int).result()
     return pool
@@ -101,12 +101,16 @@ class Predictor(Generic[Item]):
 
     With the CRF an image waits as the probabilities of those labels that the CRF would keep, most of the time a
     few of 81, and no more than WAITING_BYTES wait at a time.
+
+    Attributes:
+        crf: parameters of the CRF, on the network's device; None where the recipe wants none.
     """
 
     def __init__(
-        self, task: Task, settings: Predictions, network: Segmenter, device: torch.device, pool: ProcessPoolExecutor | None
+        self, task: Task, settings: Predictions, network: Segmenter, device: torch.device, pool: Executor | None
     ) -> None:
         self.task, self.settings, self.network, self.device, self.pool = task, settings, network, device, pool
+        self.crf = on_device(CrfParams(**plain(given(settings.crf_params))), str(device)) if settings.crf else None
 
     def make(self, records: Sequence[Item], loader: Iterable[dict[str, Any]], todo: set[str]) -> Iterator[str]:
         """Write the masks of `todo`, yielding each id when its files stand; batches say by `index` which records they hold.
@@ -127,7 +131,7 @@ class Predictor(Generic[Item]):
                     self.write(self.task.folder, record, probs[row].argmax(0).cpu().numpy().astype(np.uint8))
                     yield item_id
                     continue
-                job = (self.task.folder, record, *pruned(probs[row]), given(self.settings.crf_params))
+                job = (self.task.folder, record, *pruned(probs[row]), given(self.crf))
                 waiting.append((self.pool.submit(self.refine, *job), job[3].nbytes))
             while waiting and (waiting[0][0].done() or self._enough(waiting)):
                 yield waiting.popleft()[0].result()
@@ -140,7 +144,7 @@ class Predictor(Generic[Item]):
         write_mask(folder / f"{record.id}.png", label)
 
     @staticmethod
-    def refine(folder: Path, record: Item, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> str:
+    def refine(folder: Path, record: Item, labels: np.ndarray, probs: np.ndarray, crf: CrfParams) -> str:
         """What the pool does with an image: `refine_one`."""
         return refine_one(folder, record, labels, probs, crf)
 
@@ -176,13 +180,13 @@ def pruned(probs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     return kept, probs[torch.from_numpy(kept).to(probs.device)].cpu().numpy()
 
 
-def refine_one(folder: Path, record: Photograph, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> str:
+def refine_one(folder: Path, record: Photograph, labels: np.ndarray, probs: np.ndarray, crf: CrfParams) -> str:
     """Write the mask before the CRF and after it; labels and probabilities as `pruned` gives them. Returns the id."""
     write_mask(folder / f"{record.id}.nocrf.png", labels[probs.argmax(0)].astype(np.uint8))
     write_mask(folder / f"{record.id}.png", refined(read_image(record.image), labels, probs, crf))
     return record.id
 
 
-def refined(image: np.ndarray, labels: np.ndarray, probs: np.ndarray, crf: SoftmaxCrf) -> np.ndarray:
+def refined(image: np.ndarray, labels: np.ndarray, probs: np.ndarray, crf: CrfParams) -> np.ndarray:
     """(H, W) uint8 after the CRF, of the image (H, W, 3) uint8; labels and probabilities as `pruned` gives them."""
-    return labels[softmax_crf(image, probs, CrfParams(**plain(crf)), PRUNE)].astype(np.uint8)
+    return labels[softmax_crf(image, probs, crf, PRUNE)].astype(np.uint8)

@@ -3,38 +3,20 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-import torch
-
 from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Record, load_manifest
-from wsss.data.stage_inputs import cam_folder, input_index
-from wsss.data.transforms import normalise
+from wsss.data.stage_inputs import input_index
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images, shard_records
-from wsss.engine.recovery import after_divergence
 from wsss.engine.task import Task
-from wsss.engine.workers import in_processes
-from wsss.errors import UserError
-from wsss.found import CUT_AFTER, is_found, settled
-from wsss.io.cams import CamFolder
-from wsss.io.images import image_size, read_image
-from wsss.io.masks import read_mask, write_mask
-from wsss.io.models import load_model
-from wsss.nets.fused import ready_to_infer
-from wsss.refine import walks
+from wsss.found import settled
+from wsss.io.images import image_size
+from wsss.io.masks import CONFIDENT, read_mask, write_mask
 from wsss.refine.background import argmax_labels, background
-from wsss.score.cuts import Scores
 from wsss.score.self_report import about_masks
-from wsss.sections.background import Background
-from wsss.sections.pseudo_masks import BY_REFINE, CutMasks, of_refine
-from wsss.sections.section import plain, typed
-from wsss.stages.seeds import CONFIDENT
-from wsss.stages.threshold import labelled_sample, required_cut
-from wsss.train.device import EXACT, pick_device
-from wsss.train.start import note_device
+from wsss.sections.pseudo_masks import CutMasks, of_refine
+from wsss.sections.section import typed
 
-WALKED = 40  # images that are walked to find a cut, before all of them are
 Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what the index says of a found background
 
 
@@ -43,13 +25,23 @@ def run(task: Task) -> None:
     dataset = load_manifest(task.inputs["manifest"])
     every = dataset.split("trainaug")
     records = shard_records(task, every)
-    makers = {"crf": by_crf, "none": by_threshold}
-    work, found = makers.get(task.params["refine"], by_walk)(task, records)
+    work, found = maker(task.params["refine"])(task, records)
     bg = found.get("bg") or task.settings.get("bg")
     key = "seeds.confident" if task.params["refine"] == "crf" else "pseudo_masks.bg"
     told = about_masks(task, records, dataset.classes, cut={"key": key, **bg} if bg else None)
     ids, all_ids = [r.id for r in records], [r.id for r in every]
     run_images(task, ids, [".png"], work, told, all_ids, refine=task.params["refine"], **found)
+
+
+def maker(refine: str) -> Callable[[Task, tuple[Record, ...]], Work]:
+    """Of the masks. That of a walk brings PyTorch, which takes longer to load than the others may take to work."""
+    if refine == "crf":
+        return by_crf
+    if refine == "none":
+        return by_threshold
+    from wsss.refine.walked_masks import by_walk
+
+    return by_walk
 
 
 def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
@@ -78,87 +70,3 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
             yield record.id
 
     return work, found
-
-
-def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
-    """What the network sees, then the walk. On the CPU one process a core; on a GPU the walk runs there."""
-    key, bg = task.outputs["index"], typed(task.settings["bg"], Background)
-    _walkers[key] = walker = Walker(task, cams_to_cut(task, records, bg))
-    on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
-    note_device(task, torch.device("cpu" if on_cpu else "cuda"), EXACT)
-    processes = task.threads if on_cpu else 1
-    is_cut_after = is_found(bg) and task.params["refine"] in CUT_AFTER
-    cut = walked_cut(task, key, processes) if is_cut_after else None
-    rules, found = settled({"bg": bg}, task.inputs, cut)
-    walker.settings |= rules
-    jobs = ((key, record) for record in records)
-    return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), found
-
-
-def walked_cut(task: Task, key: str, processes: int) -> float:
-    """The cut of what the walk makes of a sample of all images, the same in every job of the stage.
-
-    Raises:
-        UserError: there is none to be found.
-    """
-    records = labelled_sample(load_manifest(task.inputs["manifest"]), WALKED)
-    cam_folder(task, records)  # those of other jobs are needed too
-    scores = Scores()
-    for histogram in in_processes(walk_scores, ((key, record) for record in records), processes):
-        scores.images, scores.histogram = scores.images + 1, scores.histogram + histogram
-    return required_cut(task, scores)
-
-
-_walkers: dict[str, "Walker"] = {}  # filled before the pool is forked, so that each process has its copy
-
-
-def walk_one(key: str, record: Record) -> str:
-    """Make the mask of one image with the walker of `key`; returns the id."""
-    return _walkers[key](record)
-
-
-def walk_scores(key: str, record: Record) -> np.ndarray:
-    """Histogram of the walked scores of one image, for `Scores`."""
-    return _walkers[key].histogram(record)
-
-
-class Walker:
-    """Makes the mask of one image; the network is loaded at the first call, in the process that uses it."""
-
-    def __init__(self, task: Task, cams: CamFolder) -> None:
-        self.task, self.cams = task, cams
-        self.settings = plain(typed(task.settings, BY_REFINE[task.params["refine"]]))
-        self.walk = walks.walker(task.params["refine"])
-        self._network: torch.nn.Module | None = None
-        self._device = torch.device("cpu")
-
-    def __call__(self, record: Record) -> str:
-        image = read_image(record.image)
-        mask = self.walk.mask(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image))
-        write_mask(self.task.folder / f"{record.id}.png", mask)
-        return record.id
-
-    def histogram(self, record: Record) -> np.ndarray:
-        """Of the scores that the walk's background cuts."""
-        image, scores = read_image(record.image), Scores()
-        scores.add(self.walk.scores(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image)), record.id)
-        return scores.histogram
-
-    @torch.inference_mode()
-    def network_output(self, image: np.ndarray) -> torch.Tensor:
-        """What the network says of (H, W, 3) uint8."""
-        network = self._network or self._load()
-        view = torch.from_numpy(normalise(image)).to(self._device)
-        output = self.walk.run_network(network, view)
-        if not torch.isfinite(output).all():
-            raise UserError(f"{self.task.inputs['affinity']}: its network makes no numbers of an image; {after_divergence('affinity')}")
-        return output
-
-    def _load(self) -> torch.nn.Module:
-        wanted = self.task.runtime["device"]
-        # One thread a process whatever --cores says, so that the result does not depend on it.
-        self._device = pick_device(wanted, 1, EXACT)
-        network = self.walk.network(self.task.params["network"], self.settings)
-        load_model(self.task.inputs["affinity"], network)
-        self._network = ready_to_infer(network, self._device)
-        return self._network

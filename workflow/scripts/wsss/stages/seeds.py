@@ -21,10 +21,10 @@ from wsss.errors import UserError
 from wsss.found import NO_CUT, refuse_reversed, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
-from wsss.io.masks import read_mask, write_mask
+from wsss.io.masks import CONFIDENT, UNSURE, read_mask, write_mask
 from wsss.io.probs import SUFFIX, write_probs
 from wsss.refine.background import to_class_ids
-from wsss.refine.crf import CrfParams, prepare, to_labels
+from wsss.refine.crf import CrfParams, on_device, prepare, to_labels
 from wsss.refine.fill import class_areas, filled, left_out
 from wsss.refine.ir_labels import seed_marginals
 from wsss.score.self_report import about_masks
@@ -33,7 +33,6 @@ from wsss.sections.section import plain, typed
 from wsss.sections.seeds import Seeds
 from wsss.stages.threshold import SAMPLE, labelled_sample
 
-CONFIDENT, UNSURE = ".png", ".unsure.png"
 log = logging.getLogger(__name__)
 
 
@@ -55,17 +54,31 @@ def run(task: Task) -> None:
     refuse_reversed(rules["confident"], rules["unsure"], "seeds")  # where one of them is found
 
     fill = filling(task, dataset, records, settings) if settings.fill_from else None
-    prepare(CrfParams(**plain(settings.crf_params)))
+    params = CrfParams(**plain(settings.crf_params))
+    if params.backend == "torch":
+        params = on_device(params, pick_torch_device(task))
+    prepare(params)
+    processes = 1 if params.backend == "torch" else task.threads  # its threads, or a GPU, serve one photo at a time
 
     def work(todo: set[str]) -> Iterator[str]:
-        jobs = ((r, cams, settings, rules, task.folder, fill) for r in records)
-        yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), task.threads)
+        jobs = ((r, cams, settings, rules, params, task.folder, fill) for r in records)
+        yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), processes)
 
     suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * settings.probabilities
     told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]._asdict()})
     ids, all_ids = [r.id for r in records], [r.id for r in every]
     names = {} if fill is None else {"filled": [dataset.classes[c] for c in fill.classes]}
     run_images(task, ids, suffixes, work, told, all_ids, unary=settings.unary, **found, **names)
+
+
+def pick_torch_device(task: Task) -> str:
+    """PyTorch's name of the job's device, which the run record gets too."""
+    # Only here: PyTorch takes seconds, and the other backends need none.
+    from wsss.train.device import EXACT, note_device, pick_device
+
+    device = pick_device(task.runtime["device"], task.threads, EXACT)
+    note_device(task, device, EXACT)
+    return str(device)
 
 
 def filling(task: Task, dataset: Dataset, records: tuple[Record, ...], settings: Seeds) -> Fill:
@@ -88,11 +101,10 @@ def filling(task: Task, dataset: Dataset, records: tuple[Record, ...], settings:
     return Fill(classes, task.inputs["fill"])
 
 
-def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Rule], folder: Path, fill: Fill | None = None) -> str:
+def make_seed(record: Record, cams: CamFolder, settings: Seeds, rules: dict[str, Rule], params: CrfParams, folder: Path, fill: Fill | None = None) -> str:
     """Write both seeds of one image; `rules` are its backgrounds `confident` and `unsure` with numbers. Returns the id."""
     image = read_image(record.image)
     cam, bg_map = cams.both_at(record, image.shape[:2])
-    params = CrfParams(**plain(settings.crf_params))
     passes = seed_marginals(image, cam, rules["confident"], rules["unsure"], params, bg_map, unary=settings.unary)
     if settings.probabilities:
         write_probs(folder / f"{record.id}{SUFFIX}", *passes)

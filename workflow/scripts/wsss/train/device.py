@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from wsss.engine.task import Task
 from wsss.errors import UserError
 
 # What CAMs and all that feeds a walk are computed in, whatever compute.precision says: they are cut at a threshold, or
@@ -39,6 +40,13 @@ def pick_device(wanted: str, threads: int, precision: str = "auto", rank: int = 
     reduced = autocast_dtype(device, precision) is not None
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = reduced
     return device
+
+
+def note_device(task: Task, device: torch.device, precision: str | None = None) -> None:
+    """Put the device into the run record, and what rounding depends on into the task's fingerprint."""
+    dtype = autocast_dtype(device, precision or task.params["compute"]["precision"]) or torch.float32
+    task.record.facts["device"] = str(device)
+    task.arithmetic = {"device": device.type, "dtype": str(dtype)}
 
 
 def _lease_gpu() -> int:

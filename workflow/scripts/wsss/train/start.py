@@ -10,7 +10,7 @@ from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import weights
 from wsss.train import ranks
-from wsss.train.device import autocast_dtype, pick_device
+from wsss.train.device import note_device, pick_device
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,6 @@ def start_devices(task: Task, batch_size: int) -> torch.device:
     if task.gpus > 1:
         task.arithmetic["processes"] = str(task.gpus)
     return device
-
-
-def note_device(task: Task, device: torch.device, precision: str | None = None) -> None:
-    """Put the device into the run record, and what rounding depends on into the task's fingerprint."""
-    dtype = autocast_dtype(device, precision or task.params["compute"]["precision"]) or torch.float32
-    task.record.facts["device"] = str(device)
-    task.arithmetic = {"device": device.type, "dtype": str(dtype)}
 
 
 def load_initial(task: Task, network: Any, backbone: str) -> None:
