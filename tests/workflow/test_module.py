@@ -58,4 +58,4 @@ def test_only_what_nobody_makes_there_is_refused_and_named(tmp_path):
     assert planned.returncode == 0 and "rule other" in planned.stdout, planned.stdout[-2000:]
     refused = snakemake(tmp_path, "-n", "results/demo_tiny/amn/moiu.txt")
     assert refused.returncode != 0 and "did you mean results/demo_tiny/amn/mi" in refused.stdout.strip().splitlines()[-1]
-    assert "No rule to produce results/foo.bam" in snakemake(tmp_path, "-n", "results/foo.bam").stdout
+    assert "nothing makes a file of this name" in snakemake(tmp_path, "-n", "results/foo.bam").stdout

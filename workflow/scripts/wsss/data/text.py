@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsss.engine.explain import for_people
+
 # Control characters, line ends, halves of pairs, and marks that turn the order of what follows or take no room.
 # Joiners (U+200C, U+200D) belong to words of some languages.
 _CATEGORIES = {"Cc", "Cs", "Zl", "Zp", "Cf"}
@@ -30,7 +32,7 @@ def shown(text: str) -> str:
 def of_windows(path: str | Path) -> str:
     """For the end of a line that says of a path that nothing is there: what is wrong with it where it is one of Windows."""
     is_one = re.search(r"(^|/)[A-Za-z]:[\\/]", str(path))
-    return " (it is a path of Windows: under WSL C:\\photos is /mnt/c/photos)" if is_one else ""
+    return for_people(" (it is a path of Windows: under WSL C:\\photos is /mnt/c/photos)") if is_one else ""
 
 
 def first_few(names: Sequence[str], count: int = 3, between: str = ", ") -> str:
