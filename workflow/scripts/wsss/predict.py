@@ -72,7 +72,6 @@ class Segmenter:
     ) -> None:
         self.names, self.network, self.long_side = names, network, long_side
         self._settings, self._predictor = settings, Predictor[Record](task, settings, network, device, None)
-        self._crf = self._predictor.crf
 
     def __call__(self, photo: Photo) -> np.ndarray:
         """(H, W) uint8 of the photo's size: indices into `names`, never 255; pixel by pixel what the stage `predict` writes.
@@ -83,7 +82,8 @@ class Segmenter:
         image = _pixels(photo)
         seen = shrunk(image, self.long_side)
         probs = self._probabilities(seen)
-        label = refined(seen, *pruned(probs), self._crf) if self._crf else probs.argmax(0).cpu().numpy().astype(np.uint8)
+        crf = self._predictor.crf
+        label = refined(seen, *pruned(probs), crf) if crf else probs.argmax(0).cpu().numpy().astype(np.uint8)
         return resize_label(label, image.shape[:2])
 
     def probabilities(self, photo: Photo) -> np.ndarray:

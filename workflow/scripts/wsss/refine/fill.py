@@ -28,8 +28,8 @@ def class_areas(cams: CamFolder, records: Sequence[Record], num_classes: int, na
     scores, shares, photos = Scores(), np.zeros((num_classes, BINS)), np.zeros(num_classes)
     for record in records:
         cam = cams.at(record, image_size(record.image))
-        scores.add(cam, record.id)
         first, score = winner(cam)
+        scores.add(score[None], record.id)
         for row, label in enumerate(record.labels):
             shares[label] += np.bincount(bins_of(score[first == row]), minlength=BINS) / score.size
             photos[label] += 1
