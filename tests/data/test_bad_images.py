@@ -173,3 +173,25 @@ def test_unwritable_folder_is_one_clear_line(tmp_path, image):
             classes=["cat"],
             rows=[Row("x", TRAIN, image, ("cat",))],
         )
+
+
+STRANGE = {
+    "p.mp4": (b"\0\0\0\x18ftypmp42" + bytes(40), "is a video"),
+    "p.jpg": (b"\0\0\0\x14ftypqt  " + bytes(40), "is a video"),
+    "p.avi": (b"RIFF\0\0\0\0AVI LIST" + bytes(40), "is a video"),
+    "p.webm": (b"\x1aE\xdf\xa3" + bytes(40), "is a video"),
+    "p.cr3": (b"\0\0\0\x18ftypcrx " + bytes(40), "is a raw photo"),
+    "q.jpg": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "r.jpg": (b"\n<!DOCTYPE html><html>Log in</html>", "is a web page"),
+    "s.png": (b'<?xml version="1.0"?><svg></svg>', "save it as PNG"),
+    "t.jpg": (b"%PDF-1.7", "is a document"),
+    "u.jpg": (b"some text", "not a readable image"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_no_photo_is_called_by_its_name(tmp_path, name):
+    content, words = STRANGE[name]
+    (tmp_path / name).write_bytes(content)
+    (problem,) = file_problems([Row("x", TRAIN, tmp_path / name, ("cat",))], 1)
+    assert f"{name}: " in problem and words in problem and problem.endswith("take it out of the list")

@@ -14,6 +14,9 @@ pytestmark = pytest.mark.usefixtures("photos_elsewhere")
     [
         ({"methds": ["cam"]}, "did you mean methods?"),
         ({"methods": "cam"}, "methods: 'cam' is not of type 'array'; write a list, [cam]"),
+        ({"methods": "[cam,irn"}, "methods: '[cam,irn' is not of type 'array'; write a list, [cam,irn] (the brackets do not match"),
+        ({"methods": "cam]"}, "write a list, [cam] ("),
+        ({"methods": "[cam] results/demo/cam/miou.txt"}, "write a list, [cam] ("),
         ({"methods": None}, "methods: None is not of type 'array'; write a list, [...]"),
         ({"methods": []}, "methods"),
         ({"datasets": ["Demo"]}, "datasets.0"),

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from wsss.data.manifest import Row
+from wsss.data.strange_files import strange
 from wsss.data.text import first_few
 from wsss.engine.threads import threaded
 from wsss.errors import UserError
@@ -76,7 +77,7 @@ def _attempt(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | 
     try:
         return read(path)
     except UserError as error:
-        problems.append(str(error))
+        problems.append(strange(path) or str(error))
         return None
 
 

@@ -179,9 +179,8 @@ def _in_type(error: jsonschema.ValidationError) -> str:
     """How a value of another type is written."""
     if error.validator != "type" or not isinstance(error.validator_value, str):
         return ""
-    given = "..." if error.instance is None or isinstance(error.instance, dict) else error.instance
     written = {
-        "array": f"a list, [{given}]",
+        "array": f"a list, {_list_of(error.instance)}",
         "object": "KEY: VALUE below it, indented, or {KEY: VALUE}",
         "string": "one text, without brackets",
         "boolean": "true or false, without quotes",
@@ -189,6 +188,14 @@ def _in_type(error: jsonschema.ValidationError) -> str:
         "number": "a number, without quotes",
     }
     return f"; write {written[error.validator_value]}" if error.validator_value in written else ""
+
+
+def _list_of(given: Any) -> str:
+    """How a value is written as a list; of a list whose brackets do not match, up to where it seems to end."""
+    if isinstance(given, str) and set(given) & set("[]{}"):
+        names = (name.strip(" '\"") for name in given.strip().lstrip("[{").partition("]")[0].strip("}").split(","))
+        return f"[{','.join(filter(None, names))}] (the brackets do not match, or something stands beside them)"  # no space: shells part words there
+    return f"[{'...' if given is None or isinstance(given, dict) else given}]"
 
 
 def _range(error: jsonschema.ValidationError) -> str:
