@@ -133,7 +133,7 @@ def test_all_bad_rows_and_files_in_one_message(own):
 @pytest.mark.parametrize(
     "text, part",
     [
-        ("image,cat,dog\na.png,0,1\n", "class names joined by ';'"),
+        ("image,cat,dog\na.png,0,1\n", "a column for each class"),
         ("image,id,labels\na.png,a,dog\n", "instead id"),
         ("file;labels\na.png;dog\n", "parted by semicolons"),
         ("image,labels\n", "has no rows"),

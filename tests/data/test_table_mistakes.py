@@ -43,8 +43,12 @@ def refused(build, text, *parts, without=(), **params):
         ("sep=,\nimage,labels\na.png,cat\n", "line 1 tells a spreadsheet"),
         ("# mine\nimage,labels\na.png,cat\n", "the header in line 1 has (1: # mine)"),
         (HEAD + "a.png," + "x" * 200_000, "shorten the cell"),
+        ("image,dog,cat\na.png,1,0\nb.png,0,1\n", "has a column for each class (dog, cat)"),
+        ("a.png,dog\nb.png,cat\n", "line 1 is a photo's row already"),
+        (b"PK\x03\x04" + bytes(40), "a workbook of a spreadsheet"),
+        ('{"a.png": ["dog"]}', "is JSON"),
     ],
-    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "huge"],
+    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "huge", "one_hot", "no_header", "xlsx", "json"],
 )
 def test_tables_in_another_form(build, text, part):
     refused(build, text, part, without=["double quote that was opened"])
@@ -75,6 +79,13 @@ def test_a_photo_that_lies_elsewhere_is_named(build, tmp_path, named, there):
     Image.new("RGB", (8, 6)).save(tmp_path / "images/sub/g.png")
     refused(build, f"image,labels\nb.png,cat\n{named},cat\n", f"but there is {there!r}; mend the path")
     refused(build, "image,labels\n" + "".join(f"{name},cat\n" for name in (named, "x", "y", "z")), "holds none of the 4", f"but there is {there!r}", "mend the paths in the table")
+
+
+def test_a_link_to_nothing_and_accents_stored_apart_are_told(build, tmp_path):
+    (tmp_path / "images/g.png").symlink_to(tmp_path / "gone.png")
+    refused(build, "image,labels\nb.png,cat\ng.png,cat\n", "g.png is a link to", "gone.png, where nothing is; mend the path")
+    Image.new("RGB", (8, 6)).save(tmp_path / "images/Ba\u0308r.png")
+    refused(build, "image,labels\nb.png,cat\nB\u00e4r.png,cat\n", "but there is 'Ba\u0308r.png', whose accents are stored in another form")
 
 
 def test_nothing_is_named_for_a_photo_that_is_nowhere(build):
@@ -156,6 +167,8 @@ def test_nothing_to_learn_from(build, caplog):
     with caplog.at_level(logging.WARNING):
         build("image,labels,split\na.png,cat,train\nb.png,dog,val\n", classes=["cat", "dog", "emu"])
     assert "no training image has the label dog, emu: nothing can be learned of it" in caplog.text
+    build("image,labels\na.png,cat\nb.png,cat\n")
+    assert "all training images have the same label, cat" in caplog.text
 
 
 def test_a_mask_that_is_missing_is_named_once(build):

@@ -92,7 +92,7 @@ WRONG = {
         "list": "all",
         "crowd": "none",
     },
-    "'list' is a required property": {"year": 2017},
+    "params: list is missing; add list": {"year": 2017},
 }
 
 

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.usefixtures("photos_elsewhere")
         ({"methods": "[cam] results/demo/cam/miou.txt"}, "write a list, [cam] ("),
         ({"methods": None}, "methods: None is not of type 'array'; write a list, [...]"),
         ({"methods": []}, "methods"),
+        ({"methods": ["AMN"]}, "methods.0: 'AMN' is not allowed; allowed: [a-z0-9_]+; write amn"),
+        ({"shards": 2}, "unknown key shards in top level; allowed: compute"),
+        ({"shards": 2}, "shards belongs below runtime"),
         ({"datasets": ["Demo"]}, "datasets.0"),
         ({"seeds": [-1]}, "seeds.0: -1"),
         ({"compute": {"precision": "fp8", "cpu_threads": 2}}, "compute.precision: 'fp8' is not allowed"),
@@ -43,8 +46,17 @@ def test_another_ending_is_named(project):
         Config(project, MAIN).dataset("holiday")
 
 
+def test_what_stands_a_level_too_high_in_a_dataset_is_named(project):
+    (project / "datasets/mine.yaml").write_text("kind: folder\nimages: a\nlabels: b.csv\n")
+    with pytest.raises(UserError, match=r"images belongs below params; labels belongs below params"):
+        Config(project, MAIN).dataset("mine")
+    (project / "datasets/mine.yaml").write_text("params: {images: a, labels: b.csv}\n")
+    with pytest.raises(UserError, match=r"kind is missing; add kind: demo \| voc \| coco \| folder"):
+        Config(project, MAIN).dataset("mine")
+
+
 def test_a_missing_key_is_named():
-    with pytest.raises(UserError, match="config.yaml.*'seeds' is a required property"):
+    with pytest.raises(UserError, match="config.yaml.*seeds is missing; add seeds: VALUE"):
         Config(CONFIG, {k: v for k, v in MAIN.items() if k != "seeds"})
 
 

@@ -83,6 +83,7 @@ def test_extends_belongs_to_recipes(resolve, tmp_path):
         ("evaluation: {bg: {kind: const, value: 1}}", "below 1"),
         ("evaluation: {bg: {kind: const, value: '0.3'}}", "a number without quotes, or found"),
         ("classifier: {power: 1.0e+9}", "at most 100"),
+        ("classifier: {steps: '20'}", "write a whole number, without quotes, or null"),
     ],
 )
 

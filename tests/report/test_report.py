@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -201,6 +202,11 @@ def test_curves_of_two_kinds_and_odd_names(tmp_path):
     sweeps = {"a$b$": flat, "_c": {**flat, "kind": "power", "fixed": 0.1}}
     plots.curves(tmp_path / "c.svg", sweeps)
     plots.per_class(tmp_path / "p.svg", CLASSES, {"a$": {"cat": None, "background": spread([50.0])}})
+    assert "<text" not in (tmp_path / "p.svg").read_text()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.per_class(tmp_path / "q.svg", ["猫"], {"a": {"猫": spread([50.0])}})
+    assert ">猫</text>" in (tmp_path / "q.svg").read_text()  # letters that the plots' font lacks
     assert all((tmp_path / f).read_text().startswith("<?xml") for f in ("c.svg", "p.svg"))
 
 

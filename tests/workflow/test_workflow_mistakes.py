@@ -91,3 +91,8 @@ def test_an_error_of_a_stage_is_one_line(clone):
     image.write_bytes(image.read_bytes()[:100])
     lines = complaint(clone, "--cores", "1", "results/own/manifest.csv")
     assert has_line(lines, "p0.png") and not (clone / "results/own/manifest.csv").exists()
+
+
+def test_what_is_found_before_the_first_job_is_one_line(fresh):
+    lines = complaint(fresh, "results/demo_tiny/manifest.csv", "--cores", "0")
+    assert lines[-2:] == ["WorkflowError:", "--cores 0 leaves no core to work with; give 1 or more, or `all`"]

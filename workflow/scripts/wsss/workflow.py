@@ -25,11 +25,13 @@ from wsss.plan.targets import final_targets
 from wsss.plan.watched import require_manifest
 from wsss.recipes.schema import read_yaml
 
+NO_TRACEBACK: Any = property(lambda error: None, lambda error, found: None)  # whatever contextlib puts there on the way
+
 
 class Mistake(WorkflowError):
     """A mistake of the user's. Ends Snakemake in its own words: where in the rules it came up helps nobody."""
 
-    __traceback__ = None  # Snakemake prints what it finds here
+    __traceback__ = NO_TRACEBACK  # Snakemake prints what it finds here
 
 
 Mistake.__name__ = "WorkflowError"
@@ -60,7 +62,7 @@ def tell_mistakes_plainly() -> None:
                 super().__init__(msg, *args, **more)
 
     class Plain(Wrapped):
-        __traceback__ = None
+        __traceback__ = NO_TRACEBACK
 
     Wrapped.__name__, Plain.__name__ = wrapped.__name__, "WorkflowError"
     snakemake.rules.InputFunctionException = Wrapped
@@ -214,6 +216,7 @@ class Rules:
     def check_start(self, workflow: Any) -> None:
         """Before the first job: stop what a run would do wrong for hours, or twice."""
         _check_folders()
+        _check_cores(workflow)
         _check_executor(workflow)
         _check_manifests(workflow, self.plan)
         _check_crf(workflow)
@@ -227,6 +230,12 @@ def _check_folders() -> None:
             raise Mistake(f"{os.path.abspath(name)} is no folder, and the workflow writes into one of this name; move it away")
         if not os.access(name, os.W_OK | os.X_OK):
             raise Mistake(f"{os.path.abspath(name)}: no permission to write there; change its mode or owner, or work in another folder (--directory)")
+
+
+def _check_cores(workflow: Any) -> None:
+    """Without a core Snakemake waits for one without end."""
+    if workflow.local_exec and workflow.resource_settings.cores == 0:
+        raise Mistake("--cores 0 leaves no core to work with; give 1 or more, or `all`")
 
 
 def _check_executor(workflow: Any) -> None:

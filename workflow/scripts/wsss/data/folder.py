@@ -17,6 +17,7 @@ from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.photos import SUFFIXES
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import hidden, of_windows, shown
+from wsss.data.unread_tables import layout_fault
 from wsss.errors import UserError
 from wsss.io.folders import files_below
 
@@ -157,7 +158,8 @@ def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:
     header = set(rows[0][1])
     check_columns(table, rows, COLUMNS)
     if "labels" not in header or len({"image", "id"} & header) != 1:
-        raise UserError(f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
+        known = layout_fault(list(rows[0][1]), [cells for _, cells in rows])
+        raise UserError(f"{table}: {known}" if known else f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
     return [(line, {key: cell.strip() for key, cell in cells.items()}) for line, cells in rows]
 
 
@@ -199,9 +201,15 @@ def _missing_image(named: str, cells: dict[str, str], source: Source) -> str:
 
 def _meant(named: str, source: Source) -> str:
     """The photo of the same name in another folder, or in other letters; a table of Windows has backslashes."""
+    links = (_below(folder, named) for folder in (source.images, source.beside) if "\0" not in named)
+    if link := next(filter(os.path.islink, links), None):
+        return f": {link} is a link to {shown(os.readlink(link))}, where nothing is"
     name = PureWindowsPath(named).name.casefold()
     found = next((path for known in (name, *(name + suffix for suffix in SUFFIXES)) if (path := source.by_name.get(known))), None)
-    return f", but there is {shown(found)!r}" if found else ""
+    if not found:
+        twin = next((path for known, path in source.by_name.items() if plain(known) == plain(name)), None)
+        return f", but there is {shown(twin)!r}, whose accents are stored in another form (macOS: convmv -f utf8 -t utf8 --nfc)" if twin else ""
+    return f", but there is {shown(found)!r}"
 
 
 def _second_image(image: str, cells: dict[str, str]) -> str | None:

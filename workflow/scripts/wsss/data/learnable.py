@@ -21,4 +21,9 @@ def unlearnable(rows: Sequence[Row], classes: Sequence[str]) -> tuple[list[str],
     rare = [name for name in classes if taught[name] == 1]
     said = [f"no training image has the label {first_few(lost, 5)}: nothing can be learned of it, and it will be found nowhere"] if lost else []
     said += [f"only one training image has the label {first_few(rare, 5)}: too little to learn from; add photos, or take the label out"] if rare else []
+    said += [f"all training images have the same label, {first_few(sorted(taught))}: there is nothing to tell it from; add photos without it"] if _are_alike(training) else []
     return [], said
+
+
+def _are_alike(training: Sequence[Row]) -> bool:
+    return len(training) > 1 and len({frozenset(row.labels) for row in training}) == 1

@@ -88,12 +88,21 @@ def refuse_pickle(path: str | Path, head: bytes) -> None:
         )
 
 
+def _refuse_no_table(path: Path, head: bytes) -> None:
+    """UserError naming what a spreadsheet or a program left in place of a CSV."""
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise UserError(f"{path}: is a workbook of a spreadsheet, or an archive; save the sheet as CSV (UTF-8)")
+    if head.lstrip().startswith((b"{", b"[")):
+        raise UserError(f"{path}: is JSON, not a CSV; write one row an image, with commas between its cells")
+
+
 def _utf8_text(path: Path) -> io.TextIOWrapper:
     """The file, read and found to be UTF-8, as text that is decoded line by line."""
     try:
         refuse_special(path)
         content = path.read_bytes()
         refuse_pickle(path, content[:8])
+        _refuse_no_table(path, content[:8])
         if content.startswith(WIDE) or content.count(0) > len(content) / 4:
             raise UserError(f"{path}: is UTF-16 or UTF-32, or no text at all; save it as UTF-8 CSV")
         content.decode("utf-8-sig")

@@ -69,7 +69,7 @@ def read_mask(path: str | Path) -> np.ndarray:
             _refuse_form(image, path)
             if image.mode not in ("P", "L"):
                 raise UserError(
-                    f"{path}: mask has mode {image.mode}; it must be an 8-bit single-channel or palette PNG of class ids"
+                    f"{path}: mask has mode {image.mode}; it must be an 8-bit single-channel or palette PNG of class ids (0 is background, k the k-th class), not of colours"
                 )
             return np.array(image)
     except FileNotFoundError as error:

@@ -155,14 +155,28 @@ def _explain(error: jsonschema.ValidationError) -> str:
         allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, schema.get("patternProperties", {})))
         unknown = sorted(set(instance) - set(schema.get("properties", {})))
         meant = nearest(unknown, schema.get("properties", {}))
-        return f"unknown key {', '.join(unknown)} in {key}; allowed: {allowed}{meant}" + _renamed(schema, instance)
+        return f"unknown key {', '.join(unknown)} in {key}; allowed: {allowed}{meant or _sections_of(unknown, schema)}" + _renamed(schema, instance)
+    if error.validator == "required":
+        missing = next(name for name in allows if error.message.startswith(repr(name)))
+        values = schema.get("properties", {}).get(missing, {}).get("enum")
+        return f"{key}: {missing} is missing; add {missing}: {' | '.join(map(str, values)) if values else 'VALUE'}"
     if error.validator == "enum":
         allowed = ", ".join(map(str, allows))
         return f"{key}: {instance!r} is not allowed; allowed: {allowed}{nearest([str(instance)], map(str, allows))}" + _renamed(schema, [instance])
     if error.validator == "pattern":
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
-        return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}"
+        near = str(instance).lower().replace("-", "_").replace(" ", "_")
+        meant = f"; write {near}" if re.search(allows, near) else ""
+        return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}{meant}"
     return f"{key}: {error.message}{_range(error)}{_in_type(error)}" + _renamed(schema, [instance])
+
+
+def _sections_of(unknown: Iterable[str], schema: Mapping[str, Any]) -> str:
+    """Where keys belong that stand a level too high, as the end of a message."""
+    schemas = [schema, *(case.get("then", {}) for case in schema.get("allOf", []))]  # a dataset's params are those of its kind
+    parts = [(section, part.get("properties", {})) for one in schemas for section, part in one.get("properties", {}).items()]
+    places = {key: dict.fromkeys(section for section, keys in parts if key in keys) for key in unknown}
+    return "".join(f"; {key} belongs below {' or '.join(sections)}" for key, sections in places.items() if sections)
 
 
 def _schema(error: jsonschema.ValidationError) -> dict[str, Any]:
@@ -177,7 +191,12 @@ def _plain_pattern(pattern: str) -> str:
 
 def _in_type(error: jsonschema.ValidationError) -> str:
     """How a value of another type is written."""
-    if error.validator != "type" or not isinstance(error.validator_value, str):
+    if error.validator != "type":
+        return ""
+    allows: Any = error.validator_value
+    types = [allows] if isinstance(allows, str) else list(allows)
+    kinds = [name for name in types if name != "null"]
+    if len(kinds) != 1:
         return ""
     written = {
         "array": f"a list, {_list_of(error.instance)}",
@@ -187,7 +206,7 @@ def _in_type(error: jsonschema.ValidationError) -> str:
         "integer": "a whole number, without quotes",
         "number": "a number, without quotes",
     }
-    return f"; write {written[error.validator_value]}" if error.validator_value in written else ""
+    return f"; write {written[kinds[0]]}{', or null' * ('null' in types)}" if kinds[0] in written else ""
 
 
 def _list_of(given: Any) -> str:

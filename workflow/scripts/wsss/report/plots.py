@@ -2,12 +2,15 @@
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.text import Text
 
 from wsss.engine.atomic import write_bytes
 from wsss.report.repeats import Spread
@@ -158,6 +161,13 @@ def _curve(axis, name, sweep, colour):
         axis.plot(value[at], miou[at], "o", color=colour, markerfacecolor="white", markersize=7)
 
 
+def _has_other_letters(figure: Figure) -> bool:
+    """Whether a text has letters that the font lacks: names of classes in Chinese, an emoji."""
+    letters = {ord(letter) for text in figure.findobj(Text) for letter in text.get_text() if letter.isprintable()}
+    font = get_font(findfont(STYLE["font.family"]))
+    return any(font.get_char_index(letter) == 0 for letter in letters)
+
+
 @contextlib.contextmanager
 def _figure(path, columns, size):
     """Axes, side by side, of a figure that is written to `path` as SVG when the block ends."""
@@ -165,6 +175,10 @@ def _figure(path, columns, size):
         figure = Figure((size[0] * columns, size[1]), layout="constrained")
         yield list(figure.subplots(1, columns, squeeze=False).flat)
         data = io.BytesIO()
-        # tight: a legend wider than its axes would be cut off
-        figure.savefig(data, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None})
+        if _has_other_letters(figure):
+            matplotlib.rcParams["svg.fonttype"] = "none"  # the browser has fonts for them
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)  # measured as a box, shown as what it is
+            # tight: a legend wider than its axes would be cut off
+            figure.savefig(data, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None})
     write_bytes(Path(path), data.getvalue())
