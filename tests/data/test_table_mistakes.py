@@ -127,6 +127,7 @@ def test_a_pipe_is_not_waited_for(build, tmp_path):
         (["unknown", "cat"], "says that there is none"),
         (["Unlabeled", "cat"], "says that there is none"),
         (["bg", "cat"], "says that there is none"),
+        (["“cat”", "dog"], "take the brackets or quotes away"),
         (["cat and dog", "cat", "dog"], "cat, dog are classes of their own"),
         (["c\u0430t", "cat"], "CYRILLIC and LATIN"),
         (["x" * 101, "cat"], "101 characters"),

@@ -64,6 +64,10 @@ def test_an_empty_path_is_none(resolve, dataset):
     refused(resolve, "own.yaml", "params.", "non-empty", dataset=dataset)
 
 
+def test_classes_that_are_numbers_want_quotes(resolve):
+    refused(resolve, "own.yaml: params.classes.0: 3 is not of type 'string'; write '3', in quotes", dataset="{kind: folder, params: {images: x, labels: y, classes: [3, cat]}}")
+
+
 def test_an_empty_variable_is_not_set(resolve, monkeypatch):
     monkeypatch.setenv("WSSS_HOLE", "")
     refused(resolve, "WSSS_HOLE is not set, or empty", dataset="{kind: voc, params: {path: '${WSSS_HOLE}/voc'}}")

@@ -113,7 +113,7 @@ def _table_fault(label: str, counts: Mapping[str, int]) -> str | None:
         return f"has no letter and no digit; leave the cell empty where there is no label{meant}"
     if len(scripts := _scripts(label)) > 1:
         return f"has letters of {' and '.join(scripts)} that look alike in one word; type it again{meant}"
-    if re.fullmatch(r"""\[.*\]|\{.*\}|\(.*\)|".*"|'.*'""", label):
+    if re.fullmatch(r"""\[.*\]|\{.*\}|\(.*\)|".*"|'.*'|[“„«‘].*[”“»’]""", label):
         return f"take the brackets or quotes away{meant}"
     return None
 

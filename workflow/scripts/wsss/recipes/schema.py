@@ -62,6 +62,8 @@ def _yaml_words(error: Exception) -> str:
     words = re.sub(r'in "<[a-z ]+>", line', "in line", " ".join(str(error).split()))
     mark = getattr(error, "problem_mark", None)
     tab = isinstance(error, yaml.scanner.ScannerError) and mark is not None and "cannot start any token" in words
+    if "mapping values are not allowed" in words:
+        return f"{words}; a space is missing after a colon, there or in the line above, or a value with ': ' in it needs quotes"
     return f"{words}; indent with spaces, not with tabs" if tab else words
 
 
@@ -76,7 +78,7 @@ def check(content: Any, schema: dict, path: str | Path) -> None:
         raise UserError("\n".join(f"{path}: {words}" for words in strange))
     errors = [e for error in _Validator(schema).iter_errors(content) for e in _leaves(error)]
     if errors:
-        raise UserError("\n".join(sorted(f"{path}: {_explain(error)}" for error in errors)))
+        raise UserError("\n".join(sorted({f"{path}: {_explain(error)}" for error in errors})))
 
 
 def _is_whole(_: Any, value: Any) -> bool:
@@ -162,7 +164,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return f"{key}: {missing} is missing; add {missing}: {' | '.join(map(str, values)) if values else 'VALUE'}"
     if error.validator == "enum":
         allowed = ", ".join(map(str, allows))
-        return f"{key}: {instance!r} is not allowed; allowed: {allowed}{nearest([str(instance)], map(str, allows))}" + _renamed(schema, [instance])
+        meant = _renamed(schema, [instance]) or nearest([str(instance)], map(str, allows))
+        return f"{key}: {instance!r} is not allowed; allowed: {allowed}{meant}"
     if error.validator == "pattern":
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
         near = str(instance).lower().replace("-", "_").replace(" ", "_")
@@ -198,10 +201,11 @@ def _in_type(error: jsonschema.ValidationError) -> str:
     kinds = [name for name in types if name != "null"]
     if len(kinds) != 1:
         return ""
+    given = error.instance
     written = {
-        "array": f"a list, {_list_of(error.instance)}",
+        "array": f"a list, {_list_of(given)}",
         "object": "KEY: VALUE below it, indented, or {KEY: VALUE}",
-        "string": "one text, without brackets",
+        "string": f"'{given}', in quotes" if isinstance(given, int | float) else "one text, without brackets",
         "boolean": "true or false, without quotes",
         "integer": "a whole number, without quotes",
         "number": "a number, without quotes",

@@ -25,7 +25,7 @@ class Crf(Section):
 class Runtime(Section):
     """Shapes speed only."""
 
-    device: Annotated[Literal["auto", "cpu", "cuda"], about("where networks run")]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Field(json_schema_extra={"renamed": {"gpu": "cuda"}}), about("where networks run")]
     workers: Annotated[int, Field(ge=0, le=1024), about("processes that read and augment images")]
     checkpoint_seconds: Annotated[float, Field(ge=0, le=1000000000), about("seconds between checkpoints of a training; 0: every step")]
     log_every: Annotated[int, Field(ge=1, le=10000000), about("steps between progress lines")]
