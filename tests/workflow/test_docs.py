@@ -26,6 +26,13 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 TYPED = [README, OWN_PHOTOS, ROOT / "docs/from_paper_to_command.md"]  # whose commands are planned, one by one
 NAME = re.compile(r"`(wsss(?:\.\w+)+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+PATH = re.compile(r"(?<![\w/.])((?:workflow|config|rules|profiles|envs|container|benchmarks|tests|docs)/[\w./-]+\.(?:py|yaml|md|smk|json|def))\b")
+TARGET = re.compile(r"results/([a-z0-9_]+)/([a-z0-9_]+)(?:\.seed\d)?/")
+READERS_OWN = {  # files that a page tells the reader to write, or a run writes; and names in them
+    "config/checksums.json", "config/datasets/photos.yaml", "config/datasets/voc12_pfan.yaml", "config/methods/amn_r101.yaml",
+    "config/methods/cam_authors.yaml", "config/methods/cam_wide.yaml", "config/methods/corrected.yaml", "config/methods/fsae_cpn.yaml",
+    "config/methods/mine.yaml", "config/methods/theirs.yaml", "workflow/scripts/wsss/methods/mine.py",
+}  # fmt: skip
 PROJECT = ("Snakefile", "rules", "config", "workflow", "profiles", "envs")
 
 
@@ -160,6 +167,23 @@ def test_tests_named_exist(page):
     assert not [path for path in sorted(named) if not (ROOT / path).is_file()]
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "config/README.md"], ids=lambda p: p.stem)
+def test_files_and_targets_named_exist(page):
+    """Words in capitals (NAME, STAGE) stand for any."""
+    text = page.read_text("utf-8")
+    paths = {path for path in PATH.findall(text) if not re.search(r"(NAME|STAGE)\b", path)}
+    assert not [path for path in sorted(paths - READERS_OWN) if not (ROOT / path).exists()]
+    known = {kind: {Path(path).stem for path in [*READERS_OWN, *(ROOT / "config" / kind).glob("*.yaml")]} for kind in ("datasets", "methods")}
+    assert not [target for target in TARGET.findall(text) if target[0] not in known["datasets"] or target[1] not in {*known["methods"], "report"}]
+
+
+def test_files_of_the_reading_tour_exist():
+    """Paths without a folder are in the library."""
+    named = re.findall(r"`([\w/]+\.py)`", (ROOT / "docs/follow_one_run.md").read_text("utf-8"))
+    library = ROOT / "workflow/scripts/wsss"
+    assert not [path for path in named if not (library / path).is_file() and not (ROOT / path).is_file()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_no_placeholder_is_left(page):
     assert not re.findall(r"@@\w+@@", page.read_text("utf-8"))
@@ -181,6 +205,20 @@ def test_own_photos_become_a_dataset(project, monkeypatch, tmp_path):
     dataset = folder.build(spec["params"], tmp_path)
     assert dataset.classes == ("cat", "dog", "sofa")
     assert len(dataset.split("trainaug")) == 2 and len(dataset.split("val")) == 1
+
+
+def test_photos_of_a_phone_are_made_smaller_and_columns_of_classes_joined(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("phone", "photos/images"):
+        Path(name).mkdir(parents=True)
+    Image.fromarray(np.zeros((1500, 3000, 3), np.uint8)).save("phone/IMG_1.JPG", format="JPEG")
+    Path("phone/.DS_Store").write_bytes(b"")
+    exec(blocks(OWN_PHOTOS, "python")[0], {})
+    with Image.open("photos/images/IMG_1.jpg") as photo:
+        assert photo.size == (1024, 512)
+    Path("one_hot.csv").write_text("image,dog,cat\na.jpg,1,0\nb.jpg,1,1\nc.jpg,0,0\n")
+    exec(next(block for block in blocks(ROOT / "docs/datasets.md", "python") if "one_hot" in block), {})
+    assert Path("photos/labels.csv").read_text() == "image,labels\na.jpg,dog\nb.jpg,dog;cat\nc.jpg,\n"
 
 
 def changes(page):
