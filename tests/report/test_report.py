@@ -222,7 +222,8 @@ def test_the_first_page_begins_with_the_diagnosis(tmp_path):
     pages.build({"dataset": "d", "classes": CLASSES, "methods": entries}, tmp_path / "out")
     text = (tmp_path / "out/index.html").read_text("utf-8")
     assert 0 < text.index("<h2>Diagnosis</h2>") < text.index("<h2>Methods</h2>")
-    assert text.count("<b>cam</b>: masks cover &lt;96 %&gt;") == 1 and "<b>cam.seed1</b>: masks" in text  # a row a seed
+    assert text.count("<b>cam</b>: 1 warning<") == 1 and "<b>cam.seed1</b>: 1 warning<" in text  # a row a seed
+    assert text.count("<li>masks cover &lt;96 %&gt;</li>") == 2 and text.count('<details class="warnings" open>') == 2
     assert "not known: no weights" in text and "refined seed 96.2" in text and "refined seed: &lt;b&gt;&amp;dog" in text
     assert "<h2>Diagnosis</h2>" in (tmp_path / "out/cam.html").read_text("utf-8")
 
@@ -239,6 +240,7 @@ def test_a_wrapped_classifiers_pseudo_labels_are_shown(tmp_path):
     plain["diagnosis"], wrapped["diagnosis"] = make_diagnosis(tmp_path, "cam"), make_diagnosis(tmp_path, "fsae_cam", classifier=facts)
     pages.build({"dataset": "d", "classes": CLASSES, "methods": [plain, wrapped]}, tmp_path / "out")
     index, own, other = ((tmp_path / f"out/{page}.html").read_text("utf-8") for page in ("index", "fsae_cam", "cam"))
+    assert index.count('<details class="warnings">') == 2 and own.count('<details class="warnings" open>') == 1  # of many methods the table comes first
     for text in (index, own):
         assert "<h2>Pseudo-labels</h2>" in text and "confident fg, % right (uses ground truth)" in text and "80.0" in text
     assert "<h2>Pseudo-labels</h2>" not in other

@@ -53,9 +53,13 @@ def classifier_map(contents: list[dict[str, Any]]) -> float | None:
     return (shown or {}).get("map")
 
 
-def warnings(contents: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(method, warning) of all, by method."""
-    return [(content["method"], line) for content in contents for line in content["warnings"]]
+def warnings(contents: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Method -> its warnings; a method without any is left out."""
+    found: dict[str, list[str]] = {}
+    for content in contents:
+        if content["warnings"]:
+            found.setdefault(content["method"], []).extend(content["warnings"])
+    return found
 
 
 def pseudo_label_table(contents: list[dict[str, Any]]) -> Table | None:

@@ -127,7 +127,7 @@ class _Site:
 
     def _diagnosis(self, found):
         contents = [content for runs in found.values() for content in runs]
-        return {"warnings": diagnosis.warnings(contents), "table": diagnosis.table(contents)} if contents else None
+        return {"warnings": diagnosis.warnings(contents), "table": diagnosis.table(contents), "methods": len(found)} if contents else None
 
     def _curves(self, file, methods):
         found = {m.name: c for m in methods if (c := reading.curve_of(self.seeds[m.name], _cut_by(m)))}
