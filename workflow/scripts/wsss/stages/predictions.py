@@ -178,8 +178,8 @@ class RecordPredictor(Predictor[Record]):
     """Predicts photos of the dataset; what the training lists say of a photo holds for its mask too (`known_labels`)."""
 
     def among(self, probs: torch.Tensor, record: Record) -> torch.Tensor:
-        """Of a labelled training photo only background and its classes, adding up to 1."""
-        if not (self.settings.known_labels and record.labels and "trainaug" in record.splits):
+        """Of a training photo only background and its classes, adding up to 1; one without a label shows none."""
+        if not (self.settings.known_labels and "trainaug" in record.splits):
             return probs
         known = torch.zeros(len(probs), 1, 1, device=probs.device)
         known[[0, *(label + 1 for label in record.labels)]] = 1
