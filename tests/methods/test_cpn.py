@@ -132,6 +132,14 @@ def test_refined_maps_are_both_modules_sums(key):
     assert regions.abs().max() > 1e-4
 
 
+def test_without_the_regions_the_refined_maps_are_seams():
+    net, image = cpn(prcm_similarity="none").eval(), batch_of()["image"]
+    out = net({"image": image}, frozenset({"maps", "features"}))
+    features = net.pcm.features(image, out.features["x3"], out.features["x4"], out.maps.shape[-2:])
+    torch.testing.assert_close(out.features["cam_rv"], net.pcm(guidance(out.maps), features))
+    assert not [name for name in net.state_dict() if "f10" in name]
+
+
 def test_the_two_readings_differ():
     outs = [cpn(prcm_key=key).eval()({"image": batch_of()["image"]}, frozenset({"features"})).features["cam_rv"] for key in ("transpose", "reference")]
     assert (outs[0] - outs[1]).abs().max() > 1e-4

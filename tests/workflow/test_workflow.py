@@ -175,14 +175,15 @@ def test_the_command_in_the_error_mends_a_lost_file(project):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to see which job runs")
-def test_three_kills_at_random_moments_change_no_byte(finished, tmp_path):
-    """tests/chaos.py with few kills: of all processes, of Snakemake alone, of a job alone; then what a user types."""
+@pytest.mark.parametrize(("number", "seed"), [(1, 131), pytest.param(3, 0, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_no_byte(finished, tmp_path, number, seed):
+    """tests/chaos.py: of Snakemake alone, in a training (one kill) or of all processes, of Snakemake, of a job (three)."""
     project = shorten(copy_project(tmp_path / "clone"))
     edit(project / "config/config.yaml", lambda content: content["runtime"].update(checkpoint_seconds=0))
-    kills = chaos.plan(3, seed=0)
-    assert {kill.who for kill in kills} == set(chaos.WHO)
+    kills = chaos.plan(number, seed=seed)
+    assert len({kill.who for kill in kills}) == number
     outcome = chaos.torment(project, kills, chaos.durations(finished), chaos.artefacts(finished))
-    assert len(outcome.hits) >= 2  # the last may come after the last job's end
+    assert len(outcome.hits) >= max(1, number - 1)  # the last of several may come after the last job's end
     assert outcome.differences == []
 
 

@@ -35,7 +35,7 @@ class CPN(PixelCorrelationMethod):
     """Three looks at each image: whole (0), and the two parts of a complementary pair (1, 2).
 
     Options: those of PixelCorrelationMethod; pair "superpixels" (segments, compactness) | "grid" (grid_sizes);
-    prcm_key "transpose" | "reference", prcm_similarity "dot" | "cosine" (wsss.nets.pcm.RegionCorrelation);
+    prcm_key "transpose" | "reference", prcm_similarity "dot" | "cosine" (wsss.nets.pcm.RegionCorrelation) | "none" (PCM alone);
     skip_hidden_cls (a part that shows nothing has no classification loss; in the released code it has).
     """
 
@@ -43,14 +43,15 @@ class CPN(PixelCorrelationMethod):
 
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
-        self.prcm = RegionCorrelation(self.options["prcm_key"], self.options["prcm_similarity"])
+        similarity = self.options["prcm_similarity"]
+        self.prcm = None if similarity == "none" else RegionCorrelation(self.options["prcm_key"], similarity)
 
     def further_arrays(self):
         """pair_mask (1, S, S) float32 of 0 and 1, what the first part shows; pair_weight () float32, its share."""
         return partial(draw_parts, options={key: self.options[key] for key in PAIR})
 
     def new_layers(self):
-        return [*super().new_layers(), self.prcm]
+        return [*super().new_layers(), *([] if self.prcm is None else [self.prcm])]
 
     def further_views(self, batch):
         """The two parts; what one hides is 0, the mean colour, and x1 + x2 is the image."""
@@ -59,6 +60,8 @@ class CPN(PixelCorrelationMethod):
 
     def refined(self, image, taps, maps):
         """PCM's maps and, on top, those of the regions."""
+        if self.prcm is None:
+            return super().refined(image, taps, maps)
         guide = guidance(maps)
         features = self.pcm.features(image, taps[2], taps[3], maps.shape[-2:])
         return self.pcm(guide, features) + self.prcm(guide, features, self.pcm.f9)

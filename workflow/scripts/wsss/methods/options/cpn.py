@@ -16,5 +16,5 @@ class CPNOptions(PixelCorrelationOptions):
     compactness: Annotated[float, Field(gt=0), about("of superpixels; more: squarer (pair: superpixels)")] = 10
     grid_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1), about("sides of cells in pixels, of which one is drawn a sample (pair: grid)")] = (224, 448)
     prcm_key: Annotated[Literal["transpose", "reference"], about("keys of the regions: by class, or as the released code reads them, mixing classes and channels")] = "transpose"
-    prcm_similarity: Annotated[Literal["dot", "cosine"], about("of regions and pixels: as released, or at unit length, where no single pixel takes all the weight")] = "dot"
+    prcm_similarity: Annotated[Literal["dot", "cosine", "none"], about("of regions and pixels: as released; at unit length, where no single pixel takes all the weight; none: PCM alone")] = "dot"
     skip_hidden_cls: Annotated[bool, about("no classification loss for a part that shows nothing; false as released")] = False
