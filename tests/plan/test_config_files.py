@@ -56,6 +56,12 @@ def test_what_stands_a_level_too_high_in_a_dataset_is_named(project):
         Config(project, MAIN).dataset("mine")
 
 
+def test_a_folder_in_place_of_a_file_is_named(project):
+    (project / "datasets/mine.yaml").mkdir()
+    with pytest.raises(UserError, match=r"mine.yaml: cannot be read \(Is a directory\); mend its mode or owner, or put a file there"):
+        Config(project, MAIN).dataset("mine")
+
+
 def test_a_missing_key_is_named():
     with pytest.raises(UserError, match="config.yaml.*seeds is missing; add seeds: VALUE"):
         Config(CONFIG, {k: v for k, v in MAIN.items() if k != "seeds"})

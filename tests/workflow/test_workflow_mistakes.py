@@ -93,6 +93,16 @@ def test_an_error_of_a_stage_is_one_line(clone):
     assert has_line(lines, "p0.png") and not (clone / "results/own/manifest.csv").exists()
 
 
+def test_a_working_directory_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    import wsss.workflow as ours
+
+    monkeypatch.chdir(tmp_path)
+    ours.check_working_directory()
+    monkeypatch.setattr(ours.os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(ours.Mistake, match=f"{tmp_path}: no permission to write there; change its mode"):
+        ours.check_working_directory()
+
+
 def test_what_is_found_before_the_first_job_is_one_line(fresh):
     lines = complaint(fresh, "results/demo_tiny/manifest.csv", "--cores", "0")
     assert lines[-2:] == ["WorkflowError:", "--cores 0 leaves no core to work with; give 1 or more, or `all`"]

@@ -25,6 +25,7 @@ from wsss.plan.targets import final_targets
 from wsss.plan.watched import require_manifest
 from wsss.recipes.schema import read_yaml
 
+NO_PERMISSION = "no permission to write there; change its mode or owner, or work in another folder (--directory)"
 NO_TRACEBACK: Any = property(lambda error: None, lambda error, found: None)  # whatever contextlib puts there on the way
 
 
@@ -223,13 +224,20 @@ class Rules:
         _end_orphans(workflow)
 
 
+def check_working_directory() -> None:
+    """Snakemake ends in a traceback where it cannot make its own folder, for a dry run too."""
+    own = ".snakemake" if os.path.isdir(".snakemake") else "."
+    if not os.access(own, os.W_OK | os.X_OK):
+        raise Mistake(f"{os.path.abspath(own)}: {NO_PERMISSION}")
+
+
 def _check_folders() -> None:
     """Snakemake ends in a traceback where it cannot write."""
     for name in filter(os.path.lexists, ("results", "logs", "resources")):
         if not os.path.isdir(name):
             raise Mistake(f"{os.path.abspath(name)} is no folder, and the workflow writes into one of this name; move it away")
         if not os.access(name, os.W_OK | os.X_OK):
-            raise Mistake(f"{os.path.abspath(name)}: no permission to write there; change its mode or owner, or work in another folder (--directory)")
+            raise Mistake(f"{os.path.abspath(name)}: {NO_PERMISSION}")
 
 
 def _check_cores(workflow: Any) -> None:

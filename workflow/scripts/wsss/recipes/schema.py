@@ -44,12 +44,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        UserError: missing file, bad YAML, a key given twice, or no mapping.
+        UserError: missing or unreadable file, bad YAML, a key given twice, or no mapping.
     """
     try:
         content = yaml.load(Path(path).read_text("utf-8"), Loader=_Loader)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such config file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its mode or owner, or put a file there") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, no date, too many digits
         raise UserError(f"{path}: not valid YAML: {_yaml_words(error)}") from error
     if not isinstance(content, dict):
