@@ -49,7 +49,7 @@ def test_environments_bring_their_own(monkeypatch, deployment, backend, is_refus
         ({"crf": CHOICE}, (), None, True),
         ({"crf": CHOICE}, ("conda",), None, False),
         ({}, (), "sipe", True),
-        ({}, (), "cam", False),
+        ({}, (), "eps_crf", False),
     ],
     ids=["for all", "an environment brings it", "by the recipe", "by another recipe"],
 )
