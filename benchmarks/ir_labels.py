@@ -27,7 +27,8 @@ from wsss.io.masks import read_mask  # noqa: E402
 from wsss.refine.background import to_class_ids  # noqa: E402
 from wsss.refine.crf import IRN_LABEL, CrfParams, prepare, to_labels  # noqa: E402
 from wsss.refine.crf_lattice import kernel_of_places  # noqa: E402
-from wsss.refine.ir_labels import merge, seed_marginals  # noqa: E402
+from wsss.refine.ir_labels import merge  # noqa: E402
+from wsss.refine.seeds import seed_marginals  # noqa: E402
 from wsss.sections.background import Rule  # noqa: E402
 
 T_FG, T_BG = 0.30, 0.05

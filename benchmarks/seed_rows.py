@@ -52,21 +52,26 @@ def main() -> None:
     parser.add_argument("--stored", action="store_true", help="score the CAMs that stand, make none")
     options = parser.parse_args()
     device = pick_device("cpu", options.cpu_threads)
-    results = REPOSITORY / "results" / options.dataset
-    dataset = load_manifest(results / "manifest.csv")
-    records = tuple(record for record in dataset.split("train") if record.mask is not None)
-    print(f"| method | seed, best | found | published |   ({len(records)} photos)")
+    print("| method | seed, best | found | published |")
     for name in options.recipes:
-        recipe = Config(REPOSITORY / "config", MAIN).recipe(name, options.dataset)
-        with tempfile.TemporaryDirectory() as folder:
-            if options.stored:
-                index = results / name / "cam" / "index.json"
-                cams = CamFolder.of(index, read_json(index))
-            else:
-                cams = make_cams(recipe, results / name, Path(folder), dataset, records, device)
-            seed = score(recipe["evaluation"], cams, dataset, records)
+        seed = seed_of(REPOSITORY, options.dataset, name, device, options.stored)
         cells = [cut(seed.get(policy, seed.get(MAP))) for policy in ("best_on_train_gt", "found", "fixed")]
         print("| " + " | ".join([name, *cells]) + " |", flush=True)
+
+
+def seed_of(project: Path, dataset_name: str, name: str, device: Any, stored: bool = False) -> dict[str, Any]:
+    """The `seed` stage of scores.json of one recipe of a project, whose classifier stands there."""
+    results = project / "results" / dataset_name
+    dataset = load_manifest(results / "manifest.csv")
+    records = tuple(record for record in dataset.split("train") if record.mask is not None)
+    recipe = Config(project / "config", MAIN).recipe(name, dataset_name)
+    with tempfile.TemporaryDirectory() as folder:
+        if stored:
+            index = results / name / "cam" / "index.json"
+            cams = CamFolder.of(index, read_json(index))
+        else:
+            cams = make_cams(recipe, results / name, Path(folder), dataset, records, device)
+        return score(recipe["evaluation"], cams, dataset, records)
 
 
 def make_cams(recipe: dict, results: Path, folder: Path, dataset: Dataset, records: tuple[Record, ...], device: Any) -> CamFolder:
@@ -108,7 +113,7 @@ def beside_map(rule: Rule, cams: CamFolder, dataset: Dataset, records: tuple[Rec
         cam, bg_map = cams.both_at(record, gt.shape)
         labels: np.ndarray = argmax_labels(cam, background(cam, *rule, bg_map), record.labels)
         total = total + confusion(gt, labels, dataset.num_classes + 1, record.id)
-    return map_stage(total, dataset.classes, rule.value)
+    return map_stage(total, dataset.classes, rule.value, {})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import scaled
 from wsss.refine.background import to_class_ids
 from wsss.refine.crf import to_labels
-from wsss.refine.ir_labels import seed_marginals
+from wsss.refine.seeds import seed_marginals
 
 SCALES = (1.0, 0.5, 1.5, 2.0)
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from helpers import Chain
 from small_chain import INDEX, MODEL, SIZES, records_of
 from wsss.data.manifest import load_manifest
@@ -13,6 +14,7 @@ from wsss.io.cams import CamFolder, read_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 from wsss.recipes.config import SECTIONS
+from wsss.stages.predictions import Predictor
 from wsss.train import start as starting
 
 
@@ -119,3 +121,21 @@ def test_amn_on_its_first_stage(copied):
             0,
             *(k + 1 for k in record.labels),
         }
+
+
+@pytest.mark.parametrize("known_labels", [True, False])
+def test_predictions_of_training_photos_keep_to_their_labels(copied, monkeypatch, known_labels):
+    """The network finds little but class 2, and at the left edge more of class 1 than of background."""
+
+    def probabilities(self, batch):
+        probs = torch.tensor([0.04, 0.02, 0.94])[:, None, None].repeat(len(batch["id"]), 1, *batch["size"])
+        probs[:, 1, :, :20] = 0.06
+        return probs
+
+    monkeypatch.setattr(Predictor, "probabilities", probabilities)
+    settings = {**copied.plan.params("predictions", copied.row)["settings"], "known_labels": known_labels, "crf": False}
+    folder = copied.run("predictions", {"model": f"segmentation/{MODEL}"}, into="kept", settings=settings)
+    for record in records_of(copied):
+        found = read_mask(folder / f"{record.id}.png")
+        left, right = (2, 2) if 1 in record.labels or not known_labels else (record.labels.count(0), 0)
+        assert (found[:, :20] == left).all() and (found[:, 20:] == right).all()

@@ -42,7 +42,7 @@ def run(task: Task) -> None:
     device = start_device(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = prediction_records(dataset)
-    predictor = Predictor[Record](task, settings, trained_network(task, dataset.num_classes, device), device, pool)
+    predictor = RecordPredictor(task, settings, trained_network(task, dataset.num_classes, device), device, pool)
     batches = shard_batches(task, records, settings.batch_size)
     predicted = [records[i] for batch in batches for i in batch]
     suffixes = [".png", ".nocrf.png"] if settings.crf else [".png"]
@@ -127,16 +127,21 @@ class Predictor(Generic[Item]):
                 if item_id not in todo:
                     continue
                 record = records[batch["index"][row]]
+                found = self.among(probs[row], record)
                 if self.pool is None:
-                    self.write(self.task.folder, record, probs[row].argmax(0).cpu().numpy().astype(np.uint8))
+                    self.write(self.task.folder, record, found.argmax(0).cpu().numpy().astype(np.uint8))
                     yield item_id
                     continue
-                job = (self.task.folder, record, *pruned(probs[row]), given(self.crf))
+                job = (self.task.folder, record, *pruned(found), given(self.crf))
                 waiting.append((self.pool.submit(self.refine, *job), job[3].nbytes))
             while waiting and (waiting[0][0].done() or self._enough(waiting)):
                 yield waiting.popleft()[0].result()
         while waiting:
             yield waiting.popleft()[0].result()
+
+    def among(self, probs: torch.Tensor, record: Item) -> torch.Tensor:
+        """What is taken for the probabilities (C+1, H, W) of an image: those of all classes."""
+        return probs
 
     @staticmethod
     def write(folder: Path, record: Item, label: np.ndarray) -> None:
@@ -167,6 +172,18 @@ class Predictor(Generic[Item]):
             total = logits if total is None else total + logits
         assert total is not None
         return (total / len(batch["scales"])).softmax(1)
+
+
+class RecordPredictor(Predictor[Record]):
+    """Predicts photos of the dataset; what the training lists say of a photo holds for its mask too (`known_labels`)."""
+
+    def among(self, probs: torch.Tensor, record: Record) -> torch.Tensor:
+        """Of a training photo only background and its classes, adding up to 1; one without a label shows none."""
+        if not (self.settings.known_labels and "trainaug" in record.splits):
+            return probs
+        known = torch.zeros(len(probs), 1, 1, device=probs.device)
+        known[[0, *(label + 1 for label in record.labels)]] = 1
+        return probs * known / (probs * known).sum(0).clamp_min(torch.finfo(probs.dtype).tiny)
 
 
 def pruned(probs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from wsss.io.probs import SUFFIX, write_probs
 from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, on_device, prepare, to_labels
 from wsss.refine.fill import class_areas, filled, left_out
-from wsss.refine.ir_labels import seed_marginals
+from wsss.refine.seeds import seed_marginals
 from wsss.score.self_report import about_masks
 from wsss.sections.background import Rule
 from wsss.sections.section import plain, typed
