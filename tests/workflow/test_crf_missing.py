@@ -1,22 +1,30 @@
 """crf.backend: pydensecrf where that package is not installed: told before the first job."""
 
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from helpers import REPOSITORY, copy_project, environment
+from helpers import REPOSITORY, copy_project, edit, environment
 from wsss import workflow
 
 SEEDS = "results/demo_tiny/cam/seeds/index.json"
+CHOICE = {"backend": "pydensecrf"}
 
 
-@pytest.mark.parametrize("options, status", [([], 1), (["-n"], 0)], ids=["run", "dry run"])
+def chosen_by(recipe, project):
+    """The recipe chooses the package itself, on demo_tiny."""
+    edit(project / "config/datasets/demo_tiny.yaml", lambda c: c.update(overrides={recipe: {"seeds": {"crf_params": CHOICE}}}))
+
+
+@pytest.mark.parametrize("options, status", [([], 1), (["-n", "-q"], 0)], ids=["run", "dry run"])
 def test_it_is_told_before_the_first_job(tmp_path, options, status):
     project = copy_project(tmp_path / "clone")
+    chosen_by("cam", project)
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pydensecrf'] = None\n")
-    command = [sys.executable, "-m", "snakemake", SEEDS, "--cores", "1", *options, "--config", "crf={backend: pydensecrf}"]
+    command = [sys.executable, "-m", "snakemake", SEEDS, "--cores", "1", *options]
     done = subprocess.run(command, cwd=project, env=environment() | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stdout + done.stderr
     assert "pip install pydensecrf2==1.1" in done.stdout + done.stderr
@@ -35,10 +43,24 @@ def test_environments_bring_their_own(monkeypatch, deployment, backend, is_refus
         workflow._check_crf(run)
 
 
-@pytest.mark.parametrize("deployment, is_told", [((), True), (("conda",), False)])
-def test_a_dry_run_asks_for_no_package_that_an_environment_brings(monkeypatch, caplog, deployment, is_told):
+@pytest.mark.parametrize(
+    "changes, deployment, own, is_told",
+    [
+        ({"crf": CHOICE}, (), None, True),
+        ({"crf": CHOICE}, ("conda",), None, False),
+        ({}, (), "sipe", True),
+        ({}, (), "eps_crf", False),
+    ],
+    ids=["for all", "an environment brings it", "by the recipe", "by another recipe"],
+)
+def test_a_dry_run_tells_of_the_jobs_that_miss_it(monkeypatch, caplog, tmp_path, changes, deployment, own, is_told):
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
     monkeypatch.setattr(workflow.logger, "propagate", True)
-    rules = workflow.Rules(str(REPOSITORY), {**yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()), "crf": {"backend": "pydensecrf"}})
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    if own:
+        chosen_by(own, tmp_path)
+    rules = workflow.Rules(str(tmp_path), {**yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()), **changes})
     rules.warn_of_missing(SimpleNamespace(output_settings=SimpleNamespace(dryrun=True), deployment_settings=SimpleNamespace(deployment_method=set(deployment))))
-    assert ("pydensecrf: missing" in caplog.text) == is_told
+    for _ in range(2):
+        rules.params("seeds")["settings"](SimpleNamespace(dataset="demo_tiny", method="sipe"))
+    assert caplog.text.count("pydensecrf: missing") == is_told

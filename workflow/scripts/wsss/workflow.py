@@ -145,6 +145,7 @@ class Rules:
         self.runtime = self.plan.main["runtime"]
         # From the working directory: a project that is moved downloads nothing again.
         self.lock_file = os.path.relpath(f"{home}/config/checksums.json")
+        self.tells_of_missing = False
 
     def inputs(self, stage: str) -> Callable[[Any], dict[str, Any]]:
         """Input function of a stage's rule, for `unpack`."""
@@ -159,7 +160,7 @@ class Rules:
         """Name -> params function, of all that a stage is given."""
 
         def param(name: str) -> Callable[[Any], Any]:
-            return lambda wildcards: self.plan.param(stage, name, STAGES[stage].about(wildcards))
+            return lambda wildcards: self._answered(stage, name, wildcards)
 
         return {name: param(name) for name in STAGES[stage].params}
 
@@ -203,16 +204,18 @@ class Rules:
         }
 
     def warn_of_missing(self, workflow: Any) -> None:
-        """A dry run ends before `check_start`: say here that a run would miss the package of the CRF."""
-        chosen = self.plan.main.get("crf", {}).get("backend")
-        if chosen != "pydensecrf" or not workflow.output_settings.dryrun or workflow.deployment_settings.deployment_method:
-            return
-        from wsss.refine import crf_pydensecrf  # brings numpy, which planning for conda does without
+        """A dry run ends before `check_start`: it says, of the first job whose CRF is pydensecrf's, that a run would miss the package."""
+        self.tells_of_missing = workflow.output_settings.dryrun and not workflow.deployment_settings.deployment_method
 
-        try:
-            crf_pydensecrf.require()
-        except UserError as error:
-            logger.warning(str(error))
+    def _answered(self, stage: str, name: str, wildcards: Any) -> Any:
+        found = self.plan.param(stage, name, STAGES[stage].about(wildcards))
+        if self.tells_of_missing and _is_pydensecrf(found):
+            self.tells_of_missing = False
+            try:
+                _require_pydensecrf()
+            except UserError as error:
+                logger.warning(str(error))
+        return found
 
     def check_start(self, workflow: Any) -> None:
         """Before the first job: stop what a run would do wrong for hours, or twice."""
@@ -273,11 +276,18 @@ def _check_crf(workflow: Any) -> None:
     """The package of the CRF is missed now, not when its stage starts; environments and containers bring their own."""
     if workflow.deployment_settings.deployment_method:
         return
-    settings = (job.params.get("settings") for job in workflow.dag.needrun_jobs())
-    if any(isinstance(given, dict) and given.get("crf_params", {}).get("backend") == "pydensecrf" for given in settings):
-        from wsss.refine import crf_pydensecrf  # brings numpy, which planning for conda does without
+    if any(_is_pydensecrf(job.params.get("settings")) for job in workflow.dag.needrun_jobs()):
+        plainly(_require_pydensecrf)
 
-        plainly(crf_pydensecrf.require)
+
+def _is_pydensecrf(settings: Any) -> bool:
+    return isinstance(settings, dict) and settings.get("crf_params", {}).get("backend") == "pydensecrf"
+
+
+def _require_pydensecrf() -> None:
+    from wsss.refine import crf_pydensecrf  # brings numpy, which planning for conda does without
+
+    crf_pydensecrf.require()
 
 
 def _end_orphans(workflow: Any) -> None:
