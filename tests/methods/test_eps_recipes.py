@@ -161,7 +161,7 @@ def test_bad_options_are_refused(changed, name, option, words):
         ("ppc", lambda c: c["seeds"].update(unary="scores"), "seeds: unary scores takes no crf_params.gt_prob"),
         ("eps_crf", lambda c: c["seeds"].pop("unary") and c["seeds"]["crf_params"].update(gt_prob=None), "gt_prob: None is not of type"),
         ("cam", lambda c: c.setdefault("seeds", {}).update(unary="argmax"), "seeds.unary: 'argmax' is not allowed; allowed: labels, scores"),
-        ("eps_crf", lambda c: c.update(seeds={"unary": "scores"}), "seeds: 'confident' is a required property"),
+        ("eps_crf", lambda c: c.update(seeds={"unary": "scores"}), "seeds: confident is missing"),
     ],
 )
 def test_settings_that_could_not_run_are_refused(changed, method, change, words):

@@ -182,8 +182,8 @@ def test_the_users_maps_are_watched(own, kind):
     "key, words",
     [
         ("{make: magic}", "saliency.make: 'magic' is not allowed; allowed: robust_background, feature_cut, command"),
-        ("{superpixels: 100}", "'make' is a required property"),
-        ("{make: command}", "'command' is a required property"),
+        ("{superpixels: 100}", "make is missing"),
+        ("{make: command}", "command is missing"),
         (
             "{make: robust_background, comand: x}",
             "unknown key comand in saliency; allowed: fallback, long_side, make, superpixels",

@@ -218,4 +218,4 @@ def test_a_check_from_before_f1_is_told_without_it():
 def test_table_has_a_row_a_method():
     found = table([content(), content(method="a<b")])
     assert len(found.head) == len(found.rows[0]) == len(found.rows[1]) and found.rows[1][0] == "a<b"
-    assert warnings([content(warnings=["x > y"])]) == [("amn", "x > y")] and warnings([content()]) == []
+    assert warnings([content(warnings=["x > y"])]) == {"amn": ["x > y"]} and warnings([content()]) == {}
