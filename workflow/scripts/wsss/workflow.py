@@ -281,7 +281,7 @@ def _check_crf(workflow: Any) -> None:
 
 
 def _is_pydensecrf(settings: Any) -> bool:
-    return isinstance(settings, dict) and settings.get("crf_params", {}).get("backend") == "pydensecrf"
+    return isinstance(settings, dict) and (settings.get("crf_params") or {}).get("backend") == "pydensecrf"
 
 
 def _require_pydensecrf() -> None:
