@@ -206,10 +206,10 @@ def _meant(named: str, source: Source) -> str:
         return f": {link} is a link to {shown(os.readlink(link))}, where nothing is"
     name = PureWindowsPath(named).name.casefold()
     found = next((path for known in (name, *(name + suffix for suffix in SUFFIXES)) if (path := source.by_name.get(known))), None)
-    if not found:
-        twin = next((path for known, path in source.by_name.items() if plain(known) == plain(name)), None)
-        return f", but there is {shown(twin)!r}, whose accents are stored in another form (macOS: convmv -f utf8 -t utf8 --nfc)" if twin else ""
-    return f", but there is {shown(found)!r}"
+    if found:
+        return f", but there is {shown(found)!r}"
+    twin = next((path for known, path in source.by_name.items() if plain(known) == plain(name)), None)
+    return f", but there is {shown(twin)!r}, whose accents are stored in another form (macOS: convmv -f utf8 -t utf8 --nfc)" if twin else ""
 
 
 def _second_image(image: str, cells: dict[str, str]) -> str | None:

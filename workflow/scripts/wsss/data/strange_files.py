@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from wsss.io.images import AVIF_BRANDS, HEIF_BRANDS
+
 HEAD = 512  # bytes that are looked at
 CONTAINER, RAW_BRAND = b"ftyp", b"crx "  # ISO base media: phones' videos, HEIC, AVIF, Canon's raw photos
-STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+STILL = (*AVIF_BRANDS, *HEIF_BRANDS)
 VIDEO = "is a video; save the frames that are meant as photos"
 RAW = "is a raw photo of a camera; save it as JPEG"
 POINTER = "is a Git LFS pointer, not the photo itself; type git lfs pull in its repository"

@@ -183,7 +183,8 @@ class RecordPredictor(Predictor[Record]):
             return probs
         known = torch.zeros(len(probs), 1, 1, device=probs.device)
         known[[0, *(label + 1 for label in record.labels)]] = 1
-        return probs * known / (probs * known).sum(0).clamp_min(torch.finfo(probs.dtype).tiny)
+        kept = probs * known
+        return kept / kept.sum(0).clamp_min(torch.finfo(probs.dtype).tiny)
 
 
 def pruned(probs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
