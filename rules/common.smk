@@ -8,7 +8,13 @@ sys.path.insert(0, f"{HOME}/workflow/scripts")
 
 from wsss.console.run import Lines, go_on_after_kills
 from wsss.engine.signals import MASTER
-from wsss.workflow import Rules, check_config_files, check_working_directory, name_near_targets, tell_mistakes_plainly
+from wsss.workflow import (
+    Rules,
+    check_config_files,
+    check_working_directory,
+    name_near_targets,
+    tell_mistakes_plainly,
+)
 
 # For stages whose Snakemake dies before they have begun.
 os.environ[MASTER] = str(os.getpid())
