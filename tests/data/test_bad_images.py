@@ -155,11 +155,6 @@ def test_saliency(tmp_path, image):
     np.testing.assert_array_equal(read_saliency(path), PIXELS[..., 0])
 
 
-def test_photos_of_a_phone_are_said(tmp_path, image, caplog):
-    Image.new("RGB", (2500, 1600)).save(tmp_path / "phone.png")
-    validate([Row("x", TRAIN, image, ("cat",)), Row("phone", TRAIN, tmp_path / "phone.png", ("cat",))], ["cat"])
-    assert "1 of 2 photos have more than 3 megapixels (phone); the largest, of 4, takes about 21 times" in caplog.text
-
 
 def test_an_image_may_have_all_labels(tmp_path, image):
     classes = [f"c{k}" for k in range(254)]

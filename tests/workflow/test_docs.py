@@ -207,15 +207,9 @@ def test_own_photos_become_a_dataset(project, monkeypatch, tmp_path):
     assert len(dataset.split("trainaug")) == 2 and len(dataset.split("val")) == 1
 
 
-def test_photos_of_a_phone_are_made_smaller_and_columns_of_classes_joined(tmp_path, monkeypatch):
+def test_columns_of_classes_are_joined(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("phone", "photos/images"):
-        Path(name).mkdir(parents=True)
-    Image.fromarray(np.zeros((1500, 3000, 3), np.uint8)).save("phone/IMG_1.JPG", format="JPEG")
-    Path("phone/.DS_Store").write_bytes(b"")
-    exec(blocks(OWN_PHOTOS, "python")[0], {})
-    with Image.open("photos/images/IMG_1.jpg") as photo:
-        assert photo.size == (1024, 512)
+    Path("photos").mkdir()
     Path("one_hot.csv").write_text("image,dog,cat\na.jpg,1,0\nb.jpg,1,1\nc.jpg,0,0\n")
     exec(next(block for block in blocks(ROOT / "docs/datasets.md", "python") if "one_hot" in block), {})
     assert Path("photos/labels.csv").read_text() == "image,labels\na.jpg,dog\nb.jpg,dog;cat\nc.jpg,\n"

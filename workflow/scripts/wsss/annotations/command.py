@@ -1,4 +1,4 @@
-"""The commands `python -m wsss export` (masks to COCO, LabelMe, CVAT) and `python -m wsss masks` (LabelMe, CVAT to masks)."""
+"""The commands `python -m wsss export` (masks to COCO, LabelMe, CVAT, PNG) and `python -m wsss masks` (LabelMe, CVAT to masks)."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,8 @@ from wsss.errors import UserError
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
 
-FORMATS = ("coco", "labelme", "cvat")
+FORMATS = ("coco", "labelme", "cvat", "png")
+FOLDERS = {"labelme": ".json", "png": ".png"}  # what is a folder of a file a photo, and the suffix
 
 
 def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: float = 1.0, overwrite: bool = False) -> str:
@@ -26,15 +27,16 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
     Args:
         folder: results/DATASET/METHOD/STAGE.
         kind: one of FORMATS.
-        out: a file for coco and cvat, a folder for labelme.
+        out: a file for coco and cvat, a folder for labelme and png.
         tolerance: how far LabelMe's polygons may leave the outline, in pixels.
 
     Raises:
         UserError: no masks, a class whose name the file needs for something else, or `out` is there.
     """
     out, masks = Path(out), open_masks(folder)
-    if kind == "labelme":
-        return _export_labelme(masks, out, tolerance, overwrite)
+    if kind in FOLDERS:
+        _refuse_there(masks, out, FOLDERS[kind], overwrite)
+        return _export_labelme(masks, out, tolerance) if kind == "labelme" else _export_png(masks, out)
     if out.is_dir() or (out.exists() and not overwrite):
         raise UserError(f"{out}: is there; give the name of a new file" + ("" if out.is_dir() else ", or say --overwrite"))
     if kind == "coco":
@@ -57,14 +59,25 @@ def names_of(names: tuple[str, ...]) -> dict[int, str]:
     return dict(enumerate(names)) | {UNSURE: UNSURE_NAME}
 
 
-def _export_labelme(masks: MaskFolder, out: Path, tolerance: float, overwrite: bool) -> str:
+def _refuse_there(masks: MaskFolder, out: Path, suffix: str, overwrite: bool) -> None:
+    there = [photo.id for photo in masks.photos if (out / f"{photo.id}{suffix}").exists()]
+    if out.is_file() or (there and not overwrite):
+        raise UserError(f"{out}: {f'{len(there)} files are' if there else 'a file of that name is'} there; give another folder, or say --overwrite")
+    if out.resolve() == masks.index.parent:
+        raise UserError(f"{out}: holds the masks themselves; give another folder")
+
+
+def _export_png(masks: MaskFolder, out: Path) -> str:
+    for photo, mask in masks.masks():
+        write_mask(out / f"{photo.id}.png", mask)
+    return f"{out}: {len(masks.photos)} masks of the photos' own size; 0 is background, k is {', '.join(f'{k} {name}' for k, name in enumerate(masks.names) if k)}"
+
+
+def _export_labelme(masks: MaskFolder, out: Path, tolerance: float) -> str:
     if not 0 <= tolerance <= 20:
         raise UserError(f"--tolerance: {tolerance:g}; give pixels from 0 (exact) to 20")
     name_of = names_of(masks.names)
     value_of = {name: value for value, name in name_of.items()}
-    there = [photo.id for photo in masks.photos if (out / f"{photo.id}.json").exists()]
-    if out.is_file() or (there and not overwrite):
-        raise UserError(f"{out}: {len(there) or 'not a folder, and'} files are there; give another folder, or say --overwrite")
     shapes = same = pixels = 0
     for photo, mask in masks.masks():
         content = as_labelme(photo, mask, name_of, out, tolerance)
@@ -91,7 +104,7 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
         raise UserError(f"{dataset}: has no manifest.csv; give the folder of the dataset, results/DATASET")
     held = load_manifest(dataset / "manifest.csv")
     value_of = {name: value for value, name in names_of(("background", *held.classes)).items()}
-    known, problems = find_photo(photos_of(held)), list[str]()
+    known, problems = find_photo(photos_of(held, dataset)), list[str]()
     found: dict[str, np.ndarray] = {}
     for where, name, size_hw, mask in _corrected(source, value_of, problems):
         photo = known.get(where.stem) or known.get(name) or known.get(Path(name).name)
@@ -105,20 +118,16 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
             found[photo.id] = mask
     if problems:
         raise UserError(listing(f"{source}: nothing is written; mend these", problems))
-    others = _others(rest, {photo.id for photo in open_masks(rest).photos} - found.keys()) if rest else {}
-    there = [i for i in [*found, *others] if (out / f"{i}.png").exists()]
+    others = [photo for photo in open_masks(rest).photos if photo.id not in found] if rest else []
+    there = [i for i in [*found, *(photo.id for photo in others)] if (out / f"{i}.png").exists()]
     if there and not overwrite:
         raise UserError(f"{out}: {len(there)} masks are there ({', '.join(there[:5])}); give another folder, or say --overwrite")
-    for item_id, path in others.items():
-        write_mask(out / f"{item_id}.png", read_mask(path))
+    for photo in others:
+        write_mask(out / f"{photo.id}.png", photo.own_size(read_mask(Path(rest or "", f"{photo.id}.png"))))
     for item_id, mask in found.items():
         write_mask(out / f"{item_id}.png", mask)
     copied = f", {len(others)} copied from {rest}" if rest else ""
     return f"{out}: {len(found)} masks drawn from {source}{copied}"
-
-
-def _others(rest: str | Path, ids: set[str]) -> dict[str, Path]:
-    return {i: Path(rest) / f"{i}.png" for i in sorted(ids)}
 
 
 def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> Iterator[tuple[Path, str, tuple[int, int], np.ndarray]]:

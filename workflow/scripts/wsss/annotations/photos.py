@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.data.copies import Original, originals
 from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.photos import find_photos
+from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
 from wsss.engine.index import file_of, read_index
 from wsss.errors import UserError
@@ -20,11 +22,19 @@ UNSURE, UNSURE_NAME = 255, "unsure"
 
 @dataclass(frozen=True)
 class Photo:
-    """`name`: path below the photos' common folder, with `/`, as annotation files give it."""
+    """`name`: path below the photos' common folder, with `/`, as annotation files give it. `image` is the user's own file.
+
+    `size`: (H, W) of a photo that stages work on in a smaller copy; masks are enlarged to it. None: masks have the photo's size.
+    """
 
     id: str
     name: str
     image: Path
+    size: tuple[int, int] | None = None
+
+    def own_size(self, mask: np.ndarray) -> np.ndarray:
+        """A stage's mask at the photo's size, (H, W) uint8."""
+        return mask if self.size is None else resize_label(mask, self.size)
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class MaskFolder:
     photos: tuple[Photo, ...]
 
     def masks(self) -> Iterator[tuple[Photo, np.ndarray]]:
-        """Each photo with its (H, W) uint8 mask; 255 = unsure.
+        """Each photo with its (H, W) uint8 mask, of the photo's own size; 255 = unsure.
 
         Raises:
             UserError: a mask that cannot be read, or a value without a name.
@@ -46,7 +56,7 @@ class MaskFolder:
             mask = read_mask(path)
             if wrong := [v for v in np.unique(mask).tolist() if len(self.names) <= v < UNSURE]:
                 raise UserError(f"{path}: values {wrong[:5]} are no classes of {dataset_folder(self.index)}/dataset.json; run the stage again")
-            yield photo, mask
+            yield photo, photo.own_size(mask)
 
 
 def open_masks(folder: str | Path) -> MaskFolder:
@@ -66,7 +76,7 @@ def open_masks(folder: str | Path) -> MaskFolder:
     if index.parent.parent.name == "predict":
         photos = _predicted(index.parent)
     else:
-        photos = photos_of(load_manifest(root / "manifest.csv"))
+        photos = photos_of(load_manifest(root / "manifest.csv"), root)
     ids = set(facts["ids"])
     read_index(index, facts["ids"])  # every file is there
     found = tuple(photo for photo in photos if photo.id in ids)
@@ -87,11 +97,12 @@ def dataset_folder(index: Path) -> Path:
     raise UserError(f"{index}: no dataset.json in the folders above, so the classes have no names; copy it too, as results/DATASET/dataset.json")
 
 
-def photos_of(dataset: Dataset) -> list[Photo]:
-    """All photos of a dataset, named from the folder that they have in common."""
-    images = [record.image for record in dataset.records]
-    top = os.path.commonpath([image.parent for image in images]) if images else ""
-    return [Photo(r.id, Path(os.path.relpath(image, top)).as_posix(), image) for r, image in zip(dataset.records, images, strict=True)]
+def photos_of(dataset: Dataset, folder: Path) -> list[Photo]:
+    """All photos of the dataset in `folder` (results/DATASET), named from the folder that they have in common."""
+    copied = originals(folder, dataset)
+    own = [copied.get(record.id, Original(record.image, None)) for record in dataset.records]
+    top = os.path.commonpath([photo.image.parent for photo in own]) if own else ""
+    return [Photo(r.id, Path(os.path.relpath(photo.image, top)).as_posix(), photo.image, photo.size) for r, photo in zip(dataset.records, own, strict=True)]
 
 
 def _predicted(folder: Path) -> list[Photo]:

@@ -14,7 +14,7 @@ from wsss.data.columns import check_columns
 from wsss.data.given_masks import missing_masks
 from wsss.data.learnable import unlearnable
 from wsss.data.manifest import Dataset, Row, write_manifest
-from wsss.data.photos import SUFFIXES
+from wsss.data.photos import LONG_SIDE, SUFFIXES
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import hidden, of_windows, shown
 from wsss.data.unread_tables import layout_fault
@@ -59,13 +59,15 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
         params: `images` (folder) and `labels` (CSV), and optionally `classes` (foreground; default: those in
             the CSV, sorted), `masks` and `saliency` (folders of PNGs with the image's path and stem; then
             every val image needs a mask, every training image a saliency map), `allow_unlabelled` (default
-            False), `name` (default: the name of `out_dir`).
+            False), `long_side` (pixels; larger photos are copied at that size, None: none is; default 512), `name` (default:
+            the name of `out_dir`).
 
     Raises:
         UserError: a folder or the CSV is missing or laid out otherwise; else all bad rows, with their CSV
             lines, and all bad files in one message.
     """
-    from wsss.data.validate import set_problems  # what plans with `named_files` has no Pillow
+    from wsss.data.copies import with_copies  # what plans with `named_files` has no Pillow
+    from wsss.data.validate import set_problems
 
     source, table = _source(params), _path(params["labels"])
     cells = _cells(table)
@@ -91,7 +93,7 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
         name=params.get("name") or Path(out_dir).resolve().name,
         root=source.images,
         classes=classes,
-        rows=rows,
+        rows=with_copies(rows, source.images, params.get("long_side", LONG_SIDE), Path(out_dir).absolute()),
         allow_unlabelled=source.allow_unlabelled,
         builder={"kind": "folder", "labels": str(params["labels"])},
     )

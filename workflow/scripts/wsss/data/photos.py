@@ -11,7 +11,7 @@ from wsss.io.folders import files_below
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jfif")
 OTHERS = (".gif", ".dng", ".cr2", ".nef", ".ppm", ".svg")  # pictures that are not looked for
-LONG_SIDE = 1024  # a photo of a phone through 21 classes would need gigabytes; networks have learnt from smaller ones
+LONG_SIDE = 512  # pixels: the size of VOC's and COCO's photos, which all scales in the recipes are made for (docs/own_photos.md)
 
 
 def photo_source(predict: dict[str, Any], name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from wsss.data.jitter import Jitter
 from wsss.data.randaugment import RandAugment
+from wsss.io.images import scaled
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -29,6 +30,12 @@ def resize_image(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == tuple(size_hw):
         return image
     return np.asarray(Image.fromarray(image).resize((size_hw[1], size_hw[0]), Image.Resampling.BICUBIC))
+
+
+def shrunk_size(size_hw: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(H, W) with no side longer than `long_side`; smaller ones as they are."""
+    factor = long_side / max(size_hw)
+    return size_hw if factor >= 1 else scaled(size_hw, factor)
 
 
 def resize_label(label: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

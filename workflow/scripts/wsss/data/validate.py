@@ -15,8 +15,6 @@ from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
 DARK = 8  # no map above it in a whole set: shares or class ids, not brightness
-LARGE = 3_000_000  # pixels: 16 photos of VOC
-VOC_PIXELS = 375 * 500
 SMALL = 32  # pixels: of a side below it CAM, at stride 16, has one value or two
 MASKS = {  # what is counted together: the rows, and which of their masks
     "masks of training images": lambda row: "trainaug" in row.splits and "mask",
@@ -127,7 +125,6 @@ def set_problems(
             found, more = disagreements([look(row, values, index) for row, values in pairs], classes, what)
             problems, said = problems + found, said + more
         said += _tiny([row.id for row, one in zip(rows, seen, strict=True) if one.size and min(one.size) < SMALL], len(rows))
-        said += _large([(row.id, one.size[0] * one.size[1]) for row, one in zip(rows, seen, strict=True) if one.size], len(rows))
         said += _turned([row.id for row, one in zip(rows, seen, strict=True) if one.untold])
     for line in said:
         log.warning("%s: %s", name, line)
@@ -148,19 +145,6 @@ def _tiny(ids: Sequence[str], photos: int) -> list[str]:
     """Thumbnails and tracking pixels among photos: legal, and of no use to a network."""
     words = f"{len(ids)} of {photos} photos have a side below {SMALL} pixels ({first_few(ids)}), of which a network sees next to nothing"
     return [f"{words}: put the photos in full size there, or take them out"] if ids else []
-
-
-def _large(pixels: Sequence[tuple[str, int]], photos: int) -> list[str]:
-    """Photos of a phone as they are: legal, and every stage takes time and memory by their pixels."""
-    large = [(image, count) for image, count in pixels if count > LARGE]
-    if not large:
-        return []
-    most = max(count for _, count in large)
-    return [
-        f"{len(large)} of {photos} photos have more than {LARGE // 1_000_000} megapixels ({first_few([image for image, _ in large])}); the largest, of "
-        f"{most / 1e6:.0f}, takes about {most // VOC_PIXELS} times the time and memory of a photo of 375x500: make them smaller (long side 1024, masks too) "
-        "unless you need masks of full size"
-    ]
 
 
 def _turned(ids: Sequence[str]) -> list[str]:

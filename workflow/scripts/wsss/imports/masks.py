@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.data.copies import Original, originals
 from wsss.data.labels import label_facts
 from wsss.data.manifest import Dataset, Record
+from wsss.data.transforms import resize_label
 from wsss.errors import UserError
 from wsss.imports.command_line import Target, dataset_of, find_files, parser, run
 from wsss.io.images import image_size
@@ -32,7 +34,7 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
         UserError: images without a file, and all files that are no masks of their image.
     """
     held = dataset_of(dataset)
-    records = held.split("trainaug")
+    records, copied = held.split("trainaug"), originals(Path("results", dataset), held)
     sources = find_files(source, records, ".png")
     target = Target(dataset, name, stage, source)
     refuse_other_list(target, held)
@@ -41,7 +43,7 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
     bare: list[str] = []  # no class, though the image has labels
 
     def convert(record: Record) -> None:
-        mask = checked(sources[record.id], image_size(record.image), held.num_classes)
+        mask = checked(sources[record.id], image_size(record.image), held.num_classes, copied.get(record.id))
         there, labels = set(np.unique(mask).tolist()) - {0, IGNORE}, {k + 1 for k in record.labels}
         if there - labels:
             strangers.append(record.id)
@@ -84,13 +86,18 @@ def shown(dataset: Dataset) -> str:
     return ", ".join(f"{number} {name}" for number, name in enumerate(dataset.classes, 1))
 
 
-def checked(path: Path, size: tuple[int, int], num_classes: int) -> np.ndarray:
-    """A mask (H, W) uint8.
+def checked(path: Path, size: tuple[int, int], num_classes: int, original: Original | None = None) -> np.ndarray:
+    """A mask (H, W) uint8 of `size`.
+
+    Args:
+        original: the photo that the image is a smaller copy of; a mask of its size is made smaller too.
 
     Raises:
         UserError: not a label PNG, of another size than its image, or with values that are no classes.
     """
     mask = read_mask(path)
+    if original and mask.shape == original.size:
+        mask = resize_label(mask, size)
     if mask.shape != size:
         raise UserError(f"{path}: is {mask.shape}, its image {size} (height, width)")
     wrong = [value for value in np.unique(mask).tolist() if num_classes < value < IGNORE]

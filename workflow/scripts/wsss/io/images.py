@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, features
 
+from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.depth import deep_bits, refuse_dark, refuse_planes, refuse_unknown_range
 
@@ -48,10 +49,15 @@ def read_photo(path: str | Path) -> tuple[np.ndarray, int]:
             # Where nothing is to be done both steps would copy, which takes as long as decoding half the photo.
             ImageOps.exif_transpose(image, in_place=True)
             return np.array(_to_rgb(image)), turned
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing image; restore it or take it out of the list") from error
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable image ({error}); replace it or take it out of the list") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str | Path, error: Exception) -> UserError:
+    """What to say of an image that was not read. A photo that a stage made (a demo scene, a smaller copy) can be made again."""
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path}: missing image; {remedy(path, 'restore it or take it out of the list')}")
+    return UserError(f"{path}: not a readable image ({error}); {remedy(path, 'replace it or take it out of the list')}")
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -64,10 +70,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
         with open_image(path) as image:
             width, height = image.size
             swapped = orientation(image) in _SWAPPED
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing image; restore it or take it out of the list") from error
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable image ({error}); replace it or take it out of the list") from error
+        raise unreadable(path, error) from error
     return (width, height) if swapped else (height, width)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from wsss.data.photos import LONG_SIDE
 from wsss.sections.json_schema import json_schema, of_type
 from wsss.sections.saliency import SALIENCY, RobustBackground, SaliencyCommand
 from wsss.sections.section import LeftOut, Name, Section, TextOrNull, about
@@ -76,6 +77,7 @@ class FolderParams(Section):
     masks: Annotated[TextOrNull, about("folder of ground-truth masks")] = None
     saliency: Annotated[TextOrNull, about("folder of saliency maps, 8-bit gray PNGs")] = None
     allow_unlabelled: Annotated[bool, about("images without a label are background only")] = False
+    long_side: Annotated[int | None, Field(ge=32, le=8192), about("pixels; larger photos are worked on in copies of that size, `python -m wsss export` gives masks of their own size; null: photos as they are")] = LONG_SIDE
 
 
 class Dataset(Section):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wsss.data.photos import LONG_SIDE
 from wsss.sections.crf import Backend
 from wsss.sections.section import LeftOut, Name, Section, Text, TextOrNull, about
 
@@ -53,7 +54,7 @@ class PhotoFolder(Section):
     """A folder of your own photos."""
 
     folder: Annotated[str, Field(min_length=1), about("folder of photos, folders in it included")]
-    long_side: Annotated[int, Field(ge=32, le=8192), about("larger photos are shrunk to this for the network")] = 1024
+    long_side: Annotated[int, Field(ge=32, le=8192), about("larger photos are shrunk to this for the network")] = LONG_SIDE
 
 
 class Main(Section):
@@ -67,4 +68,4 @@ class Main(Section):
     runtime: Annotated[Runtime, about("shapes speed only")]
     weights: Annotated[Weights, about("local copies of ImageNet weights; null downloads them (resnet38d's cannot be)")]
     report: Annotated[Report, about("the report")]
-    predict: LeftOut[Annotated[dict[Name, Text | PhotoFolder], about("folders of your own photos, by a name of yours: FOLDER, or {folder: FOLDER, long_side: PIXELS}; larger photos are shrunk to long_side (default 1024) for the network (docs/predict.md)")]] = None
+    predict: LeftOut[Annotated[dict[Name, Text | PhotoFolder], about("folders of your own photos, by a name of yours: FOLDER, or {folder: FOLDER, long_side: PIXELS}; larger photos are shrunk to long_side (default 512) for the network (docs/predict.md)")]] = None

@@ -20,7 +20,7 @@ from wsss.data.manifest import Row
 from wsss.data.photos import find_photos, left_out
 from wsss.data.table import listing
 from wsss.data.text import as_cell, shown
-from wsss.data.transforms import normalise, resize_image, resize_label
+from wsss.data.transforms import normalise, resize_image, resize_label, shrunk_size
 from wsss.engine.atomic import atomic_path, read_json, write_text
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
@@ -56,8 +56,7 @@ class Photo:
 
 def shrunk(image: np.ndarray, long_side: int) -> np.ndarray:
     """(H, W, 3) uint8 -> (h, w, 3), no side longer than `long_side`; smaller ones as they are."""
-    factor = long_side / max(image.shape[:2])
-    return image if factor >= 1 else resize_image(image, scaled(image.shape[:2], factor))
+    return resize_image(image, shrunk_size(image.shape[:2], long_side))
 
 
 def run(task: Task) -> None:
