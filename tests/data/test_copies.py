@@ -1,6 +1,7 @@
 """Large photos of a user: stages read smaller copies, and masks come back at the photos' own size."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from wsss.data import folder
 from wsss.data.manifest import load_manifest
 from wsss.engine.index import write_index
 from wsss.errors import UserError
+from wsss.imports.cams import import_cams
 from wsss.imports.masks import import_masks
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask, write_mask
@@ -121,3 +123,56 @@ def test_a_lost_copy_is_made_again_by_a_command(built, tmp_path):
     record.image.unlink()
     with pytest.raises(UserError, match="missing image; run: snakemake --force .*results/own/manifest.csv"):
         read_image(load_manifest(tmp_path / "results/own/manifest.csv").records[0].image)
+
+
+def test_masks_of_another_long_side_are_not_those_of_the_photos(built, tmp_path, capsys):
+    """The dataset was built again without copies; masks of the former copies are there still."""
+    made = stage_of(built(long_side=60), tmp_path)
+    built(long_side=None)
+    assert main(["export", str(made), "--as", "png", "--out", "out"]) == 1
+    assert "its mask is of 45x60, and the photo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[]", '{"photos": {"Fön 1": {"image": "Fön 1.JPG"}}}', '{"photos": {}}'])
+def test_what_says_of_what_copies_are_is_needed(built, tmp_path, content, capsys):
+    made = stage_of(built(long_side=60), tmp_path)
+    table = tmp_path / "results/own/copies.json"
+    table.write_text(content, "utf-8") if content else table.unlink()
+    assert main(["export", str(made), "--as", "png", "--out", "out"]) == 1
+    assert "copies.json: " in (error := capsys.readouterr().err) and "run: snakemake --force results/own/manifest.csv" in error
+
+
+def test_cams_and_masks_of_other_sizes_are_told_of_the_copy(built, tmp_path):
+    built(long_side=60)
+    for name, size, label in (("Fön 1", (120, 90), 0), ("b", (20, 30), 1)):
+        np.save(tmp_path / f"{name}.npy", {label: np.ones(size, np.float32)}, allow_pickle=True)
+        write_mask(tmp_path / f"{name}.png", np.ones((20, 30), np.uint8))
+    with pytest.raises(UserError, match=r"the image is \(60, 45\).*the photo is \(120, 90\): make CAMs of .*copies/Fön 1.jpg, or set `long_side: null`"):
+        import_cams(tmp_path, "own", "theirs")
+    with pytest.raises(UserError, match=r"its image \(60, 45\).*the copy that stages work on; the photo is \(120, 90\)"):
+        import_masks(tmp_path, "own", "theirs", "seeds")
+
+
+@pytest.mark.parametrize("key", ["images", "masks", "saliency"])
+def test_files_of_the_users_where_copies_go_stay(built, tmp_path, key):
+    folder = {"images": "photos"}.get(key, key)
+    copies = tmp_path / "results/own/copies"
+    copies.parent.mkdir(parents=True)
+    os.rename(tmp_path / folder, copies)
+    names = sorted(os.listdir(copies))
+    with pytest.raises(UserError, match=r"lies in the folder that the workflow puts its smaller copies into"):
+        built(long_side=60, **{key: str(copies)})
+    assert sorted(os.listdir(copies)) == names
+
+
+def test_what_stands_in_the_way_of_copies_is_named(built, tmp_path):
+    (tmp_path / "results/own/copies.json").mkdir(parents=True)
+    with pytest.raises(UserError, match="copies.json: cannot write: a folder stands where a file is needed"):
+        built(long_side=60)
+
+
+def test_slivers_are_told(tmp_path, caplog):
+    build = table_builder(tmp_path)
+    Image.new("RGB", (3000, 40)).save(tmp_path / "images/a.png")
+    build("image,labels\na.png,cat\nb.png,dog\nc.png,cat\nd.png,dog\n")
+    assert "1 of 4 photos are so long and narrow that their copies have a side below 32 pixels (a)" in caplog.text

@@ -3,7 +3,7 @@
 from wsss.errors import UserError
 
 SEED = ".seed"
-RESERVED = ("report", "saliency", "coco_masks", "predict", "shards", "download", "weights", "index", "pseudo")
+RESERVED = ("report", "saliency", "coco_masks", "predict", "shards", "download", "weights", "index", "pseudo", "copies")
 """Folders of results/ and logs/, and the report's own files: index.html, and pseudo_training.svg beside METHOD_training.svg."""
 LARGEST = 2**24  # what `wsss.sections.main` allows
 

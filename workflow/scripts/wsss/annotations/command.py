@@ -1,7 +1,9 @@
 """The commands `python -m wsss export` (masks to COCO, LabelMe, CVAT, PNG) and `python -m wsss masks` (LabelMe, CVAT to masks)."""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,13 @@ import numpy as np
 from wsss.annotations.coco import as_coco
 from wsss.annotations.cvat import as_cvat, read_cvat
 from wsss.annotations.labelme import as_labelme, drawn, read_labelme
-from wsss.annotations.photos import UNSURE, UNSURE_NAME, MaskFolder, find_photo, open_masks, photos_of
-from wsss.data.manifest import load_manifest
+from wsss.annotations.photos import UNSURE, UNSURE_NAME, MaskFolder, Photo, find_photo, open_masks, photos_of
+from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.table import listing
 from wsss.engine.atomic import write_bytes, write_json, write_text
 from wsss.errors import UserError
 from wsss.io.images import image_size
-from wsss.io.masks import read_mask, write_mask
+from wsss.io.masks import write_mask
 
 FORMATS = ("coco", "labelme", "cvat", "png")
 FOLDERS = {"labelme": ".json", "png": ".png"}  # what is a folder of a file a photo, and the suffix
@@ -65,6 +67,7 @@ def _refuse_there(masks: MaskFolder, out: Path, suffix: str, overwrite: bool) ->
         raise UserError(f"{out}: {f'{len(there)} files are' if there else 'a file of that name is'} there; give another folder, or say --overwrite")
     if out.resolve() == masks.index.parent:
         raise UserError(f"{out}: holds the masks themselves; give another folder")
+    _refuse_own_files(out, [photo.id for photo in masks.photos], masks.photos)
 
 
 def _export_png(masks: MaskFolder, out: Path) -> str:
@@ -107,9 +110,12 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
     known, problems = find_photo(photos_of(held, dataset)), list[str]()
     found: dict[str, np.ndarray] = {}
     for where, name, size_hw, mask in _corrected(source, value_of, problems):
-        photo = known.get(where.stem) or known.get(name) or known.get(Path(name).name)
+        named = known.get(name) or known.get(Path(name).name)
+        photo = named if where is source else known.get(where.stem) or named  # CVAT's one file is called after none
         if photo is None:
             problems.append(f"{where}: {name!r} is no photo of {held.name}")
+        elif named and named != photo:
+            problems.append(f"{where}: is called after photo {photo.id!r}, and its imagePath names {named.id!r}; mend one of the two")
         elif photo.id in found:
             problems.append(f"{where}: photo {photo.id!r} is there twice")
         elif image_size(photo.image) != size_hw:
@@ -118,16 +124,37 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
             found[photo.id] = mask
     if problems:
         raise UserError(listing(f"{source}: nothing is written; mend these", problems))
-    others = [photo for photo in open_masks(rest).photos if photo.id not in found] if rest else []
-    there = [i for i in [*found, *(photo.id for photo in others)] if (out / f"{i}.png").exists()]
+    others = _rest(rest, held, set(found)) if rest else None
+    ids = [*found, *(photo.id for photo in others.photos)] if others else list(found)
+    _refuse_own_files(out, ids, known.values())
+    there = [i for i in ids if (out / f"{i}.png").exists()]
     if there and not overwrite:
         raise UserError(f"{out}: {len(there)} masks are there ({', '.join(there[:5])}); give another folder, or say --overwrite")
-    for photo in others:
-        write_mask(out / f"{photo.id}.png", photo.own_size(read_mask(Path(rest or "", f"{photo.id}.png"))))
+    for photo, mask in others.masks() if others else ():
+        write_mask(out / f"{photo.id}.png", mask)
     for item_id, mask in found.items():
         write_mask(out / f"{item_id}.png", mask)
-    copied = f", {len(others)} copied from {rest}" if rest else ""
+    copied = f", {len(others.photos)} copied from {rest}" if others else ""
     return f"{out}: {len(found)} masks drawn from {source}{copied}"
+
+
+def _rest(folder: str | Path, held: Dataset, drawn_ids: set[str]) -> MaskFolder:
+    """The masks of photos that are not drawn. UserError where they are not of this dataset's photos and class list."""
+    masks = open_masks(folder)
+    if masks.names[1:] != held.classes:
+        raise UserError(f"--rest {folder}: its classes are {', '.join(masks.names[1:])}, those of {held.name} {', '.join(held.classes)}; give masks of {held.name}")
+    if strange := sorted({photo.id for photo in masks.photos} - {record.id for record in held.records}):
+        raise UserError(f"--rest {folder}: holds masks of photos that {held.name} has not ({', '.join(strange[:5])}); give masks of {held.name}")
+    return replace(masks, photos=tuple(photo for photo in masks.photos if photo.id not in drawn_ids))
+
+
+def _refuse_own_files(out: Path, ids: Iterable[str], photos: Iterable[Photo]) -> None:
+    """UserError where masks would be written over photos, or over those of a stage, which would no longer be what it made."""
+    own = {os.path.realpath(photo.image) for photo in photos}
+    if any(os.path.realpath(out / f"{i}.png") in own for i in ids):
+        raise UserError(f"{out}: holds the photos themselves; give another folder")
+    if (out / "index.json").is_file():
+        raise UserError(f"{out}: holds what a stage made; give another folder, and import the masks from there (docs/import.md)")
 
 
 def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> Iterator[tuple[Path, str, tuple[int, int], np.ndarray]]:

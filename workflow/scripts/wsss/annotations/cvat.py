@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from wsss.annotations.photos import MaskFolder
+from wsss.annotations.regions import polygon_fault, size_fault
 from wsss.errors import UserError
 from wsss.io.masks import VOC_PALETTE
 
@@ -60,10 +61,9 @@ def from_run_lengths(runs: list[int], size_hw: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError: the runs are not of that many pixels.
     """
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    if flat.size != size_hw[0] * size_hw[1]:
-        raise ValueError(f"{flat.size} pixels in its rle, {size_hw[1]}x{size_hw[0]} in its box")
-    return flat.reshape(size_hw)
+    if sum(runs) != size_hw[0] * size_hw[1] or min(runs) < 0:  # before anything of that size is made
+        raise ValueError(f"{sum(runs)} pixels in its rle, {size_hw[1]}x{size_hw[0]} in its box")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size_hw)
 
 
 def read_cvat(path: Path, value_of: dict[str, int]) -> Iterator[tuple[str, np.ndarray]]:
@@ -82,7 +82,10 @@ def read_cvat(path: Path, value_of: dict[str, int]) -> Iterator[tuple[str, np.nd
     for image in images:
         name = image.get("name", "")
         try:
-            canvas = np.zeros((int(image.attrib["height"]), int(image.attrib["width"])), np.uint8)
+            size_hw = int(image.attrib["height"]), int(image.attrib["width"])
+            if fault := size_fault(size_hw):
+                raise ValueError(fault)
+            canvas = np.zeros(size_hw, np.uint8)
             for shape in sorted(image.findall("*"), key=lambda s: int(s.get("z_order", 0))):
                 _draw(canvas, shape, value_of)
         except (KeyError, ValueError) as error:
@@ -98,14 +101,18 @@ def _draw(canvas: np.ndarray, shape: ET.Element, value_of: dict[str, int]) -> No
         raise ValueError(f"label {label!r} is no class ({', '.join(value_of)})")
     if shape.tag == "mask":
         left, top, w, h = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
-        place = canvas[top : top + h, left : left + w]
-        inside = from_run_lengths([int(n) for n in shape.attrib["rle"].split(",")], (h, w))
-        if place.shape != inside.shape:
+        if min(left, top) < 0 or min(w, h) < 1 or top + h > canvas.shape[0] or left + w > canvas.shape[1]:
             raise ValueError(f"a mask of {label!r} reaches out of the image")
-        place[inside] = value_of[label]
+        inside = from_run_lengths([int(n) for n in shape.attrib["rle"].split(",")], (h, w))
+        canvas[top : top + h, left : left + w][inside] = value_of[label]
     elif shape.tag == "polygon":
-        numbers = [float(v) for point in shape.attrib["points"].split(";") for v in point.split(",")]
+        pairs = [[float(v) for v in point.split(",")] for point in shape.attrib["points"].split(";")]
+        if any(len(pair) != 2 for pair in pairs):
+            raise ValueError(f"a polygon of {label!r} has a point without x or y")
+        points = np.array(pairs)
+        if fault := polygon_fault(points, (canvas.shape[0], canvas.shape[1])):
+            raise ValueError(f"a polygon of {label!r} {fault}")
         # As CVAT's own exports do: it counts from a pixel's corner, not from its centre.
-        canvas[coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects([numbers], *canvas.shape))).astype(bool)] = value_of[label]
+        canvas[coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects([points.ravel().tolist()], *canvas.shape))).astype(bool)] = value_of[label]
     else:
         raise ValueError(f"a {shape.tag} of {label!r} has no mask; draw it as a mask or polygon")

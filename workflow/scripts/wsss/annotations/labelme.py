@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from wsss.annotations.photos import Photo
-from wsss.annotations.regions import paint, painted_regions
+from wsss.annotations.regions import paint, painted_regions, polygon_fault, size_fault
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
 from wsss.io.images import UNREADABLE
@@ -47,13 +47,18 @@ def read_labelme(path: Path) -> tuple[str, tuple[int, int], list[tuple[str, np.n
         shapes = [(str(s["label"]), str(s["shape_type"]), np.array(s["points"], np.float64), s.get("mask")) for s in content["shapes"]]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a LabelMe file ({type(error).__name__}: {error}); save it with LabelMe again") from error
+    if fault := size_fault(size):
+        raise UserError(f"{path}: {fault}; open the photo in LabelMe and save it again")
     found = []
     for number, (label, kind, points, picture) in enumerate(shapes, 1):
-        if kind not in ("polygon", "rectangle", "mask") or points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        if kind not in ("polygon", "rectangle", "mask"):
             raise UserError(f"{path}: shape {number} ({label!r}) is a {kind}; only polygons, rectangles and masks are read: draw it as a polygon")
-        if kind == "rectangle":
-            (x0, y0), (x1, y1) = points[0], points[-1]
+        if kind == "rectangle" and points.ndim == 2 and points.shape[1] == 2 and len(points) > 1:
+            (x0, y0), (x1, y1) = points.min(0), points.max(0)
             points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        corners = np.repeat(points[:1], 3, 0) if kind == "mask" else points  # a mask has its place alone
+        if fault := polygon_fault(corners, size):
+            raise UserError(f"{path}: shape {number} ({label!r}), a {kind}, {fault}; draw it again")
         if kind == "mask":
             try:
                 points = _placed(picture, points[0], size)

@@ -14,6 +14,7 @@ from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
 from wsss.engine.index import file_of, read_index
 from wsss.errors import UserError
+from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 
 STAGES = "pseudo_masks, predictions, ir_labels, seeds or predict/NAME"
@@ -56,7 +57,14 @@ class MaskFolder:
             mask = read_mask(path)
             if wrong := [v for v in np.unique(mask).tolist() if len(self.names) <= v < UNSURE]:
                 raise UserError(f"{path}: values {wrong[:5]} are no classes of {dataset_folder(self.index)}/dataset.json; run the stage again")
-            yield photo, photo.own_size(mask)
+            yield photo, self._of_its_size(photo, photo.own_size(mask), path)
+
+    def _of_its_size(self, photo: Photo, mask: np.ndarray, path: Path) -> np.ndarray:
+        """UserError where the photo is there, and of another size: it was replaced, or `long_side` is another since."""
+        if photo.image.is_file() and (size := image_size(photo.image)) != mask.shape:
+            words = f"its mask is of {mask.shape[1]}x{mask.shape[0]}, and the photo {photo.image} of {size[1]}x{size[0]}"
+            raise UserError(f"{path}: {words}: the photo or the dataset's `long_side` is another since; run snakemake for this stage again")
+        return mask
 
 
 def open_masks(folder: str | Path) -> MaskFolder:

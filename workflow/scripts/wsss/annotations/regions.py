@@ -4,9 +4,33 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
+from PIL import Image
 
 Polygon = np.ndarray
 """(N, 2) float64: x, y of pixel centres, N >= 3."""
+
+
+def size_fault(size_hw: tuple[int, int]) -> str | None:
+    """Why no photo has that size, or None. Asked before a canvas of it is made."""
+    height, width = size_hw
+    if min(size_hw) > 0 and height * width <= (Image.MAX_IMAGE_PIXELS or 0):
+        return None
+    return f"says {width}x{height}, which is no photo's size"
+
+
+def polygon_fault(points: np.ndarray, size_hw: tuple[int, int]) -> str | None:
+    """Why points (x, y) are no polygon on a photo of that size, or None.
+
+    What draws polygons makes nonsense of far points, and pycocotools ends the process.
+    """
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+        return "has fewer than three points of x and y"
+    if not np.isfinite(points).all():
+        return "has a point that is no number"
+    size_xy = np.array(size_hw[::-1])
+    if (points < -size_xy).any() or (points > 2 * size_xy).any() or (points.max(0) < 0).any() or (points.min(0) > size_xy).any():
+        return f"lies outside of the photo of {size_hw[1]}x{size_hw[0]}"
+    return None
 
 
 def painted_regions(mask: np.ndarray, tolerance: float = 0) -> list[tuple[int, Polygon]]:

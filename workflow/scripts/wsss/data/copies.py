@@ -1,8 +1,9 @@
 """Smaller copies of large photos, with their masks and saliency maps: what every stage reads in place of a phone's photo."""
 
 import logging
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from wsss.data.photos import LONG_SIDE
 from wsss.data.places import cell, located
 from wsss.data.text import first_few
 from wsss.data.transforms import resize_image, resize_label, shrunk_size
-from wsss.engine.atomic import atomic_path, read_json, write_json
+from wsss.data.validate import SMALL
+from wsss.engine.atomic import atomic_path, explain_os_errors, read_json, write_json
+from wsss.engine.recovery import remedy
 from wsss.engine.threads import threaded
+from wsss.errors import UserError
 from wsss.io.images import image_size, read_image
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.saliency import read_saliency, write_saliency
@@ -43,11 +47,13 @@ def with_copies(rows: Sequence[Row], root: Path, long_side: int | None, out_dir:
         rows: whose files were looked at and are sound.
     """
     folder, table = out_dir / FOLDER, out_dir / TABLE
+    refuse_inside([root / path for row in rows for path in row.files if path], folder)
     shutil.rmtree(folder, ignore_errors=True)
-    table.unlink(missing_ok=True)
+    with explain_os_errors(table):
+        table.unlink(missing_ok=True)
     sizes = {row.id: image_size(root / row.image) for row in rows}
     shrunk = {key: shrunk_size(size, long_side) if long_side else size for key, size in sizes.items()}
-    _warn(shrunk)
+    _warn(shrunk, sizes)
     large = [row for row in rows if shrunk[row.id] != sizes[row.id]]
     if not large:
         return list(rows)
@@ -59,8 +65,19 @@ def with_copies(rows: Sequence[Row], root: Path, long_side: int | None, out_dir:
     return [copies.get(row.id, row) for row in rows]
 
 
-def _warn(sizes: dict[str, tuple[int, int]]) -> None:
-    """Say which photos stay large: that is legal, and every stage takes time and memory by their pixels."""
+def refuse_inside(paths: Iterable[Path], folder: Path) -> None:
+    """UserError where a user's file lies in the folder of copies, which is emptied."""
+    inside = os.path.join(os.path.realpath(folder), "")
+    if mine := next((path for path in paths if os.path.realpath(path).startswith(inside)), None):
+        raise UserError(f"{mine}: lies in the folder that the workflow puts its smaller copies into, and empties; move your files out of {folder}")
+
+
+def _warn(sizes: dict[str, tuple[int, int]], own: dict[str, tuple[int, int]]) -> None:
+    """Say which photos stay large: that is legal, and every stage takes time and memory by their pixels. And which become slivers."""
+    slivers = [key for key, size in sizes.items() if min(size) < SMALL <= min(own[key])]
+    if slivers:
+        words = f"{len(slivers)} of {len(sizes)} photos are so long and narrow that their copies have a side below {SMALL} pixels ({first_few(slivers)})"
+        log.warning("%s, of which a network sees next to nothing: cut them into parts, or set a larger `long_side`", words)
     pixels = {key: height * width for key, (height, width) in sizes.items() if height * width > LARGE}
     if pixels:
         most = max(pixels.values())
@@ -70,13 +87,29 @@ def _warn(sizes: dict[str, tuple[int, int]]) -> None:
 
 
 def originals(folder: str | Path, dataset: Dataset) -> dict[str, Original]:
-    """Id -> the photo it is a copy of, for the photos of results/DATASET that are copies."""
+    """Id -> the photo it is a copy of, for the photos of results/DATASET that are copies.
+
+    Raises:
+        UserError: they are copies, and copies.json, which says of what, is missing or damaged.
+    """
     table = Path(folder).absolute() / TABLE
-    if not table.exists():
+    own = os.path.realpath(table.parent / FOLDER)
+    copies = {r.id for r in dataset.records if r.image.parent.name == FOLDER and os.path.realpath(r.image.parent) == own}
+    if not copies:
         return {}
-    photos = read_json(table)["photos"]
-    place = str(table.parent)
-    return {key: Original(Path(dataset.root, located(entry["image"], place)), (entry["size"][0], entry["size"][1])) for key, entry in photos.items()}
+    try:
+        entries = {key: (entry["image"], *map(int, entry["size"])) for key, entry in read_json(table)["photos"].items()}
+        found = {key: Original(Path(dataset.root, located(name, str(table.parent))), (height, width)) for key, (name, height, width) in entries.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{table}: damaged; {remedy(table)}") from error
+    if lost := sorted(copies - found.keys()):
+        raise UserError(f"{table}: does not say of which photos {first_few(lost)} are copies; {remedy(table)}")
+    return found
+
+
+def copy_words(original: Original | None) -> str:
+    """The end of a message that names the size of an image, where that is a copy of a user's photo; else empty."""
+    return f", which is the size of the copy that stages work on; the photo is {original.size}" if original else ""
 
 
 def _copy(row: Row, root: Path, size_hw: tuple[int, int], folder: Path) -> Row:

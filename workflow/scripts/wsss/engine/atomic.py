@@ -20,6 +20,7 @@ _MENDS = {
     errno.EPERM: "no permission to write here; change the folder's owner or mode",
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
     errno.ENAMETOOLONG: "the file system does not take so long a name; shorten the id, or work in a folder with a shorter path",
+    errno.EISDIR: "a folder stands where a file is needed; move it away",
     errno.EEXIST: "a file stands where a folder is needed; move it away",
 }
 

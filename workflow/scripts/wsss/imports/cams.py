@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wsss.data.copies import Original, copy_words, originals
 from wsss.data.labels import label_facts, same_labels
 from wsss.data.manifest import Dataset, Record
 from wsss.engine.atomic import read_json
@@ -48,7 +49,7 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
     held, own = dataset_of(dataset), source / "index.json"
     if own.is_file() and (scale != 1 or norm):
         raise UserError(f"{own}: says how these CAMs are read; --scale and --norm are for folders without an index")
-    reader = OwnFolder(own, held) if own.is_file() else PickledFolder(scale)
+    reader = OwnFolder(own, held) if own.is_file() else PickledFolder(scale, originals(Path("results", dataset), held))
     records = held.split("trainaug")
     labelled = [r for r in records if r.labels]  # the field writes no maps for the others, and there are none
     sources = find_files(source, labelled, reader.suffix)
@@ -105,6 +106,7 @@ class PickledFolder:
     """
 
     scale: float
+    copied: dict[str, Original] = field(default_factory=dict)  # by id, of photos that stages work on in a smaller copy
     seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> layout, lowest maximum of a map that is not 0
     suffix = ".npy"
     any_value: bool = False  # whether any map is not zero all over
@@ -121,7 +123,9 @@ class PickledFolder:
         others (the peak, which everything is divided by, is lowered), at full size in float16 0.02 %.
         """
         size = image_size(record.image)
-        keys, maps, layout = unpack(load_object(path, "a CAM file", NAMES), size, path)
+        original = self.copied.get(record.id)
+        mend = f"{copy_words(original)}: make CAMs of {record.image}, or set `long_side: null` for the dataset" if original else ""
+        keys, maps, layout = unpack(load_object(path, "a CAM file", NAMES), size, path, mend)
         if sorted(keys) != list(record.labels):
             raise UserError(
                 f"{path}: has classes {shown(sorted(keys))}, its image the labels {list(record.labels)} (both from 0, background not counted)"
@@ -146,26 +150,29 @@ class PickledFolder:
         return ("--scale", f"{self.scale:g}", "--norm", facts["norm"])
 
 
-def unpack(table: Any, size: tuple[int, int], path: Path) -> tuple[list[int], np.ndarray, str]:
+def unpack(table: Any, size: tuple[int, int], path: Path, mend: str = "") -> tuple[list[int], np.ndarray, str]:
     """Classes from 0, maps (K, h, w) float32 on the walk's grid or at image size, and the layout, in words.
+
+    Args:
+        mend: what to say after the size that was wanted.
 
     Raises:
         UserError: neither layout, or maps of another image.
     """
     if isinstance(table, dict) and "keys" in table:
-        return _with_keys(table, size, path)
+        return _with_keys(table, size, path, mend)
     if isinstance(table, dict) and table and all(_is_class(key) for key in table):
         if len({id(value) for value in table.values()}) < len(table):  # a small file could ask for any number of them
             raise UserError(f"{path}: gives several classes one map")
         maps = [_array(value, path) for value in table.values()]
         if any(one.shape != size for one in maps):
             shapes = shown([one.shape for one in maps]).strip("[]")
-            raise UserError(f"{path}: maps of {shapes}, but the image is {size} (height, width)")
+            raise UserError(f"{path}: maps of {shapes}, but the image is {size} (height, width){mend}")
         return [int(key) for key in table], np.stack(maps), "{class: map} dicts"
     raise UserError(f'{path}: holds neither {{"keys", "cam", "high_res"}} nor {{class: map}} with classes from 0')
 
 
-def _with_keys(table: dict, size: tuple[int, int], path: Path) -> tuple[list[int], np.ndarray, str]:
+def _with_keys(table: dict, size: tuple[int, int], path: Path, mend: str) -> tuple[list[int], np.ndarray, str]:
     """`high_res` where it has the image's size, else `cam` on the walk's grid."""
     numbers = _array(table["keys"], path).reshape(-1)
     if not (np.abs(numbers) < 2**24).all() or (numbers % 1).any():  # false for nan too
@@ -181,7 +188,7 @@ def _with_keys(table: dict, size: tuple[int, int], path: Path) -> tuple[list[int
     found = ", ".join(f"{name} {maps.shape}" for name, maps in there.items()) or "no maps"
     raise UserError(
         f"{path}: {len(keys)} keys and {found}, but the image wants cam (K, {wanted['cam'][0]}, {wanted['cam'][1]}) "
-        f"or high_res (K, {size[0]}, {size[1]})"
+        f"or high_res (K, {size[0]}, {size[1]}){mend}"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss.data.copies import Original, originals
+from wsss.data.copies import Original, copy_words, originals
 from wsss.data.labels import label_facts
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import resize_label
@@ -99,7 +99,7 @@ def checked(path: Path, size: tuple[int, int], num_classes: int, original: Origi
     if original and mask.shape == original.size:
         mask = resize_label(mask, size)
     if mask.shape != size:
-        raise UserError(f"{path}: is {mask.shape}, its image {size} (height, width)")
+        raise UserError(f"{path}: is {mask.shape}, its image {size} (height, width){copy_words(original)}")
     wrong = [value for value in np.unique(mask).tolist() if num_classes < value < IGNORE]
     if wrong:
         raise UserError(f"{path}: values {wrong[:5]} are neither 0..{num_classes} nor 255")
