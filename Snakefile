@@ -17,7 +17,7 @@ configfile: f"{HOME}/config/config.yaml"
 
 
 plan = Rules(HOME, config)
-name_near_targets(workflow, plan.names())
+name_near_targets(workflow, plan.names(), plan.misnamed())
 plan.warn_of_missing(workflow)
 
 

@@ -212,3 +212,8 @@ def test_gif_numbers_classes_anew(tmp_path):
     Image.fromarray(mask).save(tmp_path / "m.gif")
     with pytest.raises(UserError, match="mask is a GIF file"):
         read_mask(tmp_path / "m.gif")
+
+
+def test_a_folder_whose_name_no_disk_takes(build):
+    with pytest.raises(UserError, match="is not a folder; mend `images` in the dataset's config"):
+        build("image,labels\na.png,cat\n", images="x" * 300)

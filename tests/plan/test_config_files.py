@@ -1,7 +1,7 @@
 """config.yaml, and YAML itself: what users get wrong is one line with file and key."""
 
 import pytest
-from config_files import CONFIG, MAIN, config
+from config_files import CONFIG, MAIN, config, rewrite
 from wsss.errors import UserError
 from wsss.recipes.config import Config, expand_env, read_yaml
 from wsss.recipes.schema import check
@@ -24,6 +24,8 @@ pytestmark = pytest.mark.usefixtures("photos_elsewhere")
         ({"shards": 2}, "shards belongs below runtime"),
         ({"runtime": {**MAIN["runtime"], "device": "gpu"}}, "allowed: auto, cpu, cuda (gpu is now cuda)"),
         ({"datasets": ["Demo"]}, "datasets.0"),
+        ({"methods": ["amn cam"]}, "write amn_cam, or a comma between two names"),
+        ({"methods": "cam", "seeds": [0]}, "(the file itself is right; look at what --config or --configfile gives: methods)"),
         ({"seeds": [-1]}, "seeds.0: -1"),
         ({"compute": {"precision": "fp8", "cpu_threads": 2}}, "compute.precision: 'fp8' is not allowed"),
         ({"compute": {"precision": "auto", "cpu_threads": 0}}, "compute.cpu_threads: 0"),
@@ -39,6 +41,48 @@ def test_wrong_config_names_file_and_key(change, words):
     with pytest.raises(UserError) as caught:
         config(**change)
     assert words in str(caught.value) and "config.yaml" in str(caught.value)
+
+
+def test_of_a_wrong_file_nothing_is_said_of_the_command_line(project):
+    rewrite(project / "config.yaml", lambda content: content.update(methods="cam"))
+    with pytest.raises(UserError, match="write a list") as caught:
+        config(project, methods="cam", seeds=[1])
+    assert "--config" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Photos", "photos.v2", "My Photos"])
+def test_files_of_names_that_nothing_can_ask_for_are_named(project, name):
+    (project / f"datasets/{name}.yaml").write_text("kind: folder\n")
+    with pytest.raises(UserError, match=f"photos.yaml: no such file; known datasets: coco14, .*; {name}.yaml is passed over: a name has small letters"):
+        Config(project, MAIN).dataset("photos")
+
+
+@pytest.mark.parametrize(
+    "classes, words",
+    [
+        ("{1: cat, 2: dog}", "key 1 must be text; put it in quotes, or write a list, [A, B], where one is wanted"),
+        ("cat, dog", "'cat, dog' is not of type 'array'; write a list, [cat, dog]"),
+        ("[cat, yes]", "True is not of type 'string'; write it in quotes, as it stands in the file (without them YAML reads yes, no, on and off"),
+        ("[cat, 1]", "write '1', in quotes"),
+        ("[cat, 01]", "01 would not be read as it looks; write a plain number, or put it in quotes if it is a name"),
+        ("[cat, null]", "None is not of type 'string'; write a text, in quotes"),
+        ("[cat, 2024-01-01]", "write a text, in quotes"),
+        ("[cat, [dog]]", "write one text, without brackets"),
+    ],
+)
+def test_classes_that_yaml_reads_as_something_else(project, classes, words):
+    (project / "datasets/mine.yaml").write_text(f"kind: folder\nparams: {{images: a, labels: b.csv, classes: {classes}}}\n".replace("classes: cat, dog", "classes: 'cat, dog'"))
+    with pytest.raises(UserError) as caught:
+        Config(project, MAIN).dataset("mine")
+    assert words in str(caught.value) and "mine.yaml" in str(caught.value)
+
+
+def test_mappings_may_be_laid_below_others(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n")
+    assert read_yaml(tmp_path / "x.yaml") == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
+    (tmp_path / "x.yaml").write_text("a: &a {x: 1}\nb:\n  <<: *a\n  y: 3\n  y: 4\n")
+    with pytest.raises(UserError, match="key given twice"):
+        read_yaml(tmp_path / "x.yaml")
 
 
 def test_another_ending_is_named(project):

@@ -6,13 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import RUNTIME, Chain, copy_project, folder_dataset, snakemake
+import yaml
+from helpers import REPOSITORY, RUNTIME, Chain, copy_project, folder_dataset, snakemake
 from PIL import Image
 from wsss.data.photos import LONG_SIDE, find_photos, photo_source
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.masks import VOC_PALETTE
 from wsss.io.models import save_model
+from wsss.plan.photos import Photos, inputs
+from wsss.plan.plan import Plan
+from wsss.plan.row import Row
 from wsss.stages import predict, predictions
 from wsss.stages.segmentation import build_network
 
@@ -164,6 +168,15 @@ def test_a_folder_is_checked_before_anything_runs(tmp_path):
     with pytest.raises(UserError) as error:
         find_photos(tmp_path / "x")
     assert "a.jpg would have the same id" in str(error.value) and "b.nocrf.png: its id" in str(error.value)
+
+
+def test_results_in_place_of_photos_are_told_as_such(tmp_path, monkeypatch):
+    """In one line: masks of stages are no photos, and each of them could be named for its id."""
+    monkeypatch.chdir(tmp_path)
+    photo(tmp_path / "results/demo_tiny/full/seeds/a.unsure.png")
+    main = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()) | {"predict": {"trip": "results"}}
+    with pytest.raises(UserError, match="results: photos and their masks, which go to results/demo_tiny/full/predict/trip, must lie apart"):
+        inputs(Plan(REPOSITORY / "config", main), Photos(Row("demo_tiny", "full"), "trip"))
 
 
 def test_entries_of_predict():

@@ -123,3 +123,29 @@ def test_the_examples_of_the_docs_run(finished, photo, tmp_path, monkeypatch, ca
     for example in own:
         exec(compile(example, "docs/python.md", "exec"), {})
     assert "background" in capsys.readouterr().out and (tmp_path / "overlay.jpg").exists()
+
+
+@pytest.mark.parametrize("given", [[], ["a.jpg"], None, 5, b"a.jpg", Image.new("RGB", (4, 4)), [np.zeros((4, 4, 3), np.uint8)]])
+def test_what_is_neither_a_path_nor_an_array(finished, given):
+    net = wsss.predict.load(finished, device="cpu")
+    for use in (net, net.probabilities):
+        with pytest.raises(UserError, match=f"photo: a {type(given).__name__}; give the path of a file, or .* one photo a call"):
+            use(given)
+
+
+def test_a_masked_array_is_its_pixels(finished):
+    net = wsss.predict.load(finished, device="cpu", crf=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    np.testing.assert_array_equal(net(np.ma.array(pixels)), net(pixels))
+
+
+@pytest.mark.parametrize("folder", [None, 5, b"results", ["results"], "results\0"])
+def test_what_is_no_path_of_a_folder(folder):
+    with pytest.raises(UserError, match="is no path of a folder; give results/DATASET/METHOD"):
+        wsss.predict.load(folder)
+
+
+@pytest.mark.parametrize("crf", ["no", 1, 0])
+def test_a_crf_is_on_or_off(finished, crf):
+    with pytest.raises(UserError, match="crf: .* is not known; give True, False, or leave it out"):
+        wsss.predict.load(finished, crf=crf)

@@ -38,6 +38,12 @@ def test_targets_that_cannot_be(fresh, target, words):
     assert has_line(complaint(fresh, "-n", target), *words)
 
 
+def test_a_target_of_a_config_file_that_is_misnamed(clone):
+    (clone / "config/datasets/Photos.v2.yaml").write_text("kind: folder\n")
+    lines = complaint(clone, "-n", "results/Photos.v2/manifest.csv")
+    assert has_line(lines, "nothing makes a file of this name", "config/datasets/Photos.v2.yaml is passed over", "rename the file")
+
+
 def test_a_folder_without_masks_has_no_miou(clone):
     own_photos(clone)
     lines = complaint(clone, "-n", "results/own/cam/miou.txt")

@@ -44,6 +44,8 @@ def load(folder: str | Path, *, device: str = "auto", long_side: int = LONG_SIDE
     """
     if isinstance(long_side, bool) or not isinstance(long_side, int) or long_side < 1:
         raise UserError(f"long_side: {long_side!r} is no number of pixels; give a whole number of at least 1")
+    if crf is not None and not isinstance(crf, bool):
+        raise UserError(f"crf: {crf!r} is not known; give True, False, or leave it out")
     task, classes = trained(folder)
     settings = typed(task.settings, Predictions)
     if crf and settings.crf_params is None:
@@ -104,6 +106,8 @@ def trained(folder: str | Path) -> tuple[Task, list[str]]:
     Raises:
         UserError: as in `load`.
     """
+    if not isinstance(folder, str | os.PathLike) or "\0" in os.fspath(folder):
+        raise UserError(f"{folder!r}: is no path of a folder; give results/DATASET/METHOD")
     folder = Path(folder).resolve()
     record, dataset = folder / "predictions/run.json", folder.parent / "dataset.json"
     wanted = "give results/DATASET/METHOD, after `snakemake results/DATASET/METHOD/predictions/index.json`"
@@ -129,8 +133,10 @@ def trained(folder: str | Path) -> tuple[Task, list[str]]:
 
 
 def _pixels(photo: Photo) -> np.ndarray:
-    if not isinstance(photo, np.ndarray):
+    if isinstance(photo, str | os.PathLike):
         return read_image(Path(photo))
+    if not isinstance(photo, np.ndarray):
+        raise UserError(f"photo: a {type(photo).__name__}; give the path of a file, or (H, W, 3) uint8 RGB as a NumPy array, one photo a call")
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
         raise UserError(f"photo: an array {photo.shape} of {photo.dtype}; give (H, W, 3) uint8 RGB, or the path of a file")
-    return photo
+    return np.asarray(photo)  # of a subclass, such as a masked array, the pixels alone

@@ -23,6 +23,7 @@ from wsss.plan.plan import Plan
 from wsss.plan.stages import STAGES
 from wsss.plan.targets import final_targets
 from wsss.plan.watched import require_manifest
+from wsss.recipes.config import MISNAMED
 from wsss.recipes.schema import read_yaml
 
 NO_PERMISSION = "no permission to write there; change its mode or owner, or work in another folder (--directory)"
@@ -69,13 +70,14 @@ def tell_mistakes_plainly() -> None:
     snakemake.rules.InputFunctionException = Wrapped
 
 
-def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
+def name_near_targets(workflow: Any, names: dict[str, list[str]], misnamed: Iterable[Path] = ()) -> None:
     """Where no rule makes what a user asks for, the run's last line names the file that was meant.
 
     What it says comes after Snakemake has found no rule, so that it refuses nothing that a workflow around this one makes.
 
     Args:
         names: wildcard -> the names it may stand for, first the one to show where the user wrote none.
+        misnamed: config files whose names no target can have.
     """
     # Not above: before a run has begun this module of Snakemake and snakemake.rules import each other.
     from snakemake.workflow import DAG
@@ -91,7 +93,7 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
         except MissingRuleException:
             asked = {os.path.relpath(target) for target in workflow.dag_settings.targets}
             written = os.path.relpath(file)
-            if words := written in asked and _meant(written, workflow.rules, names):
+            if words := written in asked and (_misnamed(written, misnamed) or _meant(written, workflow.rules, names)):
                 raise Mistake(f"{file}: nothing makes a file of this name; {words}") from None
             raise
 
@@ -103,6 +105,12 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:
         return await job_of_rule(self, rule)
 
     DAG.file2jobs, DAG.rule2job = file2jobs, rule2job
+
+
+def _misnamed(written: str, files: Iterable[Path]) -> str | None:
+    """What to say where a part of the target is called after a config file of a name that is not allowed."""
+    found = next((path for path in files if path.stem in written.split("/")), None)
+    return f"config/{found.parent.name}/{found.name} {MISNAMED}" if found else None
 
 
 def _meant(written: str, rules: Iterable[Any], names: dict[str, list[str]]) -> str | None:
@@ -202,6 +210,10 @@ class Rules:
             "method": list(dict.fromkeys([*main["methods"], *known("methods")])),
             "name": list(main["predict"]),
         }
+
+    def misnamed(self) -> list[Path]:
+        """Files of datasets and methods that nobody can ask for."""
+        return [path for kind in ("datasets", "methods") for path in self.plan.config.misnamed(kind)]
 
     def warn_of_missing(self, workflow: Any) -> None:
         """A dry run ends before `check_start`: it says, of the first job whose CRF is pydensecrf's, that a run would miss the package."""

@@ -113,7 +113,7 @@ def named_files(params: dict[str, Any]) -> list[str]:
 def _source(params: dict[str, Any]) -> Source:
     folders = {key: _path(params[key]) for key in ("images", "masks", "saliency") if params.get(key)}
     for key, folder in folders.items():
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config{of_windows(folder)}")
     classes = tuple(map(plain, params["classes"])) if params.get("classes") else None
     masks, saliency = folders.get("masks"), folders.get("saliency")

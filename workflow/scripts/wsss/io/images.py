@@ -57,6 +57,8 @@ def unreadable(path: str | Path, error: Exception) -> UserError:
     """What to say of an image that was not read. A photo that a stage made (a demo scene, a smaller copy) can be made again."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: missing image; {remedy(path, 'restore it or take it out of the list')}")
+    if isinstance(error, PermissionError):
+        return UserError(f"{path}: no permission to read it; change its mode or owner, or take it out of the list")
     return UserError(f"{path}: not a readable image ({error}); {remedy(path, 'replace it or take it out of the list')}")
 
 

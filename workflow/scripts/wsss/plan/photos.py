@@ -45,7 +45,8 @@ def _facts(plan: "Plan", name: str) -> tuple[dict[str, Any], str]:
 def inputs(plan: "Plan", photos: Photos) -> dict[str, str]:
     """The trained network, and the facts of its dataset."""
     row = photos.row
-    require_apart(source(plan, photos)["folder"], f"{row.folder}/predict/{photos.name}")
+    # Before its photos are looked at: the results' own files would be named one by one.
+    require_apart(photo_source(plan.main.get("predict") or {}, photos.name)["folder"], f"{row.folder}/predict/{photos.name}")
     facts = {name: path for name, path in paths.dataset_files(row.dataset).items() if name != "manifest"}
     return {**facts, "model": plan.artefact(row, "segmentation", paths.MODEL)}
 

@@ -23,6 +23,7 @@ from wsss.sections.json_schema import json_schema
 from wsss.sections.main import Main
 
 NAME = re.compile(r"[a-z0-9_]+")
+MISNAMED = "is passed over: a name has small letters, digits and _ only; rename the file"
 BORROWED = ("from", "labels_from", "aux_from", "fill_from")  # keys of a stage that name another recipe
 
 
@@ -32,16 +33,23 @@ class Config:
     def __init__(self, folder: str | Path, main: dict[str, Any]) -> None:
         """Check `main` (the content of config.yaml, command-line overrides included)."""
         self.folder = Path(folder)
-        schema = json_schema(Main)
+        schema, path = json_schema(Main), self.folder / "config.yaml"
         main = with_numbers(main, schema)
-        check(main, schema, self.folder / "config.yaml")
-        self.main = expand_env(main, self.folder / "config.yaml")
+        try:
+            check(main, schema, path)
+        except UserError as error:
+            raise UserError(f"{error}{_of_command_line(main, path, schema)}") from None
+        self.main = expand_env(main, path)
         self._datasets: dict[str, dict] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
 
     def names(self, kind: str) -> list[str]:
-        """Names of the files in `config/{kind}`."""
-        return sorted(p.stem for p in (self.folder / kind).glob("*.yaml"))
+        """Names of the files in `config/{kind}`, of those that have one which is allowed."""
+        return sorted(p.stem for p in (self.folder / kind).glob("*.yaml") if NAME.fullmatch(p.stem))
+
+    def misnamed(self, kind: str) -> list[Path]:
+        """Files in `config/{kind}` whose names are not allowed, so that nothing can ask for them."""
+        return sorted(p for p in (self.folder / kind).glob("*.yaml") if not NAME.fullmatch(p.stem))
 
     def dataset(self, name: str) -> dict[str, Any]:
         """The checked dataset file, environment variables in its strings expanded."""
@@ -110,8 +118,20 @@ class Config:
             other = path.with_suffix(".yml")
             if other.exists():
                 raise UserError(f"{asked_by}{other}: config files end in .yaml; rename it to {path.name}")
-            raise UserError(f"{asked_by}{path}: no such file; known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+){nearest([name], self.names(kind))}")
+            passed_over = "".join(f"; {file.name} {MISNAMED}" for file in self.misnamed(kind))
+            known = f"known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)"
+            raise UserError(f"{asked_by}{path}: no such file; {known}{passed_over or nearest([name], self.names(kind))}")
         return path
+
+
+def _of_command_line(main: dict[str, Any], path: Path, schema: dict[str, Any]) -> str:
+    """What to add to a message about `main` where the file itself is right: `--config` has laid something over it."""
+    try:
+        check(with_numbers(read_yaml(path), schema), schema, path)
+    except UserError:
+        return ""
+    changed = [key for key, value in main.items() if value != read_yaml(path).get(key)]
+    return f"\n(the file itself is right; look at what --config or --configfile gives: {', '.join(changed)})" if changed else ""
 
 
 def key_paths(content: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -18,15 +18,18 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """SafeLoader, the fast one where there is one, that refuses duplicate keys and reads 1e-4 as a number."""
 
 
+MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`, which lays another mapping below this one
+
+
 def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
     """YAML 1.1 reads 010 as 8, and 1:30 as 90, which nobody means."""
     if re.match(r"[-+]?0[0-9_]|.*:", node.value):
-        raise yaml.constructor.ConstructorError(None, None, f"{node.value} would not be read as it looks; write a plain number", node.start_mark)
+        raise yaml.constructor.ConstructorError(None, None, f"{node.value} would not be read as it looks; write a plain number, or put it in quotes if it is a name", node.start_mark)
     return loader.construct_yaml_int(node)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    keys = [loader.construct_object(key) for key, _ in node.value]
+    keys = [loader.construct_object(key) for key, _ in node.value if key.tag != MERGE]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise yaml.constructor.ConstructorError(None, None, f"key given twice: {sorted(twice)}", node.start_mark)
@@ -98,7 +101,9 @@ def _strange(content: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
     """What no schema can allow, wherever it stands: numbers that are none (.nan, .inf), and keys that are no text."""
     where = ".".join(place) or "top level"
     if isinstance(content, dict):
-        yield from (f"{where}: key {key!r:.40} must be text; put it in quotes" for key in content if not isinstance(key, str))
+        is_list = all(type(key) is int for key in content)  # {1: cat, 2: dog}
+        mend = "put it in quotes" + ", or write a list, [A, B], where one is wanted" * is_list
+        yield from (f"{where}: key {key!r:.40} must be text; {mend}" for key in content if not isinstance(key, str))
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in items:
         yield from _strange(value, (*place, f"{key!s:.40}"))
@@ -172,6 +177,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
         near = str(instance).lower().replace("-", "_").replace(" ", "_")
         meant = f"; write {near}" if re.search(allows, near) else ""
+        meant += ", or a comma between two names" * (isinstance(instance, str) and " " in instance.strip())
         return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}{meant}"
     return f"{key}: {error.message}{_range(error)}{_in_type(error)}" + _renamed(schema, [instance])
 
@@ -207,12 +213,21 @@ def _in_type(error: jsonschema.ValidationError) -> str:
     written = {
         "array": f"a list, {_list_of(given)}",
         "object": "KEY: VALUE below it, indented, or {KEY: VALUE}",
-        "string": f"'{given}', in quotes" if isinstance(given, int | float) else "one text, without brackets",
+        "string": _text_of(given),
         "boolean": "true or false, without quotes",
         "integer": "a whole number, without quotes",
         "number": "a number, without quotes",
     }
     return f"; write {written[kinds[0]]}{', or null' * ('null' in types)}" if kinds[0] in written else ""
+
+
+def _text_of(given: Any) -> str:
+    """How a value is written as text. YAML reads some words as something else: yes, no, null, 2024-01-01."""
+    if isinstance(given, bool):
+        return "it in quotes, as it stands in the file (without them YAML reads yes, no, on and off as true and false)"
+    if isinstance(given, list | dict):
+        return "one text, without brackets"
+    return f"'{given}', in quotes" if isinstance(given, int | float) else "a text, in quotes"
 
 
 def _list_of(given: Any) -> str:
