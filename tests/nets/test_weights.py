@@ -187,6 +187,21 @@ def test_damaged_hostile_missing_and_unknown(tmp_path):
         weights.load(tmp_path / "none.safetensors", "resnet18")
 
 
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "is a Git LFS pointer, not the weights themselves; type git lfs pull"),
+        (b"\n<!DOCTYPE html><html>404</html>", "is a web page, mostly a login or an error, not weights"),
+        (b"\x93NUMPY\x01\x00", "is a NumPy array, not weights"),
+    ],
+)
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_other_files_under_the_name_of_weights(tmp_path, content, words, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: {words}"):
+        fetch("resnet18", tmp_path / "o", local=tmp_path / name)
+
+
 def test_load_refuses_another_architecture_and_a_cut_file(tmp_path, state):
     target = fetch("resnet18", tmp_path / "a.safetensors", local=saved(tmp_path / "a.pth", state))
     with pytest.raises(UserError, match="holds weights of resnet18, not resnet50"):

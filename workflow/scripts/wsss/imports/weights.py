@@ -44,7 +44,7 @@ def import_weights(source: Path, dataset: str, name: str, stage: str, method: st
         UserError: not a checkpoint, or not one of this network.
     """
     if not source.is_file():
-        raise UserError(f"{source}: no such file; give the checkpoint")
+        raise UserError(f"{source}: {'is a folder' if source.is_dir() else 'no such file'}; give the checkpoint")
     recipe = Config(config, read_yaml(config / "config.yaml")).recipe(method, dataset)
     held = dataset_of(dataset)
     kind, network, facts = built(stage, recipe, held.num_classes)

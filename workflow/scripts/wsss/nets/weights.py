@@ -20,6 +20,12 @@ from wsss.io.tensors import tensor_fault
 from wsss.nets.catalog import TRANSFORMERS, WEIGHTS, entry
 from wsss.nets.resnet38d import ResNet38d
 
+OTHER_FILES = {  # what lies under the name of weights, by how it begins
+    b"version https://git-lfs": for_people("is a Git LFS pointer, not the weights themselves; type git lfs pull in its repository"),
+    b"<": for_people("is a web page, mostly a login or an error, not weights; download the file again"),
+    b"\x93NUMPY": for_people("is a NumPy array, not weights; give the network's file, of torch.save or safetensors"),
+}
+
 
 def load(path: Path, name: str) -> dict[str, Tensor]:
     """State dict of a file that ``fetch`` wrote, float32 on the CPU, with ``fc.*`` where the source had it.
@@ -95,6 +101,10 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         return UserError(
             f"{path}: missing weights; let the workflow fetch them, or set the local path in the config"
         )
+    with open(path, "rb") as handle:
+        head = handle.read(64).lstrip()
+    if words := next((words for start, words in OTHER_FILES.items() if head.startswith(start)), None):
+        return UserError(f"{path}: {words}")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if reason.startswith("Weights only load failed"):
         return UserError(
