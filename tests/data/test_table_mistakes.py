@@ -217,3 +217,9 @@ def test_gif_numbers_classes_anew(tmp_path):
 def test_a_folder_whose_name_no_disk_takes(build):
     with pytest.raises(UserError, match="is not a folder; mend `images` in the dataset's config"):
         build("image,labels\na.png,cat\n", images="x" * 300)
+
+
+@pytest.mark.parametrize("masks, words", [("None", "where there is none leave the line out, or write null"), ("“masks”", "“ ” are letters of the name")])
+def test_paths_that_yaml_reads_otherwise(build, masks, words):
+    with pytest.raises(UserError, match=f"is not a folder; mend `masks` in the dataset's config; .*{words}"):
+        build("image,labels\na.png,cat\n", masks=masks)

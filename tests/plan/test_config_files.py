@@ -119,6 +119,8 @@ def test_a_missing_key_is_named():
         ("a: [1\n", "not valid YAML"),
         ("a:\n\tb: 1\n", "in line 2, column 1; indent with spaces, not with tabs"),
         ("a:\n  b:1\n  c: 2\n", "a space is missing after a colon, there or in the line above"),
+        ("a:\n\u00a0\u00a0b: 1\n  c: 2\n", "line 2 has no-break spaces, as web pages do: type plain ones"),
+        ('a: "C:\\photos"\n', "unknown escape character .*: write single quotes, or / in paths"),
         ("- a\n", "must be a mapping"),
         ("", "must be a mapping"),
     ],
@@ -126,7 +128,7 @@ def test_a_missing_key_is_named():
 
 
 def test_bad_yaml_is_one_line_with_the_file(tmp_path, text, words):
-    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "x.yaml").write_text(text, "utf-8")
     with pytest.raises(UserError, match=f"x.yaml: .*{words}") as caught:
         read_yaml(tmp_path / "x.yaml")
     assert "\n" not in str(caught.value)
@@ -136,7 +138,7 @@ def test_missing_and_binary_yaml(tmp_path):
     with pytest.raises(UserError, match="x.yaml: no such config file"):
         read_yaml(tmp_path / "x.yaml")
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="x.yaml: not valid YAML"):
+    with pytest.raises(UserError, match=r"x.yaml: not valid YAML: is not UTF-8 \(byte 0\); save it as UTF-8"):
         read_yaml(tmp_path / "x.yaml")
 
 

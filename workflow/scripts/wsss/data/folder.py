@@ -114,11 +114,19 @@ def _source(params: dict[str, Any]) -> Source:
     folders = {key: _path(params[key]) for key in ("images", "masks", "saliency") if params.get(key)}
     for key, folder in folders.items():
         if not os.path.isdir(folder):
-            raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config{of_windows(folder)}")
+            raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config{of_windows(folder)}{_of_yaml(str(params[key]))}")
     classes = tuple(map(plain, params["classes"])) if params.get("classes") else None
     masks, saliency = folders.get("masks"), folders.get("saliency")
     unlabelled = bool(params.get("allow_unlabelled", False))
     return Source(folders["images"], _path(params["labels"]).parent, masks, saliency, classes, unlabelled)
+
+
+def _of_yaml(written: str) -> str:
+    """What to add about a path that YAML reads otherwise than is meant."""
+    if written.lower() == "none":
+        return "; where there is none leave the line out, or write null"
+    curly = sorted(set(written) & set("“”‘’„"))
+    return f"; YAML's quotes are ' and \", and {' '.join(curly)} are letters of the name" if curly else ""
 
 
 def _path(value: str | Path) -> Path:

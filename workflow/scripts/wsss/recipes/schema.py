@@ -18,6 +18,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """SafeLoader, the fast one where there is one, that refuses duplicate keys and reads 1e-4 as a number."""
 
 
+NO_BREAK = "\u00a0"
 MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`, which lays another mapping below this one
 
 
@@ -49,14 +50,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: missing or unreadable file, bad YAML, a key given twice, or no mapping.
     """
+    text = ""
     try:
-        content = yaml.load(Path(path).read_text("utf-8"), Loader=_Loader)
+        text = Path(path).read_text("utf-8")
+        content = yaml.load(text, Loader=_Loader)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such config file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); mend its mode or owner, or put a file there") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, no date, too many digits
-        raise UserError(f"{path}: not valid YAML: {_yaml_words(error)}") from error
+        raise UserError(f"{path}: not valid YAML: {_yaml_words(error)}{_of_web_pages(text)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of keys to values")
     return content
@@ -64,12 +67,22 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def _yaml_words(error: Exception) -> str:
     """What a YAML reader says, on one line, and the mend of the mistake that its words do not tell."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 (byte {error.start}); save it as UTF-8"
     words = re.sub(r'in "<[a-z ]+>", line', "in line", " ".join(str(error).split()))
     mark = getattr(error, "problem_mark", None)
     tab = isinstance(error, yaml.scanner.ScannerError) and mark is not None and "cannot start any token" in words
     if "mapping values are not allowed" in words:
         return f"{words}; a space is missing after a colon, there or in the line above, or a value with ': ' in it needs quotes"
+    if "unknown escape character" in words:
+        return f"{words}; between double quotes a backslash is a sign of YAML's: write single quotes, or / in paths"
     return f"{words}; indent with spaces, not with tabs" if tab else words
+
+
+def _of_web_pages(text: str) -> str:
+    """What to add where a line that was copied from a page has spaces that YAML takes for letters."""
+    lines = [str(number) for number, line in enumerate(text.splitlines(), 1) if NO_BREAK in line]
+    return f"; line {', '.join(lines[:5])} has no-break spaces, as web pages do: type plain ones" if lines else ""
 
 
 def check(content: Any, schema: dict, path: str | Path) -> None:
