@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from wsss.errors import UserError
+from wsss.recipes.allowed import allowed_range, in_type, part_of_schema, plain_pattern
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # either has the same methods
@@ -170,11 +171,11 @@ def nearest(words: Iterable[str], known: Iterable[str]) -> str:
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
-    key, schema = ".".join(map(str, error.absolute_path)) or "top level", _schema(error)
+    key, schema = ".".join(map(str, error.absolute_path)) or "top level", part_of_schema(error)
     allows: Any = error.validator_value
     instance: Any = error.instance
     if error.validator == "additionalProperties":
-        allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(_plain_pattern, schema.get("patternProperties", {})))
+        allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(plain_pattern, schema.get("patternProperties", {})))
         unknown = sorted(set(instance) - set(schema.get("properties", {})))
         meant = nearest(unknown, schema.get("properties", {}))
         return f"unknown key {', '.join(unknown)} in {key}; allowed: {allowed}{meant or _sections_of(unknown, schema)}" + _renamed(schema, instance)
@@ -191,8 +192,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         near = str(instance).lower().replace("-", "_").replace(" ", "_")
         meant = f"; write {near}" if re.search(allows, near) else ""
         meant += ", or a comma between two names" * (isinstance(instance, str) and " " in instance.strip())
-        return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{_plain_pattern(allows)}{meant}"
-    return f"{key}: {error.message}{_range(error)}{_in_type(error)}" + _renamed(schema, [instance])
+        return f"{key}: {instance!r} is not allowed; allowed: {'a number without quotes, or ' * is_number}{plain_pattern(allows)}{meant}"
+    return f"{key}: {error.message}{allowed_range(error)}{in_type(error)}" + _renamed(schema, [instance])
 
 
 def _sections_of(unknown: Iterable[str], schema: Mapping[str, Any]) -> str:
@@ -203,61 +204,10 @@ def _sections_of(unknown: Iterable[str], schema: Mapping[str, Any]) -> str:
     return "".join(f"; {key} belongs below {' or '.join(sections)}" for key, sections in places.items() if sections)
 
 
-def _schema(error: jsonschema.ValidationError) -> dict[str, Any]:
-    """The part of the schema that is not met: a mapping in all schemas of ours."""
-    return dict(error.schema) if isinstance(error.schema, Mapping) else {}
 
 
-def _plain_pattern(pattern: str) -> str:
-    """A pattern without the marks of start and end."""
-    return pattern.removeprefix("^").removesuffix(r"\Z")
 
 
-def _in_type(error: jsonschema.ValidationError) -> str:
-    """How a value of another type is written."""
-    if error.validator != "type":
-        return ""
-    allows: Any = error.validator_value
-    types = [allows] if isinstance(allows, str) else list(allows)
-    kinds = [name for name in types if name != "null"]
-    if len(kinds) != 1:
-        return ""
-    given = error.instance
-    written = {
-        "array": f"a list, {_list_of(given)}",
-        "object": "KEY: VALUE below it, indented, or {KEY: VALUE}",
-        "string": _text_of(given),
-        "boolean": "true or false, without quotes",
-        "integer": "a whole number, without quotes",
-        "number": "a number, without quotes",
-    }
-    return f"; write {written[kinds[0]]}{', or null' * ('null' in types)}" if kinds[0] in written else ""
-
-
-def _text_of(given: Any) -> str:
-    """How a value is written as text. YAML reads some words as something else: yes, no, null, 2024-01-01."""
-    if isinstance(given, bool):
-        return "it in quotes, as it stands in the file (without them YAML reads yes, no, on and off as true and false)"
-    if isinstance(given, list | dict):
-        return "one text, without brackets"
-    return f"'{given}', in quotes" if isinstance(given, int | float) else "a text, in quotes"
-
-
-def _list_of(given: Any) -> str:
-    """How a value is written as a list; of a list whose brackets do not match, up to where it seems to end."""
-    if isinstance(given, str) and set(given) & set("[]{}"):
-        names = (name.strip(" '\"") for name in given.strip().lstrip("[{").partition("]")[0].strip("}").split(","))
-        return f"[{','.join(filter(None, names))}] (the brackets do not match, or something stands beside them)"  # no space: shells part words there
-    return f"[{'...' if given is None or isinstance(given, dict) else given}]"
-
-
-def _range(error: jsonschema.ValidationError) -> str:
-    """The range that a number is out of."""
-    if error.validator not in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
-        return ""
-    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    schema = _schema(error)
-    return f"; allowed: {' and '.join(f'{words} {schema[key]}' for key, words in bounds.items() if key in schema)}"
 
 
 def _renamed(schema: dict, given: Iterable) -> str:
