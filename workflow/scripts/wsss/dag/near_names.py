@@ -8,8 +8,8 @@ from typing import Any
 
 from snakemake.exceptions import MissingRuleException
 
-from wsss.plan.near_targets import file_of, near_target, usual_files
 from wsss.dag.mistakes import Mistake
+from wsss.plan.near_targets import file_of, near_target, usual_files
 
 
 def name_near_targets(workflow: Any, names: dict[str, list[str]]) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 from snakemake.io import ancient
 from snakemake.logging import logger
 
+from wsss.dag.mistakes import plainly
+from wsss.dag.start import check_start, is_pydensecrf, require_pydensecrf
 from wsss.engine.shards import index_paths
 from wsss.engine.task import MANIFEST
 from wsss.errors import UserError
 from wsss.plan.plan import Plan
 from wsss.plan.stages import STAGES
 from wsss.plan.targets import final_targets
-from wsss.dag.mistakes import plainly
-from wsss.dag.start import check_start, is_pydensecrf, require_pydensecrf
 
 
 class Rules:

@@ -8,10 +8,10 @@ from typing import Any
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
 
+from wsss.dag.mistakes import Mistake, plainly
 from wsss.engine.cluster import end_jobs, refuse_shell_words
 from wsss.plan.plan import Plan
 from wsss.plan.watched import require_manifest
-from wsss.dag.mistakes import Mistake, plainly
 
 NO_PERMISSION = "no permission to write there; change its mode or owner, or work in another folder (--directory)"
 
