@@ -8,13 +8,10 @@ sys.path.insert(0, f"{HOME}/workflow/scripts")
 
 from wsss.console.run import Lines, go_on_after_kills
 from wsss.engine.signals import MASTER
-from wsss.workflow import (
-    Rules,
-    check_config_files,
-    check_working_directory,
-    name_near_targets,
-    tell_mistakes_plainly,
-)
+from wsss.dag.mistakes import check_config_files, tell_mistakes_plainly
+from wsss.dag.near_names import name_near_targets
+from wsss.dag.rules import Rules
+from wsss.dag.start import check_working_directory
 
 # For stages whose Snakemake dies before they have begun.
 os.environ[MASTER] = str(os.getpid())

@@ -296,7 +296,7 @@ COUNTED = {
     "errors", "fixed", "found", "predict", "rownames",
 }  # fmt: skip
 # What these answer goes into a rule's inputs and parameters, which Snakemake compares itself.
-PLANNING = {"plan", "recipes", "workflow", "console", "__main__"}
+PLANNING = {"plan", "recipes", "dag", "console", "__main__"}
 
 
 def test_every_package_is_on_a_side():

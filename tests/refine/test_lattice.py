@@ -213,5 +213,5 @@ def test_without_a_folder_it_compiles_for_itself(monkeypatch):
 
 
 def test_only_a_crf_loads_numba():
-    code = "import sys, wsss.workflow, wsss.stages.seeds, wsss.stages.predictions, wsss.stages.cam, wsss.stages.evaluation; assert 'numba' not in sys.modules"
+    code = "import sys, wsss.dag.rules, wsss.stages.seeds, wsss.stages.predictions, wsss.stages.cam, wsss.stages.evaluation; assert 'numba' not in sys.modules"
     assert start(code).wait(120) == 0

@@ -100,7 +100,7 @@ def test_an_error_of_a_stage_is_one_line(clone):
 
 
 def test_a_working_directory_that_cannot_be_written_is_named(tmp_path, monkeypatch):
-    import wsss.workflow as ours
+    import wsss.dag.start as ours
 
     monkeypatch.chdir(tmp_path)
     ours.check_working_directory()

@@ -1,7 +1,7 @@
 """The plan of a run: which recipe makes what, where it lies, and what each stage reads and is given.
 
 Everything is answered from config files and from the table of stages (wsss.plan.stages). Snakemake is not
-imported here: wsss.workflow puts these answers into its rules.
+imported here: wsss.dag.rules puts these answers into its rules.
 """
 
 import functools
