@@ -176,3 +176,16 @@ def test_slivers_are_told(tmp_path, caplog):
     Image.new("RGB", (3000, 40)).save(tmp_path / "images/a.png")
     build("image,labels\na.png,cat\nb.png,dog\nc.png,cat\nd.png,dog\n")
     assert "1 of 4 photos are so long and narrow that their copies have a side below 32 pixels (a)" in caplog.text
+
+
+def test_results_may_be_a_link_to_another_disk(built, tmp_path):
+    """Paths in the manifest begin at results/DATASET as it is written, and photos lie beside the link."""
+    (tmp_path / "far/away/disk").mkdir(parents=True)
+    (tmp_path / "results").symlink_to(tmp_path / "far/away/disk")
+    made = stage_of(built(long_side=60), tmp_path)
+    (tmp_path / "link").symlink_to(made)
+    for masks, out in ((made, "labelme"), ("link", "again")):
+        assert main(["export", str(masks), "--as", "labelme", "--out", out]) == 0
+    content = json.loads((tmp_path / "labelme/Fön 1.json").read_text("utf-8"))
+    assert (tmp_path / "labelme" / content["imagePath"]).is_file()
+    assert main(["export", str(made), "--as", "png", "--out", str(made.resolve()), "--overwrite"]) == 1

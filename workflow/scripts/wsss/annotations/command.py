@@ -65,7 +65,7 @@ def _refuse_there(masks: MaskFolder, out: Path, suffix: str, overwrite: bool) ->
     there = [photo.id for photo in masks.photos if (out / f"{photo.id}{suffix}").exists()]
     if out.is_file() or (there and not overwrite):
         raise UserError(f"{out}: {f'{len(there)} files are' if there else 'a file of that name is'} there; give another folder, or say --overwrite")
-    if out.resolve() == masks.index.parent:
+    if out.resolve() == masks.index.parent.resolve():
         raise UserError(f"{out}: holds the masks themselves; give another folder")
     _refuse_own_files(out, [photo.id for photo in masks.photos], masks.photos)
 

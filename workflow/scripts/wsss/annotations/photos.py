@@ -73,7 +73,7 @@ def open_masks(folder: str | Path) -> MaskFolder:
     Raises:
         UserError: no finished folder of masks, or its photos are not where they were.
     """
-    index = Path(folder).resolve() / "index.json"
+    index = _index_of(folder)
     if not index.is_file():
         raise UserError(f"{folder}: no finished folder of masks; give results/DATASET/METHOD/STAGE, with {STAGES} as STAGE")
     facts = read_index(index, [])
@@ -93,15 +93,24 @@ def open_masks(folder: str | Path) -> MaskFolder:
     return MaskFolder(index, names, found)
 
 
+def _index_of(folder: str | Path) -> Path:
+    """As it is written: `results` may be a link to another disk, and photos lie where the link does. Else where links lead."""
+    written = Path(os.path.abspath(folder), "index.json")
+    return written if _dataset_above(written) else written.resolve()
+
+
+def _dataset_above(index: Path) -> Path | None:
+    return next((folder for folder in index.parents[:5] if (folder / "dataset.json").is_file()), None)
+
+
 def dataset_folder(index: Path) -> Path:
     """results/DATASET, in which the masks of `index` lie.
 
     Raises:
         UserError: there is none.
     """
-    for folder in index.parents[:5]:
-        if (folder / "dataset.json").is_file():
-            return folder
+    if found := _dataset_above(index):
+        return found
     raise UserError(f"{index}: no dataset.json in the folders above, so the classes have no names; copy it too, as results/DATASET/dataset.json")
 
 
