@@ -128,9 +128,10 @@ def test_a_lost_copy_is_made_again_by_a_command(built, tmp_path):
 def test_masks_of_another_long_side_are_not_those_of_the_photos(built, tmp_path, capsys):
     """The dataset was built again without copies; masks of the former copies are there still."""
     made = stage_of(built(long_side=60), tmp_path)
-    built(long_side=None)
-    assert main(["export", str(made), "--as", "png", "--out", "out"]) == 1
-    assert "its mask is of 45x60, and the photo" in capsys.readouterr().err
+    for long_side in (None, 80):
+        built(long_side=long_side)
+        assert main(["export", str(made), "--as", "png", "--out", "out"]) == 1
+        assert "its mask is of 45x60, and the photo" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, "{}", "[]", '{"photos": {"Fön 1": {"image": "Fön 1.JPG"}}}', '{"photos": {}}'])

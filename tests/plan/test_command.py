@@ -82,3 +82,20 @@ def test_again_never_touches_the_results(finished, tmp_path):
     (tmp_path / "cam/run.json").write_text(text.replace("classifier/model.safetensors", "classifier/gone.safetensors"))
     with pytest.raises(UserError, match="gone.safetensors: an input of the stage is not there"):
         run_again(tmp_path / "cam/run.json")
+
+
+def test_again_goes_into_no_folder_of_photos_or_of_another_stage(finished):
+    """Masks and photos may have the same names."""
+    record = finished / "cam/run.json"
+    with pytest.raises(UserError, match="images: holds the photos of own; give another folder with --into"):
+        run_again(record, finished.parent / "images")
+    with pytest.raises(UserError, match="classifier: holds what another stage made; give another folder with --into"):
+        run_again(record, finished / "classifier")
+
+
+def test_folders_in_place_of_files_and_the_other_way_round(finished, tmp_path, capsys):
+    assert main(["run", str(finished / "cam")]) == 1
+    assert "cam: is a folder, and a JSON file is wanted; give the file in it" in capsys.readouterr().err
+    (tmp_path / "file").write_text("mine")
+    assert main(["schema", str(tmp_path / "file")]) == 1
+    assert "file: cannot write: a file stands where a folder is needed" in capsys.readouterr().err

@@ -45,10 +45,11 @@ def onnx(options: argparse.Namespace) -> None:
 
 def schema(options: argparse.Namespace) -> None:
     """Write the JSON schemas of the config files, for editors."""
-    from wsss.engine.atomic import write_json
+    from wsss.engine.atomic import explain_os_errors, write_json
     from wsss.recipes.editor import editor_schemas
 
-    options.folder.mkdir(parents=True, exist_ok=True)
+    with explain_os_errors(options.folder):
+        options.folder.mkdir(parents=True, exist_ok=True)
     for kind, content in editor_schemas().items():
         write_json(options.folder / f"{kind}.json", content)
         print(options.folder / f"{kind}.json")

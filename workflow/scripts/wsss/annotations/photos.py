@@ -26,12 +26,14 @@ class Photo:
     """`name`: path below the photos' common folder, with `/`, as annotation files give it. `image` is the user's own file.
 
     `size`: (H, W) of a photo that stages work on in a smaller copy; masks are enlarged to it. None: masks have the photo's size.
+    `seen`: that copy.
     """
 
     id: str
     name: str
     image: Path
     size: tuple[int, int] | None = None
+    seen: Path | None = None
 
     def own_size(self, mask: np.ndarray) -> np.ndarray:
         """A stage's mask at the photo's size, (H, W) uint8."""
@@ -57,14 +59,17 @@ class MaskFolder:
             mask = read_mask(path)
             if wrong := [v for v in np.unique(mask).tolist() if len(self.names) <= v < UNSURE]:
                 raise UserError(f"{path}: values {wrong[:5]} are no classes of {dataset_folder(self.index)}/dataset.json; run the stage again")
-            yield photo, self._of_its_size(photo, photo.own_size(mask), path)
+            own = photo.own_size(mask)
+            _refuse_other_size(path, mask, photo.seen or photo.image)
+            _refuse_other_size(path, own, photo.image)
+            yield photo, own
 
-    def _of_its_size(self, photo: Photo, mask: np.ndarray, path: Path) -> np.ndarray:
-        """UserError where the photo is there, and of another size: it was replaced, or `long_side` is another since."""
-        if photo.image.is_file() and (size := image_size(photo.image)) != mask.shape:
-            words = f"its mask is of {mask.shape[1]}x{mask.shape[0]}, and the photo {photo.image} of {size[1]}x{size[0]}"
-            raise UserError(f"{path}: {words}: the photo or the dataset's `long_side` is another since; run snakemake for this stage again")
-        return mask
+
+def _refuse_other_size(path: Path, mask: np.ndarray, image: Path) -> None:
+    """UserError where the image is there, and of another size than the mask: it was replaced, or `long_side` is another since."""
+    if image.is_file() and (size := image_size(image)) != mask.shape:
+        words = f"its mask is of {mask.shape[1]}x{mask.shape[0]}, and the photo {image} of {size[1]}x{size[0]}"
+        raise UserError(f"{path}: {words}: the photo or the dataset's `long_side` is another since; run snakemake for this stage again")
 
 
 def open_masks(folder: str | Path) -> MaskFolder:
@@ -119,7 +124,7 @@ def photos_of(dataset: Dataset, folder: Path) -> list[Photo]:
     copied = originals(folder, dataset)
     own = [copied.get(record.id, Original(record.image, None)) for record in dataset.records]
     top = os.path.commonpath([photo.image.parent for photo in own]) if own else ""
-    return [Photo(r.id, Path(os.path.relpath(photo.image, top)).as_posix(), photo.image, photo.size) for r, photo in zip(dataset.records, own, strict=True)]
+    return [Photo(r.id, Path(os.path.relpath(photo.image, top)).as_posix(), photo.image, photo.size, r.image if photo.size else None) for r, photo in zip(dataset.records, own, strict=True)]
 
 
 def _predicted(folder: Path) -> list[Photo]:

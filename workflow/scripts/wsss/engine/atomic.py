@@ -91,6 +91,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; {remedy(path, 'restore it')}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder, and a JSON file is wanted; give the file in it, or move the folder away") from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, brackets without end
         again = remedy(path, "delete it and run the same command again")
         raise UserError(f"{path}: not valid JSON ({error}); {again}") from error

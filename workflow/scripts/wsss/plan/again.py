@@ -4,7 +4,9 @@ import logging
 import os
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from wsss.data.manifest import load_manifest
 from wsss.engine.atomic import read_json
 from wsss.engine.task import Task
 from wsss.errors import UserError
@@ -47,6 +49,19 @@ def task_of(record: str | Path, into: str | Path | None = None) -> Task:
     missing = [path for path in facts["inputs"].values() if not os.path.exists(path)]
     if missing:
         raise UserError(f"{missing[0]}: an input of the stage is not there; run this command in the project's folder, or make it with snakemake first")
+    _refuse_others(folder, facts)
     outputs = {name: str(folder / file) for name, file in STAGES[stage].makes.items()}
     threads = facts["params"].get("compute", {}).get("cpu_threads", 1)
     return Task(stage, facts["inputs"], outputs, facts["params"], RUNTIME, threads)
+
+
+def _refuse_others(folder: Path, facts: dict[str, Any]) -> None:
+    """UserError where `folder` holds photos, or what another stage made: files of the same names would be written over."""
+    if "manifest" in facts["inputs"]:
+        held = load_manifest(facts["inputs"]["manifest"])
+        if folder.resolve() in {Path(parent).resolve() for parent in {record.image.parent for record in held.records}}:
+            raise UserError(f"{folder}: holds the photos of {held.name}; give another folder with --into")
+    there = folder / "run.json"
+    other = read_json(there) if there.is_file() else facts
+    if not isinstance(other, dict) or any(other.get(key) != facts[key] for key in ("stage", "inputs")):
+        raise UserError(f"{folder}: holds what another stage made; give another folder with --into")
