@@ -223,3 +223,10 @@ def test_a_folder_whose_name_no_disk_takes(build):
 def test_paths_that_yaml_reads_otherwise(build, masks, words):
     with pytest.raises(UserError, match=f"is not a folder; mend `masks` in the dataset's config; .*{words}"):
         build("image,labels\na.png,cat\n", masks=masks)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root enters every folder")
+def test_a_folder_that_may_not_be_entered(build, tmp_path):
+    closed = tmp_path / "images/closed"
+    closed.mkdir(0o000)
+    refused(build, "image,labels\nclosed/a.png,cat\nb.png,dog\nc.png,cat\n", "line 2", f"the folder {closed} may not be looked into; change its mode or owner")

@@ -206,7 +206,15 @@ def _missing_image(named: str, cells: dict[str, str], source: Source) -> str:
     where = f"{source.images} or {source.beside}"
     if not cells.get("image") and named and _find_image({"image": named}, source):
         return f"id {named!r}: is a file's name, ids have no suffix; call the column image"
+    if closed := _closed_folder(named, source):
+        return f"image {named!r}: the folder {closed} may not be looked into; change its mode or owner"
     return f"image {named!r}: no such file below {where}{_meant(named, source)}; mend the path"
+
+
+def _closed_folder(named: str, source: Source) -> str | None:
+    """A folder on the way to the image that has no permission to enter."""
+    above = (parent for folder in (source.images, source.beside) if "\0" not in named for parent in Path(_below(folder, named)).parents)
+    return next((str(parent) for parent in above if os.path.isdir(parent) and not os.access(parent, os.X_OK)), None)
 
 
 def _meant(named: str, source: Source) -> str:
