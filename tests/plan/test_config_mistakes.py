@@ -64,6 +64,10 @@ def test_an_empty_path_is_none(resolve, dataset):
     refused(resolve, "own.yaml", "params.", "non-empty", dataset=dataset)
 
 
+def test_only_voc_has_a_test_server(resolve):
+    refused(resolve, "own.yaml: test: only datasets of kind voc have a test server; take it out", dataset="{kind: folder, test: more, params: {images: x, labels: y}}")
+
+
 def test_classes_that_are_numbers_want_quotes(resolve):
     refused(resolve, "own.yaml: params.classes.0: 3 is not of type 'string'; write '3', in quotes", dataset="{kind: folder, params: {images: x, labels: y, classes: [3, cat]}}")
 

@@ -4,9 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from wsss.data.class_names import bad_classes, bad_numbers, plain, table_faults, table_slips, unknown_class
@@ -14,12 +12,23 @@ from wsss.data.columns import check_columns
 from wsss.data.given_masks import missing_masks
 from wsss.data.learnable import unlearnable
 from wsss.data.manifest import Dataset, Row, write_manifest
-from wsss.data.photos import LONG_SIDE, SUFFIXES
+from wsss.data.own_files import (
+    Source,
+    closed_folder,
+    find_image,
+    is_file,
+    located,
+    meant_by,
+    path_of,
+    second_image,
+    source_of,
+    stem_of,
+)
+from wsss.data.photos import LONG_SIDE
 from wsss.data.table import bad_id, listing, read_rows, split_list
-from wsss.data.text import hidden, of_windows, shown
+from wsss.data.text import hidden, shown
 from wsss.data.unread_tables import layout_fault
 from wsss.errors import UserError
-from wsss.io.folders import files_below
 
 log = logging.getLogger(__name__)
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
@@ -29,27 +38,6 @@ LAYOUT = (
     "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
     "labels (class names joined by ';', one cell per image), and if wanted split (train or val) and mask"
 )
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where things are and what is allowed; `beside` is the CSV's own folder, `classes` None = any."""
-
-    images: Path
-    beside: Path
-    masks: Path | None
-    saliency: Path | None
-    classes: tuple[str, ...] | None
-    allow_unlabelled: bool
-
-    @cached_property
-    def by_name(self) -> dict[str, str]:
-        """File name in small letters -> path below `images`, of one photo that is called so."""
-        try:
-            paths = list(files_below(self.images, hidden=False))
-        except UserError:  # what could have been a hint is no error of its own
-            return {}
-        return {os.path.basename(path).casefold(): os.path.relpath(path, self.images) for path in paths}
 
 
 def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
@@ -69,7 +57,7 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     from wsss.data.copies import with_copies  # what plans with `named_files` has no Pillow
     from wsss.data.validate import set_problems
 
-    source, table = _source(params), _path(params["labels"])
+    source, table = source_of(params), path_of(params["labels"])
     cells = _cells(table)
     _refuse_other_folder(cells, source, table)
     rows, problems = _read(cells, source)
@@ -105,32 +93,9 @@ def named_files(params: dict[str, Any]) -> list[str]:
     Raises:
         UserError: a folder or the CSV is missing, or the CSV is laid out otherwise.
     """
-    source, table = _source(params), _path(params["labels"])
-    rows = (_located(cells, source) for _, cells in _cells(table))
+    source, table = source_of(params), path_of(params["labels"])
+    rows = (located(cells, source) for _, cells in _cells(table))
     return [str(table), *(path for paths in rows for path in paths if path)]
-
-
-def _source(params: dict[str, Any]) -> Source:
-    folders = {key: _path(params[key]) for key in ("images", "masks", "saliency") if params.get(key)}
-    for key, folder in folders.items():
-        if not os.path.isdir(folder):
-            raise UserError(f"{folder}: is not a folder; mend `{key}` in the dataset's config{of_windows(folder)}{_of_yaml(str(params[key]))}")
-    classes = tuple(map(plain, params["classes"])) if params.get("classes") else None
-    masks, saliency = folders.get("masks"), folders.get("saliency")
-    unlabelled = bool(params.get("allow_unlabelled", False))
-    return Source(folders["images"], _path(params["labels"]).parent, masks, saliency, classes, unlabelled)
-
-
-def _of_yaml(written: str) -> str:
-    """What to add about a path that YAML reads otherwise than is meant."""
-    if written.lower() == "none":
-        return "; where there is none leave the line out, or write null"
-    curly = sorted(set(written) & set("“”‘’„"))
-    return f"; YAML's quotes are ' and \", and {' '.join(curly)} are letters of the name" if curly else ""
-
-
-def _path(value: str | Path) -> Path:
-    return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(value))))
 
 
 def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list[Row], list[str]]:
@@ -152,9 +117,9 @@ def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list
 
 def _refuse_other_folder(cells: list[tuple[int, dict[str, str]]], source: Source, table: Path) -> None:
     """UserError in one line where many rows have no image at all: `images` is another folder, or empty."""
-    if len(cells) > FEW and not any(_located(row, source)[0] for _, row in cells):
+    if len(cells) > FEW and not any(located(row, source)[0] for _, row in cells):
         first = cells[0][1].get("image") or cells[0][1].get("id") or ""
-        meant = _meant(first, source)
+        meant = meant_by(first, source)
         raise UserError(
             f"{source.images}: holds none of the {len(cells)} images that {table} names (the first is {shown(first)!r}{meant}); "
             f"{'mend the paths in the table' if meant else 'put the photos there'}, or mend `images` in the dataset's config"
@@ -187,54 +152,28 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
     labels, split = tuple(map(plain, split_list(cells["labels"]))), cells.get("split", "")
     named = cells.get("image") or cells.get("id") or ""
     faults = [f"{named}: {fault}" for fault in _cell_faults(labels, split, source)]
-    image, mask, saliency = _located(cells, source)
+    image, mask, saliency = located(cells, source)
     if image is None:
         return None, [*faults, _missing_image(named, cells, source)]
-    if other := _second_image(image, cells):
+    if other := second_image(image, cells):
         faults.append(f"{named}: {image} and {other} both have this id; use the column image, which names the file")
-    stem = _stem(image, source)
+    stem = stem_of(image, source)
     image_id = stem.replace("/", "__")
     if reason := bad_id(image_id):
         faults.append(f"{named}: its id {image_id!r} {reason}; rename the image")
     splits = SPLITS_OF.get(split, ())
     faults += _companion_faults(named, splits, mask, saliency, source)
-    present = Path(mask) if mask and _is_file(mask) else None
+    present = Path(mask) if mask and is_file(mask) else None
     return Row(image_id, splits, Path(image), labels, present, None, Path(saliency) if saliency else None), faults
 
 
 def _missing_image(named: str, cells: dict[str, str], source: Source) -> str:
     where = f"{source.images} or {source.beside}"
-    if not cells.get("image") and named and _find_image({"image": named}, source):
+    if not cells.get("image") and named and find_image({"image": named}, source):
         return f"id {named!r}: is a file's name, ids have no suffix; call the column image"
-    if closed := _closed_folder(named, source):
+    if closed := closed_folder(named, source):
         return f"image {named!r}: the folder {closed} may not be looked into; change its mode or owner"
-    return f"image {named!r}: no such file below {where}{_meant(named, source)}; mend the path"
-
-
-def _closed_folder(named: str, source: Source) -> str | None:
-    """A folder on the way to the image that has no permission to enter."""
-    above = (parent for folder in (source.images, source.beside) if "\0" not in named for parent in Path(_below(folder, named)).parents)
-    return next((str(parent) for parent in above if os.path.isdir(parent) and not os.access(parent, os.X_OK)), None)
-
-
-def _meant(named: str, source: Source) -> str:
-    """The photo of the same name in another folder, or in other letters; a table of Windows has backslashes."""
-    links = (_below(folder, named) for folder in (source.images, source.beside) if "\0" not in named)
-    if link := next(filter(os.path.islink, links), None):
-        return f": {link} is a link to {shown(os.readlink(link))}, where nothing is"
-    name = PureWindowsPath(named).name.casefold()
-    found = next((path for known in (name, *(name + suffix for suffix in SUFFIXES)) if (path := source.by_name.get(known))), None)
-    if found:
-        return f", but there is {shown(found)!r}"
-    twin = next((path for known, path in source.by_name.items() if plain(known) == plain(name)), None)
-    return f", but there is {shown(twin)!r}, whose accents are stored in another form (macOS: convmv -f utf8 -t utf8 --nfc)" if twin else ""
-
-
-def _second_image(image: str, cells: dict[str, str]) -> str | None:
-    """Another file that an id may mean: beside `image`, with another suffix."""
-    bare = image.rpartition(".")[0]
-    names = [] if cells.get("image") else [bare + suffix for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))]
-    return next((name for name in names if name != image and _is_file(name) and not os.path.samefile(name, image)), None)
+    return f"image {named!r}: no such file below {where}{meant_by(named, source)}; mend the path"
 
 
 def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]:
@@ -259,62 +198,10 @@ def _companion_faults(
         faults.append(
             f"{named}: no mask in {source.masks}, yet val images are scored; add it or change the split"
         )
-    if mask and not _is_file(mask):
+    if mask and not is_file(mask):
         faults.append(f"{named}: mask {mask} is missing; mend the path or leave the cell empty")
     if saliency is None and source.saliency and "trainaug" in splits:
         faults.append(f"{named}: no saliency map in {source.saliency}; make it or drop `saliency`")
-    if mask and saliency and _is_file(mask) and os.path.samefile(mask, saliency):
+    if mask and saliency and is_file(mask) and os.path.samefile(mask, saliency):
         faults.append(f"{named}: {mask} is its ground-truth mask and its saliency map; a method would learn from what scores it: give maps of their own")
     return faults
-
-
-def _located(cells: dict[str, str], source: Source) -> tuple[str | None, str | None, str | None]:
-    """Image, mask and saliency map of a row; the mask may be missing where the row names one.
-
-    Text, not Path: planning asks for 82,081 rows.
-    """
-    image = _find_image(cells, source)
-    if image is None:
-        return None, None, None
-    stem = _stem(image, source)
-    return image, _find_mask(cells.get("mask", ""), stem, source), _png(source.saliency, stem)
-
-
-def _find_image(cells: dict[str, str], source: Source) -> str | None:
-    if cells.get("image"):
-        names = [cells["image"]]
-    else:
-        bare = cells.get("id", "")
-        names = [bare + suffix for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES))] if bare else []
-    candidates = (_below(folder, name) for folder in (source.images, source.beside) for name in names)
-    return next(filter(_is_file, candidates), None)
-
-
-def _below(folder: Path, name: str) -> str:
-    return os.path.abspath(os.path.join(folder, name))
-
-
-def _is_file(path: str) -> bool:
-    return "\0" not in path and os.path.isfile(path)
-
-
-def _stem(image: str, source: Source) -> str:
-    """The image's path below its folder, without suffix."""
-    folders = (f"{folder}{os.sep}" for folder in (source.images, source.beside))
-    base = next((folder for folder in folders if image.startswith(folder)), None)
-    name = (image.removeprefix(base) if base else os.path.basename(image)).replace(os.sep, "/")
-    head, _, suffix = name.rpartition(".")
-    has_suffix = suffix and "/" not in suffix and head and not head.endswith("/")  # .hidden has none
-    return head if has_suffix else name
-
-
-def _find_mask(cell: str, stem: str, source: Source) -> str | None:
-    if not cell:
-        return _png(source.masks, stem)
-    candidates = [_below(folder, cell) for folder in (source.masks, source.beside) if folder]
-    return next(filter(_is_file, candidates), candidates[-1])
-
-
-def _png(folder: Path | None, stem: str) -> str | None:
-    paths = [os.path.join(folder, f"{stem}{suffix}") for suffix in (".png", ".PNG")] if folder else []
-    return next(filter(_is_file, paths), None)

@@ -57,6 +57,8 @@ class Config:
             path = self.existing("datasets", name)
             content = read_yaml(path)
             check(content, dataset_schema(), path)
+            if content.get("test") and content["kind"] != "voc":
+                raise UserError(f"{path}: test: only datasets of kind voc have a test server; take it out, and name your folder under `predict` in config/config.yaml")
             self._datasets[name] = with_variables(expand_env(content, path))
         return self._datasets[name]
 
