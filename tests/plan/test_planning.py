@@ -138,7 +138,7 @@ def test_an_error_that_is_nobodys_mistake_keeps_its_traceback(project):
         ("seeds: [1]\n", "key given twice: ['seeds']"),
         ("extra: 010\n", "010 would not be read as it looks"),
         ("extra: &x {a: *x}\n", "not valid YAML"),
-        (None, "not valid YAML: 'utf-8' codec can't decode"),
+        (None, "is not UTF-8 (byte 0); save it as UTF-8"),
     ],
     ids=["twice", "octal", "itself", "utf16"],
 )

@@ -111,7 +111,7 @@ def test_what_seeds_share_is_planned_once(tmp_path):
     assert done.returncode == 0, done.stdout
     jobs = rules_of(done.stdout)
     assert [jobs[rule] for rule in ("dataset", "saliency", "report")] == [1, 1, 1]
-    assert (jobs["download"], jobs["weights"]) == (2, 3)  # VOC and SBD; three backbones
+    assert (jobs["download"], jobs["weights"]) == (2, 4)  # VOC and SBD; three backbones, and the one that saliency is made with
     assert [jobs[rule] for rule in ("classifier", "cam", "evaluation")] == [6, 6, 6]
     assert jobs["panels"] == 2  # pictures are those of the first seed
 

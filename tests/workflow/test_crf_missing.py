@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from helpers import REPOSITORY, copy_project, edit, environment
-from wsss import workflow
+from wsss.dag import rules as dag_rules
+from wsss.dag import start
 
 SEEDS = "results/demo_tiny/cam/seeds/index.json"
 CHOICE = {"backend": "pydensecrf"}
@@ -37,10 +38,10 @@ def test_environments_bring_their_own(monkeypatch, deployment, backend, is_refus
     jobs = [SimpleNamespace(params={"settings": {"crf_params": {"backend": backend}}}), SimpleNamespace(params={})]
     run = SimpleNamespace(deployment_settings=SimpleNamespace(deployment_method=set(deployment)), dag=SimpleNamespace(needrun_jobs=lambda: jobs))
     if is_refused:
-        with pytest.raises(workflow.Mistake, match="pydensecrf: missing"):
-            workflow._check_crf(run)
+        with pytest.raises(start.Mistake, match="pydensecrf: missing"):
+            start._check_crf(run)
     else:
-        workflow._check_crf(run)
+        start._check_crf(run)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,11 @@ def test_environments_bring_their_own(monkeypatch, deployment, backend, is_refus
 )
 def test_a_dry_run_tells_of_the_jobs_that_miss_it(monkeypatch, caplog, tmp_path, changes, deployment, own, is_told):
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
-    monkeypatch.setattr(workflow.logger, "propagate", True)
+    monkeypatch.setattr(dag_rules.logger, "propagate", True)
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
     if own:
         chosen_by(own, tmp_path)
-    rules = workflow.Rules(str(tmp_path), {**yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()), **changes})
+    rules = dag_rules.Rules(str(tmp_path), {**yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()), **changes})
     rules.warn_of_missing(SimpleNamespace(output_settings=SimpleNamespace(dryrun=True), deployment_settings=SimpleNamespace(deployment_method=set(deployment))))
     for _ in range(2):
         rules.params("seeds")["settings"](SimpleNamespace(dataset="demo_tiny", method="sipe"))
