@@ -51,7 +51,7 @@ def test_circular_from(project):
 
 @pytest.mark.parametrize("name", ["unknown", "../cam", "CAM"])
 def test_unknown_recipe_lists_the_known(name):
-    with pytest.raises(UserError, match="known methods: amn, amn_eps, amn_seed, .*full, irn"):
+    with pytest.raises(UserError, match="known methods: amn, amn_eps, amn_eps_irn, amn_seed, .*full, irn"):
         config().recipe(name, "demo")
 
 

@@ -26,7 +26,7 @@ def test_unknown_keys_end_in_one_line(clone):
             "results/demo_tiny/cam/affinity/model.safetensors",
             ["method cam has no stage affinity in its recipe"],
         ),
-        ("results/demo_tiny/foo/miou.txt", ["methods/foo.yaml: no such file", "known methods: amn, amn_eps, amn_seed"]),
+        ("results/demo_tiny/foo/miou.txt", ["methods/foo.yaml: no such file", "known methods: amn, amn_eps, amn_eps_irn, amn_seed"]),
         ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: coco14, coco17"]),
         ("results/demo_tiny/anm/miou.txt", ["methods/anm.yaml: no such file", "did you mean amn?"]),
         ("results/dmo_tiny/amn/miuo.txt", ["results/dmo_tiny/amn/miuo.txt", "did you mean results/demo_tiny/amn/miou.txt?"]),
