@@ -19,7 +19,6 @@ from wsss.errors import UserError
 from wsss.io.images import image_size
 from wsss.io.masks import write_mask
 
-FORMATS = ("coco", "labelme", "cvat", "png")
 FOLDERS = {"labelme": ".json", "png": ".png"}  # what is a folder of a file a photo, and the suffix
 
 
@@ -28,7 +27,7 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
 
     Args:
         folder: results/DATASET/METHOD/STAGE.
-        kind: one of FORMATS.
+        kind: coco, cvat, or one of FOLDERS.
         out: a file for coco and cvat, a folder for labelme and png.
         tolerance: how far LabelMe's polygons may leave the outline, in pixels.
 

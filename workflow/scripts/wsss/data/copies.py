@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 FOLDER, TABLE = "copies", "copies.json"
 LARGE, VOC_PIXELS = 3_000_000, 375 * 500
 QUALITY = 95  # of JPEG: a third of a PNG's bytes, and read twice as fast
+_MASK = read_mask, resize_label, write_mask
+BESIDE = {"mask": _MASK, "mask_train": _MASK, "saliency": (read_saliency, resize_image, write_saliency)}  # what a row has beside its photo
 
 
 @dataclass(frozen=True)
@@ -116,24 +119,9 @@ def _copy(row: Row, root: Path, size_hw: tuple[int, int], folder: Path) -> Row:
     image = folder / f"{row.id}.jpg"
     with atomic_path(image) as temp:
         Image.fromarray(resize_image(read_image(root / row.image), size_hw)).save(temp, format="JPEG", quality=QUALITY, subsampling=0)
-    return replace(
-        row,
-        image=image,
-        mask=_copied_mask(row.mask, root, size_hw, folder / f"{row.id}.mask.png"),
-        mask_train=_copied_mask(row.mask_train, root, size_hw, folder / f"{row.id}.mask_train.png"),
-        saliency=_copied_map(row.saliency, root, size_hw, folder / f"{row.id}.saliency.png"),
-    )
-
-
-def _copied_mask(path: Path | None, root: Path, size_hw: tuple[int, int], out: Path) -> Path | None:
-    if path is None:
-        return None
-    write_mask(out, resize_label(read_mask(root / path), size_hw))
-    return out
-
-
-def _copied_map(path: Path | None, root: Path, size_hw: tuple[int, int], out: Path) -> Path | None:
-    if path is None:
-        return None
-    write_saliency(out, resize_image(read_saliency(root / path), size_hw))
-    return out
+    made: dict[str, Any] = {"image": image}
+    for kind, (read, resize, write) in BESIDE.items():
+        if path := getattr(row, kind):
+            made[kind] = folder / f"{row.id}.{kind}.png"
+            write(made[kind], resize(read(root / path), size_hw))
+    return replace(row, **made)

@@ -59,7 +59,7 @@ def _refuse_others(folder: Path, facts: dict[str, Any]) -> None:
     """UserError where `folder` holds photos, or what another stage made: files of the same names would be written over."""
     if "manifest" in facts["inputs"]:
         held = load_manifest(facts["inputs"]["manifest"])
-        if folder.resolve() in {Path(parent).resolve() for parent in {record.image.parent for record in held.records}}:
+        if folder.resolve() in {parent.resolve() for parent in {record.image.parent for record in held.records}}:
             raise UserError(f"{folder}: holds the photos of {held.name}; give another folder with --into")
     there = folder / "run.json"
     other = read_json(there) if there.is_file() else facts

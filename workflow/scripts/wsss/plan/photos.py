@@ -26,27 +26,26 @@ class Photos(NamedTuple):
 
 
 def source(plan: "Plan", photos: Photos) -> dict[str, Any]:
-    """Folder and size limit."""
-    return _facts(plan, photos.name)[0]
+    """Folder and size limit; its photos are not looked at."""
+    return photo_source(plan.main.get("predict") or {}, photos.name)
 
 
 def stamp(plan: "Plan", photos: Photos) -> str:
     """Changes whenever a photo does."""
-    return _facts(plan, photos.name)[1]
+    return _stamp_of(source(plan, photos)["folder"], plan)
 
 
 @functools.cache
-def _facts(plan: "Plan", name: str) -> tuple[dict[str, Any], str]:
-    found = photo_source(plan.main.get("predict") or {}, name)
-    find_photos(found["folder"])  # a wrong folder ends here, before anything runs
-    return found, folder_stamp([found["folder"]])
+def _stamp_of(folder: str, _plan: "Plan") -> str:
+    """Once a plan, for all rows."""
+    find_photos(folder)  # a wrong folder ends here, before anything runs
+    return folder_stamp([folder])
 
 
 def inputs(plan: "Plan", photos: Photos) -> dict[str, str]:
     """The trained network, and the facts of its dataset."""
     row = photos.row
-    # Before its photos are looked at: the results' own files would be named one by one.
-    require_apart(photo_source(plan.main.get("predict") or {}, photos.name)["folder"], f"{row.folder}/predict/{photos.name}")
+    require_apart(source(plan, photos)["folder"], f"{row.folder}/predict/{photos.name}")
     facts = {name: path for name, path in paths.dataset_files(row.dataset).items() if name != "manifest"}
     return {**facts, "model": plan.artefact(row, "segmentation", paths.MODEL)}
 

@@ -129,10 +129,11 @@ class Config:
 def _of_command_line(main: dict[str, Any], path: Path, schema: dict[str, Any]) -> str:
     """What to add to a message about `main` where the file itself is right: `--config` has laid something over it."""
     try:
-        check(with_numbers(read_yaml(path), schema), schema, path)
+        own = read_yaml(path)
+        check(with_numbers(own, schema), schema, path)
     except UserError:
         return ""
-    changed = [key for key, value in main.items() if value != read_yaml(path).get(key)]
+    changed = [key for key, value in main.items() if value != own.get(key)]
     return f"\n(the file itself is right; look at what --config or --configfile gives: {', '.join(changed)})" if changed else ""
 
 

@@ -25,7 +25,7 @@ from wsss.engine.atomic import atomic_path, read_json, write_text
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.io.images import read_image, scaled
+from wsss.io.images import image_size, read_image, scaled
 from wsss.io.masks import VOC_PALETTE, read_mask, write_mask
 from wsss.refine.crf import CrfParams
 from wsss.report.panels import overlay
@@ -139,7 +139,7 @@ class PhotoPredictor(Predictor[Photo]):
 
 def write_photo(folder: Path, photo: Photo, image: np.ndarray, label: np.ndarray) -> None:
     """Write the mask at the photo's size and the overlay at that of `image`, which the network saw."""
-    size = label.shape if max(label.shape) < photo.long_side else read_image(photo.image).shape[:2]
+    size = label.shape if max(label.shape) < photo.long_side else image_size(photo.image)
     write_mask(folder / f"{photo.id}{MASK}", resize_label(label, size))
     with atomic_path(folder / f"{photo.id}{OVERLAY}") as temp:
         Image.fromarray(overlay(image, label)).save(temp, format="JPEG", quality=90)
