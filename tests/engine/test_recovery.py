@@ -47,6 +47,16 @@ def test_only_temporaries_are_dropped(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"tmp", "a.tmp", ".finished.model", "journal.jsonl"}
 
 
+def test_of_a_shared_folder_only_ones_own_temporaries_are_dropped(tmp_path):
+    """`evaluation` and `diagnosis` write into one folder, maybe at the same moment."""
+    for name in ("scores.json", "diagnosis.json", "diagnosis.run.json"):
+        (tmp_path / f".{name}.123.tmp").write_text("half")
+    drop_temporaries(tmp_path, ["miou.txt", "scores.json"])
+    assert {p.name for p in tmp_path.iterdir()} == {".diagnosis.json.123.tmp", ".diagnosis.run.json.123.tmp"}
+    drop_temporaries(tmp_path, ["diagnosis."])
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     return folder_dataset(tmp_path_factory.mktemp("recovery"))

@@ -41,6 +41,17 @@ def test_scores_say_how_masks_were_made(masked):
     assert (by_crf["pseudo_mask"]["crf"], by_crf["pseudo_mask"]["threshold"]) == (True, confident["value"])
 
 
+@pytest.mark.parametrize("stage, other", [("evaluation", "diagnosis.run.json"), ("diagnosis", "scores.json")])
+def test_a_stage_leaves_what_the_other_one_writes_beside_it(masked, stage, other):
+    """`evaluation` and `diagnosis` write into one folder at the same time."""
+    folder = masked.task(stage, EVALUATED).folder
+    folder.mkdir(exist_ok=True)
+    (folder / f".{other}.123.tmp").write_text("half")
+    inputs = EVALUATED if stage == "evaluation" else {"seeds": EVALUATED["seeds"]}
+    assert masked.run(stage, inputs) == folder
+    assert (folder / f".{other}.123.tmp").exists()
+
+
 def test_scores_name_a_local_weights_file(masked, monkeypatch):
     """The models say it; a recipe's `weights: imagenet` alone does not make a file ImageNet's."""
     words = {"classifier": "local file mine.pth, sha256 ab", "affinity": "torchvision resnet18-f37072fd.pth"}

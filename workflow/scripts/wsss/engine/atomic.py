@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temp.unlink(missing_ok=True)
 
 
-def drop_temporaries(folder: str | Path) -> None:
-    """Remove what killed writers left in `folder`, which must be that of one job: a living writer loses its file."""
-    for path in Path(folder).glob(".*.tmp"):
+def drop_temporaries(folder: str | Path, of: Iterable[str] = ("",)) -> None:
+    """Remove what killed writers left in `folder`: of the files whose names `of` lists, by default of all.
+
+    A living writer would lose its file, so a folder that several jobs write into needs the names.
+    """
+    for path in (left for name in of for left in Path(folder).glob(f".{name}*.tmp")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

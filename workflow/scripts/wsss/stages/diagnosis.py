@@ -10,7 +10,7 @@ import numpy as np
 from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record, load_manifest
-from wsss.engine.atomic import read_json, write_json, write_text
+from wsss.engine.atomic import drop_temporaries, read_json, write_json, write_text
 from wsss.engine.index import file_of, read_index
 from wsss.engine.task import Task
 from wsss.found import FOUND, FOUND_RULE, settle
@@ -44,6 +44,7 @@ def run(task: Task) -> None:
     write_json(task.outputs["diagnosis"], content)
     write_text(task.outputs["text"], in_words(content))
     task.record.write(task.output.with_suffix(".run.json"), inputs=task.inputs)  # run.json there is the evaluation's
+    drop_temporaries(task.folder, ["diagnosis."])
     log.info("diagnosis: %s", facts)
     if lines:
         words = f"{len(lines)} warning{'s' * (len(lines) > 1)}, see {task.outputs['text']}; first: {lines[0]}"

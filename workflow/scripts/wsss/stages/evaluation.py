@@ -43,7 +43,7 @@ def run(task: Task) -> None:
     write_scores(task.outputs["scores"], dataset.name, name, stages)
     write_miou(task.outputs["miou"], dataset.name, name, stages)
     scorer.per_image.write(task.outputs["per_image"])
-    drop_temporaries(task.folder)
+    drop_temporaries(task.folder, [Path(path).name for path in task.outputs.values()])  # `diagnosis` writes here too
     task.write_record()
 
 
