@@ -41,9 +41,15 @@ def test_two_jobs_lease_two_of_the_visible_gpus(monkeypatch, tmp_path):
         handle.close()
 
 
+@pytest.mark.parametrize("told, dtype", [({"amx_bf16": True}, torch.bfloat16), ({"avx512_bf16": True}, None), ({}, None)])
+def test_auto_is_bf16_on_a_cpu_that_is_made_for_it(monkeypatch, told, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    assert autocast_dtype(torch.device("cpu"), "auto") is dtype
+
+
 def test_precision_on_the_cpu():
     cpu = torch.device("cpu")
-    assert autocast_dtype(cpu, "auto") is None and autocast_dtype(cpu, "bf16") is torch.bfloat16
+    assert autocast_dtype(cpu, "fp32") is None and autocast_dtype(cpu, "bf16") is torch.bfloat16
     with pytest.raises(UserError, match="fp16 needs a GPU"):
         autocast_dtype(cpu, "fp16")
 

@@ -12,7 +12,7 @@ from wsss.sections.section import LeftOut, Name, Section, Text, TextOrNull, abou
 class Compute(Section):
     """Shapes results."""
 
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], about("of trainings and predictions; auto: bf16 on a GPU that has it, else fp32; CAMs and what feeds a walk are float32 always")]
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], about("of trainings and predictions; auto: bf16 on a GPU that has it or a CPU with AMX, else fp32; CAMs and what feeds a walk are float32 always")]
     cpu_threads: Annotated[int, Field(ge=1, le=1024), about("threads of PyTorch on the CPU")]
     gpus: Annotated[int, Field(ge=1, le=64), about("GPUs of one machine that each training is spread over, by default 1; they share a batch_size, which it must divide")] = 1
 

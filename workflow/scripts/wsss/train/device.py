@@ -83,7 +83,7 @@ def _free_gpu() -> int | None:
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """The autocast context of `precision`: ``auto`` is bf16 on a GPU that has it, and fp32 on the CPU."""
+    """The autocast context of `precision`, of `autocast_dtype`."""
     dtype = autocast_dtype(device, precision)
     if dtype is None:
         return contextlib.nullcontext()
@@ -91,9 +91,16 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
-    """The reduced type to compute in, or None for float32."""
+    """The reduced type to compute in, or None for float32; ``auto`` is bf16 where that is faster."""
     if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        faster = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_amx()
+        precision = "bf16" if faster else "fp32"
     if device.type == "cpu" and precision == "fp16":
         raise UserError("config: precision: fp16 needs a GPU; set precision: auto")
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _cpu_has_amx() -> bool:
+    """Whether the CPU has a unit for products of bf16 matrices (Intel's AMX); without one bf16 is slower than float32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older PyTorch does not tell: float32
+    return bool(capabilities().get("amx_bf16", False))
