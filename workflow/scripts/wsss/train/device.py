@@ -102,5 +102,6 @@ def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
 
 def _cpu_has_amx() -> bool:
     """Whether the CPU has a unit for products of bf16 matrices (Intel's AMX); without one bf16 is slower than float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older PyTorch does not tell: float32
-    return bool(capabilities().get("amx_bf16", False))
+    if not hasattr(torch.cpu, "get_capabilities"):  # older PyTorch does not tell: float32
+        return False
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
