@@ -2,7 +2,7 @@
 
     python benchmarks/seed_rows.py sipe fsae_sipe [--dataset voc_animals] [--cpu_threads 1]
 
-Each recipe's classifier must stand (results/DATASET/RECIPE/classifier/model.safetensors); its CAMs are made anew for the
+Each recipe's classifier must stand (results/DATASET/RECIPE/classifier/model.safetensors; `cam.seed1` is cam with seed 1); its CAMs are made anew for the
 photos of `train`, in a temporary folder. `found` is the cut found on the same photos; a whole chain finds it on 500 of
 trainaug, which moved it by 0.03 for cam (43.2 became 41.9) and 0.03 for eps (53.2, 52.7). `--stored` scores a chain's own CAMs.
 """
@@ -31,6 +31,7 @@ from wsss.io.models import load_model  # noqa: E402
 from wsss.recipes.config import Config  # noqa: E402
 from wsss.recipes.schema import read_yaml  # noqa: E402
 from wsss.refine.background import argmax_labels, background  # noqa: E402
+from wsss.rownames import base_name  # noqa: E402
 from wsss.score.confusion import confusion  # noqa: E402
 from wsss.score.cuts import Scores  # noqa: E402
 from wsss.score.sweep import Sweep, default_values  # noqa: E402
@@ -64,7 +65,7 @@ def seed_of(project: Path, dataset_name: str, name: str, device: Any, stored: bo
     results = project / "results" / dataset_name
     dataset = load_manifest(results / "manifest.csv")
     records = tuple(record for record in dataset.split("train") if record.mask is not None)
-    recipe = Config(project / "config", MAIN).recipe(name, dataset_name)
+    recipe = Config(project / "config", MAIN).recipe(base_name(name), dataset_name)
     with tempfile.TemporaryDirectory() as folder:
         if stored:
             index = results / name / "cam" / "index.json"
