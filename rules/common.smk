@@ -8,14 +8,17 @@ sys.path.insert(0, f"{HOME}/workflow/scripts")
 
 from wsss.console.run import Lines, go_on_after_kills
 from wsss.engine.signals import MASTER
+from wsss.dag.failures import forget_failures
 from wsss.dag.mistakes import check_config_files, tell_mistakes_plainly
 from wsss.dag.near_names import name_near_targets
 from wsss.dag.rules import Rules
-from wsss.dag.start import check_working_directory
+from wsss.dag.start import check_home, check_working_directory
 
 # For stages whose Snakemake dies before they have begun.
 os.environ[MASTER] = str(os.getpid())
 tell_mistakes_plainly()
+forget_failures()
+check_home(HOME)
 check_working_directory()
 go_on_after_kills(workflow)
 lines = Lines(workflow)

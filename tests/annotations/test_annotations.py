@@ -193,3 +193,12 @@ def test_mistakes_are_one_line_each_and_nothing_is_written(folder, tmp_path, cap
     assert not (tmp_path / "back").exists()
     (folder / "p 0 ü.png").unlink()
     assert "1 of 6 ids have no file here" in said("export", folder, "--as", "cvat", "--out", tmp_path / "a.xml")
+
+
+def test_masks_of_another_class_list_are_not_named_by_todays(folder, tmp_path, capsys):
+    write_json(folder / "run.json", {"classes": ["red", "green"]})
+    assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "a.json")]) == 0
+    write_json(folder / "run.json", {"classes": ["green", "red"]})
+    assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "b.json")]) == 1
+    assert "pseudo_masks: was made when the classes were green, red" in capsys.readouterr().err
+    assert not (tmp_path / "b.json").exists()

@@ -171,3 +171,9 @@ def test_what_is_shown_stays_on_its_line(tmp_path):
 def test_control_characters_in_any_cell(build):
     refused(build, "image,labels,mask\na.png,cat,m\0.png\n", "line 2", "U+0000")
     assert all(bad_id(f"a{c}b") for c in "\n\r\x85\u2028\u2029\u202e\x00") and bad_id("a b ü\u200dx") is None
+
+
+def test_rows_that_a_spreadsheet_has_emptied_are_passed_over(build):
+    emptied = labelled("cat", "dog", "cat", "dog").replace("b.png", ", \nb.png") + ",\n,\n"
+    assert [record.id for record in build(emptied).records] == list(PHOTOS)
+    refused(build, "image,labels\n,\n,\n", "has no rows")

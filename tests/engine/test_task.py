@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
 import pytest
 import torch
@@ -61,17 +62,21 @@ start(run, SimpleNamespace(log=[], input={}, output={}, params={}, config={"runt
 """
 
 
-def test_sigterm_ends_a_stage_that_never_asks(tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_and_ctrl_c_end_a_stage_that_never_asks(tmp_path, signum):
     ready = tmp_path / "ready"
     command = [sys.executable, "-c", SIGNALLED, str(ready)]
-    process = subprocess.Popen(command, env={**environment(), "PYTHONPATH": str(LIBRARY)})
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in the background it is unheard
+    place = {**environment(), "PYTHONPATH": str(LIBRARY)}
+    process = subprocess.Popen(command, env=place, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     try:
         deadline = time.monotonic() + 60
         while not ready.exists():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
-        process.terminate()
-        assert process.wait(timeout=30) == -signal.SIGTERM
+        process.send_signal(signum)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == -signal.SIGTERM and "Traceback" not in said
     finally:
         process.kill()
         process.wait()

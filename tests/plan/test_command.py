@@ -1,12 +1,15 @@
 """`python -m wsss`: what a recipe is made of, and a finished stage once more."""
 
+import io
 import json
 import shutil
+import sys
 
 import jsonschema
 import pytest
 from helpers import REPOSITORY, Chain, artefacts, folder_dataset
 from wsss.__main__ import main
+from wsss.engine.command import ended
 from wsss.errors import UserError
 from wsss.plan.again import run_again
 from wsss.recipes.schema import read_yaml
@@ -36,6 +39,33 @@ def test_a_wrong_name_is_one_line(capsys):
     assert main(["show", "anm", "demo"]) == 1
     said = capsys.readouterr()
     assert said.err.startswith("wsss: ") and said.err.count("\n") == 1 and "anm.yaml" in said.err and not said.out
+
+
+def raised(error):
+    def action():
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    "error, status, words",
+    [
+        (UserError("a.png: bad"), 1, "wsss: a.png: bad\n"),
+        (PermissionError(13, "", "run.json"), 1, "wsss: run.json: no permission; change its mode or owner\n"),
+        (KeyboardInterrupt(), 130, "wsss: stopped\n"),
+    ],
+)
+def test_a_command_ends_in_its_own_words(error, status, words, capsys):
+    assert ended(raised(error), "wsss: ") == status
+    assert capsys.readouterr().err == words
+
+
+def test_a_terminal_that_lacks_letters_or_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert ended(lambda: print("möp")) == 0 and sys.stdout.buffer.getvalue() == b"m\\xf6p\n"
+    monkeypatch.setattr(sys, "stdout", None)
+    assert ended(lambda: print("möp")) == 0
 
 
 def test_schemas_for_editors_take_what_is_shipped_and_mark_what_is_wrong(tmp_path):
@@ -91,6 +121,14 @@ def test_again_goes_into_no_folder_of_photos_or_of_another_stage(finished):
         run_again(record, finished.parent / "images")
     with pytest.raises(UserError, match="classifier: holds what another stage made; give another folder with --into"):
         run_again(record, finished / "classifier")
+
+
+def test_again_writes_over_no_files_of_the_users(finished, tmp_path):
+    (tmp_path / "mine.png").write_text("mine")
+    with pytest.raises(UserError, match="holds files that this stage has not made.*give a new folder"):
+        run_again(finished / "cam/run.json", tmp_path)
+    with pytest.raises(UserError, match="none/run.json: no such file; give the run.json of a stage"):
+        run_again(finished / "none/run.json")
 
 
 def test_folders_in_place_of_files_and_the_other_way_round(finished, tmp_path, capsys):

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers import copy_project, edit, environment, own_photos
+from helpers import LIBRARY, copy_project, edit, environment, own_photos
 from wsss.console import holder, lines, progress
 from wsss.console.handler import Console
 
@@ -326,6 +326,33 @@ def test_after_a_kill_the_same_command_goes_on(project):
     assert not locks.exists()
     assert [line.split()[:4] for line in done.stdout.splitlines()[-2:]] == [["1/1", "dataset", "·", "demo_tiny"], ["done", "in", *done.stdout.split()[-3:-1]]]
     assert done.stdout.splitlines()[-1].endswith(f": {target}")
+
+
+RULES = """
+import sys
+sys.path.insert(0, {library!r})
+from wsss.dag.failures import forget_failures
+forget_failures()
+rule last:
+    input: "first.txt"
+    output: "last.txt"
+    run: open(output[0], "w").write("done")
+rule first:
+    output: "first.txt"
+    params: made=config["made"]
+    run: open(output[0], "w").write({{"well": "done"}}[params.made])
+"""
+
+
+def test_after_a_failure_the_same_command_goes_on(tmp_path):
+    """Though later files stand from a former run, and nobody else needs the one that is missing."""
+    (tmp_path / "Snakefile").write_text(RULES.format(library=str(LIBRARY)))
+    assert run(tmp_path, "last.txt", "--config", "made=well").returncode == 0
+    failed = run(tmp_path, "last.txt", "--config", "made=badly")
+    assert failed.returncode == 1
+    assert not (tmp_path / "first.txt").exists() and (tmp_path / "last.txt").exists()
+    again = run(tmp_path, "-n", "last.txt", "--config", "made=badly").stdout
+    assert "Nothing to be done" not in again and "rule first" in again, again
 
 
 def test_a_failed_stage_is_told_in_six_lines(project):

@@ -99,6 +99,15 @@ def test_what_is_no_finished_method_is_said(finished, tmp_path):
             wsss.predict.load(copy)
 
 
+def test_classes_that_have_changed_since_are_said(finished, tmp_path):
+    """`red` is 1 in the network; where the list was turned around since, 1 would be called `green`."""
+    shutil.copytree(finished, tmp_path / "amn")
+    about = json.loads((finished.parent / "dataset.json").read_text())
+    (tmp_path / "dataset.json").write_text(json.dumps({**about, "classes": about["classes"][::-1]}))
+    with pytest.raises(UserError, match="the classes were red, green, and .*json lists green, red now"):
+        wsss.predict.load(tmp_path / "amn")
+
+
 def test_what_is_no_photo_is_said(finished, tmp_path):
     net = wsss.predict.load(finished)
     (tmp_path / "notes.jpg").write_text("no photo")

@@ -109,6 +109,14 @@ def test_a_working_directory_that_cannot_be_written_is_named(tmp_path, monkeypat
         ours.check_working_directory()
 
 
+def test_a_home_that_snakemake_takes_for_a_wildcard_is_named():
+    from wsss.dag.start import Mistake, check_home
+
+    check_home("/home/a b [1] ü#%")
+    with pytest.raises(Mistake, match=r"/home/{x}/wsss: the project's folder.* has { or } in.*rename it"):
+        check_home("/home/{x}/wsss")
+
+
 def test_what_is_found_before_the_first_job_is_one_line(fresh):
     lines = complaint(fresh, "results/demo_tiny/manifest.csv", "--cores", "0")
     assert lines[-2:] == ["WorkflowError:", "--cores 0 leaves no core to work with; give 1 or more, or `all`"]

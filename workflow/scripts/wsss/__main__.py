@@ -9,11 +9,10 @@
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from wsss.errors import UserError
+from wsss.engine.command import ended
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 
@@ -105,15 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--overwrite", action="store_true", help="replace masks that are there")
     command.set_defaults(run=masks)
     options = parser.parse_args(arguments)
-    try:
-        options.run(options)
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"wsss: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return ended(lambda: options.run(options), "wsss: ")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from wsss.data.manifest import Record
 from wsss.data.photos import LONG_SIDE
 from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
+from wsss.engine.explain import plain_words
+from wsss.engine.record import refuse_other_classes
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image
@@ -113,9 +115,13 @@ def trained(folder: str | Path) -> tuple[Task, list[str]]:
     wanted = "give results/DATASET/METHOD, after `snakemake results/DATASET/METHOD/predictions/index.json`"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; {wanted}")
-    for path in (record, dataset):
-        if not path.is_file():
-            raise UserError(f"{path}: is missing, so {folder.name} has no finished segmentation here; {wanted}")
+    try:
+        missing = [path for path in (record, dataset) if not path.is_file()]
+    except PermissionError as error:  # of the folder
+        raise UserError(str(plain_words(error))) from error
+    if missing:
+        words = f"is missing, so {folder.name} has no finished segmentation here"
+        raise UserError(f"{missing[0]}: {words}; {wanted}")
     facts, about = read_json(record), read_json(dataset)
     try:
         params, named = facts["params"], Path(facts["inputs"]["model"])
@@ -124,6 +130,7 @@ def trained(folder: str | Path) -> tuple[Task, list[str]]:
             raise KeyError("stage")
     except (TypeError, KeyError) as error:
         raise UserError(f"{record}: no record of predictions, or {dataset} no dataset's; {wanted}") from error
+    refuse_other_classes(record, facts, classes, dataset)
     # The record names files from the project's folder; results may have been copied since.
     model = folder.parent.joinpath(*named.parts[-3:])
     if not model.is_file():

@@ -13,6 +13,7 @@ from wsss.data.photos import find_photos
 from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
 from wsss.engine.index import file_of, read_index
+from wsss.engine.record import refuse_other_classes
 from wsss.errors import UserError
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
@@ -85,7 +86,10 @@ def open_masks(folder: str | Path) -> MaskFolder:
     if ".png" not in facts["suffixes"]:
         raise UserError(f"{folder}: holds no masks; give results/DATASET/METHOD/STAGE, with {STAGES} as STAGE")
     root = dataset_folder(index)
-    names = ("background", *read_json(root / "dataset.json")["classes"])
+    classes = read_json(root / "dataset.json")["classes"]
+    if (record := index.parent / "run.json").is_file():
+        refuse_other_classes(record, read_json(record), classes, root / "dataset.json")
+    names = ("background", *classes)
     if index.parent.parent.name == "predict":
         photos = _predicted(index.parent)
     else:

@@ -23,6 +23,13 @@ def check_working_directory() -> None:
         raise Mistake(f"{os.path.abspath(own)}: {NO_PERMISSION}")
 
 
+def check_home(home: str) -> None:
+    """Snakemake takes braces in the path of a rule's file for a wildcard, and ends in a traceback."""
+    if set("{}") & set(home):
+        words = "the project's folder, or one above it, has { or } in its name"
+        raise Mistake(f"{home}: {words}, which Snakemake takes for a wildcard; rename it")
+
+
 def check_start(workflow: Any, plan: Plan) -> None:
     """Before the first job: stop what a run would do wrong for hours, or twice."""
     _check_folders()

@@ -127,7 +127,8 @@ def _refuse_other_folder(cells: list[tuple[int, dict[str, str]]], source: Source
 
 
 def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:
-    rows = read_rows(table, ())
+    # A spreadsheet saves rows that were emptied.
+    rows = [(line, cells) for line, cells in read_rows(table, ()) if any(map(str.strip, cells.values()))]
     if not rows:
         raise UserError(f"{table}: has no rows; {LAYOUT}")
     header = set(rows[0][1])

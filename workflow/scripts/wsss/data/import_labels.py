@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from wsss.data.coco_labels import COCO_CLASSES, any_number
 from wsss.data.label_csv import write_labels
 from wsss.data.table import bad_id, listing
 from wsss.data.voc_lists import VOC_CLASSES, read_id_list
+from wsss.engine.command import ended
 from wsss.errors import UserError
 from wsss.io.pickles import NOTE
 
@@ -43,14 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the CSV where there is one")
     options = parser.parse_args(arguments)
-    try:
+
+    def done() -> None:
         if options.target.exists() and not options.overwrite:
             raise UserError(f"{options.target}: is there; give another name, or say --overwrite")
         print(import_labels(options.source, options.target, options.classes, options.ids))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+    return ended(done)
 
 
 def import_labels(source: Path, target: Path, family: str, ids: Path | None = None) -> str:

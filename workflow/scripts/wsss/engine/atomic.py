@@ -94,6 +94,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; {remedy(path, 'restore it')}") from error
+    except PermissionError as error:
+        raise UserError(f"{path}: no permission to read it; change its mode or owner") from error
     except IsADirectoryError as error:
         raise UserError(f"{path}: is a folder, and a JSON file is wanted; give the file in it, or move the folder away") from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, brackets without end

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 def start(run: Callable[[Task], None], snakemake: Any) -> None:
     """Run a stage for a Snakemake `script:`; a UserError ends it with plain words and status 1."""
     signals.die_with_parent(signal.SIGTERM)  # no orphan races its successor
+    signals.end_on_interrupt()
     if signals.orphaned():
         _leave(1)  # before the log is opened, which may be the successor's
     _log_to(snakemake.log[0] if snakemake.log else None)

@@ -28,6 +28,8 @@ def plain_words(error: Exception) -> str | None:
     if isinstance(error, UserError):
         # From a data loader's worker it comes with that process's traceback inside.
         return str(error).rpartition("UserError: ")[2].strip()
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename}: no permission; change its mode or owner"
     if isinstance(error, OSError) and error.errno in _DRIVE:
         return f"{error.filename or 'a drive'}: {error.strerror}; the drive does not answer as it should: {_DRIVE_MEND}"
     name_and_text = f"{type(error).__name__}: {error}"

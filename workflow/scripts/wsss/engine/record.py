@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss.engine.atomic import write_json
+from wsss.errors import UserError
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "numba", "pydensecrf2", "scipy", "scikit-image", "pandas")
 
@@ -33,6 +34,25 @@ class RunRecord:
             python=platform.python_version(),
         )
         write_json(path, self.facts)
+
+
+def refuse_other_classes(path: Path, facts: Any, classes: list[str], about: str | Path) -> None:
+    """A number in what a stage made means another class once the dataset's list has changed.
+
+    Args:
+        path, facts: the stage's run.json and what it holds; those of former versions say nothing of classes.
+        classes: those of the dataset now, from its dataset.json, `about`.
+
+    Raises:
+        UserError: the stage was run when they were others.
+    """
+    former = facts.get("classes", classes) if isinstance(facts, dict) else classes
+    if former != classes:
+        then, now = (", ".join(map(str, names)) for names in (former, classes))
+        raise UserError(
+            f"{path.parent}: was made when the classes were {then}, and {about} lists {now} now: "
+            "a number would mean another class; run snakemake again for what is made there"
+        )
 
 
 def package_versions() -> dict[str, str]:

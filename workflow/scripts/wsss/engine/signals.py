@@ -1,4 +1,4 @@
-"""SIGTERM (pre-emption, time limit): work with checkpoints saves and stops; an orphan ends with its parent.
+"""SIGTERM (pre-emption, time limit), Ctrl-C: what has checkpoints saves; an orphan ends with its parent.
 
 Without torch, because every stage starts here.
 """
@@ -38,6 +38,18 @@ def die_with_parent(signum: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signum))  # PR_SET_PDEATHSIG
+
+
+def end_on_interrupt() -> None:
+    """Ctrl-C reaches all processes of a run: this one ends as on SIGTERM, its children wait."""
+    first = os.getpid()
+
+    def pass_on(signum: int, frame: Any) -> None:
+        if os.getpid() == first:
+            os.kill(first, signal.SIGTERM)
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell starts what runs in the background
+        signal.signal(signal.SIGINT, pass_on)
 
 
 def follow() -> None:

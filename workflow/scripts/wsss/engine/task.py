@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsss.engine.atomic import read_json
 from wsss.engine.record import RunRecord
 from wsss.engine.shards import Shard
 from wsss.io.digest import fingerprint, sha256_file
@@ -78,5 +79,7 @@ class Task:
         return fingerprint({"stage": self.stage, "params": params, "inputs": inputs, "arithmetic": self.arithmetic})
 
     def write_record(self, **facts: Any) -> None:
-        """Write `run.json`."""
-        self.record.write(self.note("run.json"), inputs=self.inputs, **facts)
+        """Write `run.json`; the dataset's classes are in it, since what a stage makes numbers them."""
+        about = self.inputs.get("dataset")
+        classes = {"classes": read_json(about)["classes"]} if about else {}
+        self.record.write(self.note("run.json"), inputs=self.inputs, **classes, **facts)

@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from wsss.data.coco_labels import any_number
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.table import listing
 from wsss.engine.atomic import explain_os_errors, read_json
+from wsss.engine.command import ended
 from wsss.engine.index import write_index
 from wsss.engine.threads import threaded
 from wsss.errors import UserError
@@ -33,14 +33,13 @@ def parser(description: str, epilog: str | None = None) -> argparse.ArgumentPars
 
 def run(action: Callable[[argparse.Namespace], str], options: argparse.Namespace) -> int:
     """Do it and say what was done; 0 where all is well, 1 with plain words on stderr where the user can mend it."""
-    try:
+
+    def done() -> None:
         for name in ("dataset", "name"):
             check(getattr(options, name, "x"), NAME, f"--{name}")
         print(action(options))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+    return ended(done)
 
 
 def dataset_of(name: str) -> Dataset:

@@ -13,6 +13,7 @@ from wsss.errors import UserError
 from wsss.plan.stages import STAGES
 
 RUNTIME = {"device": "auto", "workers": 0, "checkpoint_seconds": 3600, "log_every": 20}  # one process, so that a debugger sees all
+BEGUN = ("run.json", "journal.jsonl", "train_state.pt", "finished.json")  # left by a stage, ended or stopped
 
 
 def run_again(record: str | Path, into: str | Path | None = None) -> Path:
@@ -38,6 +39,8 @@ def run_again(record: str | Path, into: str | Path | None = None) -> Path:
 
 def task_of(record: str | Path, into: str | Path | None = None) -> Task:
     """The task that `run_again` runs."""
+    if not os.path.exists(record):
+        raise UserError(f"{record}: no such file; give the run.json of a stage in results/DATASET/METHOD")
     facts = read_json(record)
     stage = facts.get("stage") if isinstance(facts, dict) else None
     if stage not in STAGES or not STAGES[stage].makes or not {"params", "inputs"} <= set(facts):
@@ -50,6 +53,10 @@ def task_of(record: str | Path, into: str | Path | None = None) -> Task:
     if missing:
         raise UserError(f"{missing[0]}: an input of the stage is not there; run this command in the project's folder, or make it with snakemake first")
     _refuse_others(folder, facts)
+    begun = any((folder / name).exists() for name in BEGUN)
+    if into and folder.is_dir() and any(folder.iterdir()) and not begun:
+        words = "holds files that this stage has not made, and may be written over"
+        raise UserError(f"{folder}: {words}; give a new folder with --into")
     outputs = {name: str(folder / file) for name, file in STAGES[stage].makes.items()}
     threads = facts["params"].get("compute", {}).get("cpu_threads", 1)
     return Task(stage, facts["inputs"], outputs, facts["params"], RUNTIME, threads)

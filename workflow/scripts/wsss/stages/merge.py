@@ -17,4 +17,5 @@ def run(task: Task) -> None:
     drop_temporaries(task.folder)
     records = {path.stem: read_json(path.with_suffix(".run.json")) for path in paths}
     shards = {name: {fact: record[fact] for fact in FACTS} for name, record in records.items()}
-    task.write_record(images=images, shards=shards)
+    known = [record["classes"] for record in records.values() if "classes" in record]
+    task.write_record(images=images, shards=shards, **({"classes": known[0]} if known else {}))
