@@ -22,8 +22,8 @@ from wsss.plan.plan import Plan  # noqa: E402
 from wsss.plan.row import Row  # noqa: E402
 from wsss.recipes.schema import read_yaml  # noqa: E402
 
-ROWS = ["cam", "eps_base", "eps", "irn", "amn", "sipe", "seam", "ppc_eps", "ppc", "cpn", "fsae_sipe", "fsae_ppc_eps", "fsae_ppc"]
-SEGMENT = ["full", "cam", "amn"]
+ROWS = ["cam", "eps_base", "eps", "irn", "amn", "amn_eps", "sipe", "seam", "ppc_eps", "ppc", "cpn", "fsae_sipe", "fsae_ppc_eps", "fsae_ppc"]
+SEGMENT = ["full", "cam", "amn", "amn_eps"]
 MARKS = ("<!-- table: made by benchmarks/real_photos.py -->", "<!-- end of the table -->")
 PAGE = REPOSITORY / "docs" / "real_photos.md"
 HEAD = ["method", "seed, best", "found", "published", "refined seed", "pseudo-mask", "segmentation, val", "CPU minutes"]
