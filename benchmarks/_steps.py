@@ -2,11 +2,15 @@
 
 import contextlib
 import resource
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing import get_context
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from wsss.sections.training import Training
+from wsss.train.device import autocast
+from wsss.train.optim import build_optimiser
 
 
 class Stepper(Protocol):
@@ -17,6 +21,36 @@ class Stepper(Protocol):
     def step(self) -> tuple[float, float]:
         """(seconds, loss) of one step."""
         ...
+
+
+class NetStepper:
+    """A method's net, alone or wrapped, that takes the training's own step on one batch.
+
+    Args:
+        settings: optimiser, lr and what belongs to it.
+        batch: what the net's loss reads; tensors on any device.
+    """
+
+    def __init__(self, net: Any, device: torch.device, precision: str, settings: Mapping[str, Any], batch: Mapping[str, Any]):
+        self.device, self.precision, self.steps = device, precision, 0
+        self.net = net.to(device, memory_format=torch.channels_last).train()
+        self.optimiser = build_optimiser(self.net.param_groups(), Training.model_construct(**settings))
+        self.batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+
+    def step(self) -> tuple[float, float]:
+        """(seconds, loss) of one step; on a CPU processor seconds, which other work on the machine hardly changes."""
+        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
+        start = clock()
+        with autocast(self.device, self.precision):
+            losses = self.net.loss(self.batch, self.net(self.batch, self.net.loss_want), self.steps)
+        losses["total"].backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.net.after_step(self.steps)
+        self.steps += 1
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return clock() - start, losses["total"].item()
 
 
 def in_turns(make: Callable[..., Stepper], settings: Mapping[str, tuple], steps: int) -> tuple[dict, dict, dict]:

@@ -10,58 +10,34 @@ the goal is 2.2 at most.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
-from _steps import in_turns  # noqa: E402
+from _steps import NetStepper, in_turns  # noqa: E402
 from wsss import methods, wrappers  # noqa: E402
-from wsss.sections.training import Training  # noqa: E402
-from wsss.train.device import autocast, pick_device  # noqa: E402
-from wsss.train.optim import build_optimiser  # noqa: E402
+from wsss.train.device import pick_device  # noqa: E402
 
 SETTINGS = {"optimiser": "sgd", "lr": 1e-3, "momentum": 0.0, "weight_decay": 5e-4}
 GOAL = 2.2
 
 
-class Stepper:
-    """A net, alone or wrapped, on its device, ready to step."""
+def stepper(wrapped: bool, args: argparse.Namespace) -> NetStepper:
+    """The net alone, or wrapped."""
+    device = pick_device(args.device, args.threads, args.precision)
+    torch.manual_seed(0)
+    net = methods.get(args.net)(20, args.backbone, {"output_stride": args.output_stride})
+    net = wrappers.get("fsae")(net, {}) if wrapped else net
+    return NetStepper(net, device, args.precision, SETTINGS, batch_of(args.batch, args.crop))
 
-    def __init__(self, wrapped: bool, args: argparse.Namespace):
-        self.device = pick_device(args.device, args.threads, args.precision)
-        self.precision = args.precision
-        torch.manual_seed(0)
-        net = methods.get(args.net)(20, args.backbone, {"output_stride": args.output_stride})
-        self.net = wrappers.get("fsae")(net, {}) if wrapped else net
-        self.net = self.net.to(self.device, memory_format=torch.channels_last).train()
-        self.optimiser = build_optimiser(self.net.param_groups(), Training.model_construct(**SETTINGS))
-        self.batch = self._batch(args.batch, args.crop)
-        self.steps = 0
 
-    def _batch(self, n: int, side: int) -> dict:
-        image, strong = (torch.randn(n, 3, side, side) for _ in range(2))
-        y = torch.zeros(n, 20)
-        y[:, 3] = 1
-        further = {"saliency": torch.rand(n, 1, side, side), "strong": strong, "strong_valid": torch.ones(n, 1, side, side)}
-        batch = {"image": image, "y": y, **further}
-        return {"id": ["x"] * n, **{key: value.to(self.device) for key, value in batch.items()}}
-
-    def step(self) -> tuple[float, float]:
-        """(seconds, loss) of one step."""
-        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
-        start = clock()
-        with autocast(self.device, self.precision):
-            losses = self.net.loss(self.batch, self.net(self.batch, self.net.loss_want), self.steps)
-        losses["total"].backward()
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.net.after_step(self.steps)
-        self.steps += 1
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return clock() - start, losses["total"].item()
+def batch_of(n: int, side: int) -> dict:
+    image, strong = (torch.randn(n, 3, side, side) for _ in range(2))
+    y = torch.zeros(n, 20)
+    y[:, 3] = 1
+    further = {"saliency": torch.rand(n, 1, side, side), "strong": strong, "strong_valid": torch.ones(n, 1, side, side)}
+    return {"id": ["x"] * n, "image": image, "y": y, **further}
 
 
 def main() -> None:
@@ -79,7 +55,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     print(f"{args.net} on {args.backbone}, crop {args.crop}, batch {args.batch}, {args.threads} threads")
-    _, seconds, peaks = in_turns(Stepper, {name: (name == "wrapped", args) for name in ("alone", "wrapped")}, args.steps)
+    _, seconds, peaks = in_turns(stepper, {name: (name == "wrapped", args) for name in ("alone", "wrapped")}, args.steps)
     for name in seconds:
         print(f"    {name}: {seconds[name]:.3g} s a step, peak {peaks[name]:.0f} MB")
     print(f"memory: {peaks['wrapped'] / peaks['alone']:.2f} times")

@@ -24,7 +24,7 @@ def ended(action: Callable[[], None], name: str = "") -> int:
         if sys.stdout:
             sys.stdout.flush()
     except (UserError, PermissionError) as error:
-        print(f"{name}{plain_words(error)}", file=sys.stderr)
+        print(f"{name}{plain_words(error) or error}", file=sys.stderr)  # an error may name no file
         return 1
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -53,10 +53,8 @@ def task_of(record: str | Path, into: str | Path | None = None) -> Task:
     if missing:
         raise UserError(f"{missing[0]}: an input of the stage is not there; run this command in the project's folder, or make it with snakemake first")
     _refuse_others(folder, facts)
-    begun = any((folder / name).exists() for name in BEGUN)
-    if into and folder.is_dir() and any(folder.iterdir()) and not begun:
-        words = "holds files that this stage has not made, and may be written over"
-        raise UserError(f"{folder}: {words}; give a new folder with --into")
+    if into:
+        _refuse_strange_files(folder)
     outputs = {name: str(folder / file) for name, file in STAGES[stage].makes.items()}
     threads = facts["params"].get("compute", {}).get("cpu_threads", 1)
     return Task(stage, facts["inputs"], outputs, facts["params"], RUNTIME, threads)
@@ -72,3 +70,11 @@ def _refuse_others(folder: Path, facts: dict[str, Any]) -> None:
     other = read_json(there) if there.is_file() else facts
     if not isinstance(other, dict) or any(other.get(key) != facts[key] for key in ("stage", "inputs")):
         raise UserError(f"{folder}: holds what another stage made; give another folder with --into")
+
+
+def _refuse_strange_files(folder: Path) -> None:
+    """UserError where `folder` holds files, and nothing says that a stage made them."""
+    begun = any((folder / name).exists() for name in BEGUN)
+    if folder.is_dir() and any(folder.iterdir()) and not begun:
+        words = "holds files that this stage has not made, and may be written over"
+        raise UserError(f"{folder}: {words}; give a new folder with --into")
