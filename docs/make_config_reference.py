@@ -148,7 +148,7 @@ def table(lines: list[tuple[str, ...]], head: tuple[str, ...] = ("key", "type", 
 
 
 def dataset_tables(schema: dict, config: Config) -> str:
-    """Keys of all kinds, then the params of each kind, then the shipped files."""
+    """Keys of all kinds, then the params of each kind, the keys of each way to make saliency maps, and the shipped files."""
     common = {**schema, "properties": {k: v for k, v in schema["properties"].items() if k != "params"}}
     parts = [table([line[:2] + line[3:] for line in rows(common, {})], ("key", "type", "meaning"))]
     for branch in schema["allOf"]:
@@ -160,6 +160,11 @@ def dataset_tables(schema: dict, config: Config) -> str:
             for key, kind_, _, meaning in rows(params, {})
         ]
         parts.append(f"### kind: {name}\n\n" + table(lines, ("params", "type", "required", "meaning")))
+    for branch in schema["properties"]["saliency"]["allOf"]:
+        name = branch["if"]["properties"]["make"]["const"]
+        own = {key: child for key, child in branch["then"]["properties"].items() if key not in schema["properties"]["saliency"]["properties"]}
+        lines = [line[:2] + line[3:] for line in rows({"properties": own}, {}, "saliency.")]
+        parts.append(f"### saliency.make: {name}\n\n" + table(lines, ("key", "type", "meaning")))
     parts.append("### Shipped\n\n" + table(shipped_datasets(config), ("name", "kind", "preset", "params")))
     return "\n".join(parts)
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from wsss.data.photos import LONG_SIDE
 from wsss.sections.json_schema import json_schema, of_type
-from wsss.sections.saliency import SALIENCY, RobustBackground, SaliencyCommand
+from wsss.sections.saliency import SALIENCY, MadeSaliency
 from wsss.sections.section import LeftOut, Name, Section, TextOrNull, about
 
 
@@ -101,7 +101,7 @@ def dataset_schema() -> dict[str, Any]:
     found["allOf"] = [
         {"if": _is("kind", kind), "then": {"properties": {"params": json_schema(params)}}} for kind, params in PARAMS.items()
     ]
-    saliency = {**of_type(RobustBackground | SaliencyCommand), "additionalProperties": True}
+    saliency = {**of_type(MadeSaliency), "additionalProperties": True}
     saliency["allOf"] = [{"if": _is("make", make), "then": json_schema(made)} for make, made in SALIENCY.items()]
     found["properties"] = {**found["properties"], "saliency": found["properties"]["saliency"] | saliency}
     return found

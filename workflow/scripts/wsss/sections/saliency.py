@@ -19,20 +19,20 @@ class MadeSaliency(Section):
 class RobustBackground(MadeSaliency):
     """Made from the images alone."""
 
-    superpixels: Annotated[int, Field(ge=20, le=2000), about("robust_background: regions an image, about; default 250")] = 250
-    long_side: Annotated[int, Field(ge=64, le=1024), about("robust_background: larger images are worked on at this side; default 400")] = 400
+    superpixels: Annotated[int, Field(ge=20, le=2000), about("regions an image, about; default 250")] = 250
+    long_side: Annotated[int, Field(ge=64, le=1024), about("larger images are worked on at this side; default 400")] = 400
 
 
 class FeatureCut(MadeSaliency):
     """Made with the features of an ImageNet network."""
 
-    long_side: Annotated[int, Field(ge=128, le=768), about("feature_cut: every image is worked on at this side; default 500")] = 500
+    long_side: Annotated[int, Field(ge=128, le=768), about("every image is worked on at this side; default 500")] = 500
 
 
 class SaliencyCommand(MadeSaliency):
     """Made by a command of yours."""
 
-    command: Annotated[str, Field(min_length=1), about("command: your own model's, run without a shell; {list} (file of `id<TAB>image` lines) and {out} (folder for id.png) are filled in")]
+    command: Annotated[str, Field(min_length=1), about("your own model's, run without a shell; {list} (file of `id<TAB>image` lines) and {out} (folder for id.png) are filled in")]
 
 
 SALIENCY: dict[str, type[MadeSaliency]] = {"robust_background": RobustBackground, "feature_cut": FeatureCut, "command": SaliencyCommand}
