@@ -11,7 +11,7 @@ from wsss.recipes.net_options import option_names
 
 SCRATCH = {"bn": "train", "freeze": "none"}
 SMALL_VIT = {"patch": 16, "dim": 24, "depth": 4, "heads": 2, "grid": 4}  # for nets of a token for each class
-CONVOLUTIONAL = sorted(name for name in METHODS if "freeze" in option_names(name))
+CONVOLUTIONAL = sorted(name for name in METHODS if "patch" not in option_names(name))  # as the workflow tells them apart
 
 
 def build(name, classes=4, options=None, backbone="resnet_small", seed=0):

@@ -105,7 +105,7 @@ def test_prose_changes_nothing(library):
 REWORDED = [  # module, words, other words; from raise statements, log calls, and texts that are raised elsewhere
     ("engine/explain.py", "the GPU's memory is used up", "the GPU is full"),
     ("engine/index.py", "not an index of this workflow; {remedy(path)}\")\n        digests", "no index\")\n        digests"),
-    ("stages/affinity.py", "holds no tensors named backbone.*; train", "has no trunk, so train"),
+    ("stages/affinity.py", "holds no tensors named backbone.*; ", "has no trunk; "),
     ("stages/cam.py", "inference of net {net} reads {name} of another recipe", "net {net!r} wants {name}"),
     ("data/manifest.py", "lacks {', '.join(missing)}; {remedy(path)}", "{missing} left out"),
     ("data/table.py", "begins with a dot", "has a dot in front"),

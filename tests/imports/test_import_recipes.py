@@ -59,7 +59,7 @@ def test_settings_of_a_dataset_for_an_imported_stage_are_refused(config, tmp_pat
 
 
 def test_networks_that_nothing_would_use_are_refused(config):
-    with pytest.raises(UserError, match="classifier is imported, but cam is that of recipe cam"):
+    with pytest.raises(UserError, match="classifier is imported, but cam of recipe cam is taken"):
         config("extends: irn\nclassifier: {import: mine}\n").recipe("new", "demo")
     with pytest.raises(UserError, match="affinity is imported, but refine crf does not walk"):
         config("extends: cam\naffinity: {import: mine}\n").recipe("new", "demo")
@@ -67,7 +67,7 @@ def test_networks_that_nothing_would_use_are_refused(config):
 
 def test_seeds_of_other_cams_are_refused(config):
     """irn takes its seeds from cam: with imported CAMs they would be those of others."""
-    with pytest.raises(UserError, match="cam is imported, but seeds are those of recipe cam"):
+    with pytest.raises(UserError, match="cam is imported, but seeds of recipe cam is taken"):
         config("extends: irn\ncam: {import: mine}\n").recipe("new", "demo")
     config("extends: irn\ncam: {import: mine}\npseudo_masks: {import: mine}\n").recipe("new", "demo")
 

@@ -208,18 +208,26 @@ def test_what_is_frozen_never_moves(name, freeze):
     assert moved == set(order[{"stem": 2, "stage1": 3, "stage2": 4, "stage3": 5}[freeze] :])
 
 
-PUBLISHED = {"cam": ("stage2", "statistics"), "amn": ("stem", "statistics"), "sipe": ("stage2", "statistics")}  # of all others ("stage1", "frozen")
+PUBLISHED = {"cam": ("stage2", "statistics"), "amn": ("stem", "statistics"), "sipe": ("stage2", "statistics")}
+PUBLISHED |= dict.fromkeys(("eps", "eps_base", "seam", "cpn", "ppc", "ppc_eps"), ("stage1", "frozen"))
 
 
-@of_convolutions
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet38d"])
 def test_defaults_freeze_what_the_released_code_freezes(name, backbone):
-    freeze, bn = PUBLISHED.get(name, ("stage1", "frozen"))
+    freeze, bn = PUBLISHED[name]
     with torch.device("meta"):
         net = methods.get(name)(4, backbone, {"output_stride": 8})
         expected = build_backbone(backbone, freeze=freeze, bn=bn)
     learns = {n for n, p in net.backbone.named_parameters() if p.requires_grad}
     assert learns == {n for n, p in expected.named_parameters() if p.requires_grad}
+
+
+def test_logits_are_one_a_class(name):
+    net = build(name)
+    batch = make_batch(net, n=3)
+    logits = net(batch, frozenset({"logits"})).logits
+    assert logits is None if not net.spec.image_logits else logits.shape == batch["y"].shape == (3, 4)
 
 
 def test_forward_computes_only_what_is_asked(name):

@@ -1,57 +1,27 @@
-"""A method is one module, one line in METHODS and one recipe: it resolves under every preset, and trains."""
+"""A method is one module, one line in METHODS and one recipe, those of docs/add_a_method.md: it resolves under every preset, and trains."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
 import torch
 import wsss.methods
 import yaml
-from helpers import Chain, add_method, copy_project, edit, snakemake
+from helpers import REPOSITORY, Chain, add_method, copy_project, edit, snakemake
 from wsss.data import demo
 from wsss.errors import UserError
 from wsss.io.models import load_model
 from wsss.recipes.config import Config
 from wsss.recipes.net_options import option_names
 
-MODULE = '''"""A mean of two views, the second in grey: what a method of one's own may look like."""
-
-from wsss.methods.base import CamOut, multilabel_soft_margin
-from wsss.methods.cam import CAM
-
-
-class Mine(CAM):
-    defaults = {**CAM.defaults, "dilated": True, "strength": 0.5}
-    loss_want = frozenset({"logits", "views"})
-
-    def further_arrays(self):
-        return views
-
-    def forward(self, batch, want=frozenset({"logits"})):
-        out = super().forward(batch, want)
-        if "views" in want:
-            out.views["grey"] = super().forward({"image": batch["grey"] * batch["valid"]}, frozenset({"logits"}))
-        return out
-
-    def loss(self, batch, out, step):
-        cls = multilabel_soft_margin(out.logits, batch["y"])
-        grey = multilabel_soft_margin(out.views["grey"].logits, batch["y"])
-        return {"total": cls + self.options["strength"] * grey, "cls": cls, "grey": grey}
-
-
-def views(view, rng):
-    return {"grey": view.geometry.image(view.photo, grey), "valid": view.geometry.valid()}
-
-
-def grey(image):
-    return image.mean(2, keepdims=True).repeat(3, 2).astype("uint8")
-'''
-RECIPE = {"extends": "cam", "net": "mine"}
-SCRATCH = {"freeze": "none", "bn": "train", "dilated": False}
+PAGE = (REPOSITORY / "docs/add_a_method.md").read_text("utf-8")
+MODULE, RECIPE = (re.search(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[1] for language in ("python", "yaml"))
+SCRATCH = {"freeze": "none", "bn": "train", "strength": 0.5}
 EXPECTED = {
     "demo_tiny": {**SCRATCH, "output_stride": 16},
     "demo": {**SCRATCH, "output_stride": 8, "head_lr_scale": 1},
-    "voc_mini": {"freeze": "stage2", "bn": "frozen", "dilated": False, "output_stride": 16},
+    "voc_mini": {"freeze": "stage2", "bn": "frozen", "output_stride": 16, "strength": 0.5},
 }
 
 
@@ -61,7 +31,7 @@ def folder(tmp_path, monkeypatch):
     add_method(monkeypatch, tmp_path, MODULE)
     monkeypatch.setenv("WSSS_TEST_DATA", "/data")
     project = copy_project(tmp_path / "project")
-    (project / "config/methods/mine.yaml").write_text(yaml.safe_dump(RECIPE))
+    (project / "config/methods/mine.yaml").write_text(RECIPE)
     return project / "config"
 
 
@@ -71,7 +41,7 @@ def recipe(folder, dataset):
 
 @pytest.mark.parametrize("dataset", EXPECTED)
 def test_presets_give_it_what_every_net_gets(folder, dataset):
-    assert option_names("mine") == {"freeze", "bn", "output_stride", "head_lr_scale", "dilated", "strength"}
+    assert option_names("mine") == {"freeze", "bn", "output_stride", "head_lr_scale", "strength"}
     found = recipe(folder, dataset)
     assert (found["net"], found["net_options"]) == ("mine", EXPECTED[dataset])
 
@@ -80,7 +50,7 @@ def test_its_own_options_count_and_no_others(folder):
     edit(folder / "methods/mine.yaml", lambda c: c.update(net_options={"strength": 0.25}))
     assert recipe(folder, "demo_tiny")["net_options"]["strength"] == 0.25
     edit(folder / "methods/mine.yaml", lambda c: c.update(net_options={"tau": 0.25}))
-    with pytest.raises(UserError, match="mine.yaml: net_options of mine: unknown name tau; known: bn, dilated"):
+    with pytest.raises(UserError, match="mine.yaml: net_options of mine: unknown name tau; known: bn, freeze"):
         recipe(folder, "demo_tiny")
 
 
@@ -110,7 +80,7 @@ def test_the_workflow_plans_it_without_its_libraries(tmp_path):
     (project / "workflow/scripts/wsss/methods/mine.py").write_text(MODULE)
     registry = project / "workflow/scripts/wsss/methods/__init__.py"
     registry.write_text(registry.read_text().replace("METHODS = {\n", 'METHODS = {\n    "mine": "wsss.methods.mine:Mine",\n'))
-    (project / "config/methods/mine.yaml").write_text(yaml.safe_dump(RECIPE))
+    (project / "config/methods/mine.yaml").write_text(RECIPE)
     (project / "workflow/scripts/torch.py").write_text("raise ImportError('planning has no torch')\n")
     done = snakemake(project, "-n", "results/demo_tiny/mine/miou.txt")
     assert done.returncode == 0 and "results/demo_tiny/mine/classifier/model.safetensors" in done.stdout, done.stdout

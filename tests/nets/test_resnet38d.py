@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 from helpers import REPOSITORY, copy_project, snakemake
+from small_methods import make_batch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from wsss import methods
@@ -330,10 +331,7 @@ def test_one_step_of_every_method(name):
     torch.manual_seed(0)
     options = {"output_stride": 8}
     net = methods.get(name)(3, "resnet38d", options).train()
-    label = torch.randint(0, 4, (2, 32, 32), dtype=torch.uint8)
-    saliency = torch.rand(2, 1, 32, 32)
-    batch = {"image": torch.randn(2, 3, 32, 32), "y": torch.eye(3)[:2], "label": label, "saliency": saliency}
-    batch |= {"pair_mask": (saliency < 0.6).float(), "pair_weight": torch.full((2,), 0.6), "valid": torch.ones(2, 1, 32, 32)}
+    batch = make_batch(net, classes=3, size=32)
     net.loss(batch, net(batch, net.loss_want), 0)["total"].backward()
     with_gradient = {id(p) for p in net.parameters() if p.grad is not None}
     assert {id(p) for group in net.param_groups() for p in group["params"]} == with_gradient

@@ -26,6 +26,15 @@ def test_show_names_the_file_of_each_value_and_the_way_of_the_data(capsys):
     assert ["labels", "results/demo/cam/ir_labels/index.json"] in lines
 
 
+def test_show_has_the_options_that_no_file_sets(tmp_path, capsys):
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    (tmp_path / "config/methods/mine.yaml").write_text("extends: cam\nnet: amn\nnet_options: {dropout: 0.3}\nclassifier: {labels_from: cam}\n")
+    assert main(["show", "mine", "voc12", "--config", str(tmp_path / "config")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["net_options.label_smoothing", "0.4", "default", "of", "net", "amn"] in lines
+    assert [line[1:] for line in lines if line[:1] == ["net_options.dropout"]] == [["0.3", "config/methods/mine.yaml"]]
+
+
 def test_show_says_what_the_dataset_file_overrides(tmp_path, capsys):
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
     path = tmp_path / "config/datasets/demo.yaml"

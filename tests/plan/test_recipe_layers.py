@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from config_files import change_method, config, rewrite
 from wsss.errors import UserError
 from wsss.recipes.merge import merge
@@ -196,3 +197,19 @@ def test_parts_are_not_laid_on_by_a_dataset(project):
     rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"parts": ["irn_seeds"]}}))
     with pytest.raises(UserError, match="datasets/demo.yaml .*: parts is for files in config/methods"):
         config(project).recipe("cam", "demo")
+
+
+@pytest.mark.parametrize(
+    "recipe, words",
+    [
+        ({"extends": "irn", "net": "seam"}, "net: its classifier is that of recipe cam, which has cam where this one has seam"),
+        ({"extends": "irn", "backbone": "resnet101"}, "backbone: its classifier is that of recipe cam, which has resnet50 where this one has resnet101"),
+        ({"extends": "amn", "cam": {"from": "cam"}}, "classifier is its own, but cam of recipe cam is taken, which rests on another classifier"),
+        ({"extends": "amn", "seeds": {"from": "cam"}}, "cam is its own, but seeds of recipe cam is taken"),
+        ({"extends": "amn", "ir_labels": {"from": "cam"}}, "cam is its own, but ir_labels of recipe cam is taken"),
+    ],
+)
+def test_a_network_or_a_stage_that_nothing_would_use_is_refused(project, recipe, words):
+    (project / "methods/mine.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(UserError, match=f"mine.yaml: {words}"):
+        config(project).recipe("mine", "voc12")

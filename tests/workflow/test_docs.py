@@ -241,11 +241,10 @@ def lies_in(part, whole):
 def test_recipes_of_the_newcomers_page_resolve(project, tmp_path, monkeypatch):
     add_method(monkeypatch, tmp_path, blocks(ROOT / "docs/add_a_method.md", "python")[0])
     shutil.copytree(project / "config", tmp_path / "config")
-    mine, other = blocks(ROOT / "docs/add_a_method.md", "yaml")
-    (tmp_path / "config/methods/mine.yaml").write_text(mine, "utf-8")
-    (tmp_path / "config/methods/amn_r101.yaml").write_text(other, "utf-8")
+    for name, text in zip(("mine", "mine_irn", "amn_r101"), blocks(ROOT / "docs/add_a_method.md", "yaml"), strict=True):
+        (tmp_path / f"config/methods/{name}.yaml").write_text(text, "utf-8")
     config = Config(tmp_path / "config", read_yaml(tmp_path / "config/config.yaml"))
     for dataset in ("voc12", "demo_tiny"):
         assert config.recipe("mine", dataset)["net_options"]["strength"] == 0.5
-        assert config.owner("mine", dataset, "ir_labels") == "mine"
+        assert config.owner("mine", dataset, "ir_labels") == config.owner("mine_irn", dataset, "classifier") == "mine"
     assert config.recipe("amn_r101", "voc12")["backbone"] == "resnet101"

@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from wsss.ignore import IGNORE
+
 RULE = "larger areas first, smaller on top, ties by annotation id"
 CROWDS = {
     "class": "crowds first of all, as their class",
     "ignore": "crowds first of all, as 255",
     "skip": "crowds left out",
 }
-IGNORE = 255
 TOLERANCE_PX = 1.0  # how far a polygon may reach out of its image before that is worth a warning
 
 

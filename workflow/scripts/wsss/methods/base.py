@@ -48,6 +48,19 @@ class CamOut:
     views: dict[str, "CamOut"] = field(default_factory=dict)
 
 
+def require_output(out: CamOut, y: Tensor) -> CamOut:
+    """What forward gave, where it is of the contract's form: a CamOut, its logits of y's shape (B, C).
+
+    Raises:
+        UserError: it is not; a loss would broadcast other shapes and learn something else.
+    """
+    if not isinstance(out, CamOut):
+        raise UserError(f"net: forward gave a {type(out).__name__}; it must give a CamOut (docs/method_contract.md)")
+    if out.logits is not None and out.logits.shape != y.shape:
+        raise UserError(f"net: forward gave logits of shape {tuple(out.logits.shape)}; for these labels it must be (B, C) = {tuple(y.shape)}")
+    return out
+
+
 def given(value: Tensor | None, name: str) -> Tensor:
     """The part `name` of an output that was asked for it. Raises UserError where forward did not fill it."""
     if value is None:
@@ -146,7 +159,16 @@ class Method(nn.Module):
         maps: of seed_maps, (n, h, w), one a scale; y (C,); size_hw of the image; aux: per-image artefacts by the
         names in spec.aux. Rows are the present classes, ascending, K = 0 allowed; with spec.bg_map the background's
         comes before them, unless there are none. By default there is no more.
+
+        Raises:
+            UserError: another number of maps than classes (and background).
         """
+        expected = len(y) + self.spec.bg_map
+        if wrong := [len(one) for one in maps if len(one) != expected]:
+            raise UserError(
+                f"net: seed_maps gave {wrong[0]} maps; for {len(y)} classes and a Spec with bg_map={self.spec.bg_map} it must be {expected}"
+                f"{' (background first)' if self.spec.bg_map else ''}"
+            )
         rows = present(y)
         if self.spec.bg_map and len(rows):
             rows = torch.cat([rows.new_zeros(1), rows + 1])

@@ -7,9 +7,9 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
+from wsss.ignore import IGNORE
 from wsss.train.ranks import mean_over_ranks, world
 
-IGNORE = 255
 ASPP_DILATIONS = (6, 12, 18, 24)
 
 

@@ -3,12 +3,15 @@
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from wsss.plan.given import dataset_files
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.plan.stages import CHAIN
 from wsss.recipes.config import SECTIONS, key_paths
+from wsss.recipes.net_options import options_class
+from wsss.sections.section import defaults_of
 
 HEAD = ("net", "backbone", "weights", "net_options", "wrap", "wrap_options", "refine")  # keys that are no stage's
 
@@ -22,13 +25,24 @@ def _values(plan: Plan, row: Row) -> Iterator[str]:
     recipe, origins = plan.recipe(row), plan.config.origins(row.recipe, row.dataset)
     order = (*HEAD, *SECTIONS)
     paths = sorted((path for path in key_paths(recipe) if path in origins), key=lambda path: order.index(path[0]))
-    keys = {path: ".".join(path) for path in paths}
-    width = max(map(len, keys.values()))
-    for path in paths:
-        value = recipe
-        for key in path:
-            value = value[key]
-        yield f"{keys[path]:<{width}}  {json.dumps(value):<24}  {os.path.relpath(origins[path], plan.config.folder.parent)}"
+    lines = [(".".join(path), _at(recipe, path), os.path.relpath(origins[path], plan.config.folder.parent)) for path in paths]
+    lines += [(f"net_options.{name}", value, f"default of net {recipe['net']}") for name, value in _defaults(recipe).items()]
+    width = max(len(key) for key, _, _ in lines)
+    for key, value, source in lines:
+        yield f"{key:<{width}}  {json.dumps(value):<24}  {source}"
+
+
+def _at(content: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        content = content[key]
+    return content
+
+
+def _defaults(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The options of the net that no file sets; none of a net whose defaults are a plain dict, which only running it would tell."""
+    kind = options_class(recipe["net"]) if "classifier" in recipe else None
+    defaults = defaults_of(kind) if kind else {}
+    return {name: value for name, value in defaults.items() if name not in recipe.get("net_options", {})}
 
 
 def _stages(plan: Plan, row: Row) -> Iterator[str]:

@@ -75,7 +75,7 @@ class Config:
     def _resolve(self, name: str, dataset: str) -> Resolved:
         if (name, dataset) not in self._resolved:
             self._resolved[name, dataset] = resolve(self, name, dataset)
-            self._refuse_unwrapped(name, dataset)
+            self._refuse_idle_network(name, dataset)
         return self._resolved[name, dataset]
 
     def owner(self, name: str, dataset: str, stage: str) -> str:
@@ -99,17 +99,20 @@ class Config:
                 waiting += [section[key] for section in sections for key in BORROWED if key in section]
         return found
 
-    def _refuse_unwrapped(self, name: str, dataset: str) -> None:
-        """A wrapper works where the classifier is trained; said of a recipe that takes it from another, it must be there."""
+    def _refuse_idle_network(self, name: str, dataset: str) -> None:
+        """A network works where the classifier is trained; said of a recipe that takes it from another, it must be that one's."""
         recipe = self._resolved[name, dataset].recipe
-        if "wrap" not in recipe or "from" not in recipe.get("classifier", {}):
+        if "from" not in recipe.get("classifier", {}):
             return
         owner = self.owner(name, dataset, "classifier")
-        if any(self.recipe(owner, dataset).get(key) != recipe.get(key) for key in ("wrap", "wrap_options")):
-            raise UserError(
-                f"config/methods/{name}.yaml: wrap: its classifier is that of recipe {owner}, which is not wrapped like this; "
-                f"set wrap and wrap_options there, or give this recipe a section classifier of its own"
-            )
+        other = self.recipe(owner, dataset)
+        keys = ("net", "backbone", *(("wrap", "wrap_options") if "wrap" in recipe else ()))
+        for key in keys:
+            if other.get(key) != recipe.get(key):
+                raise UserError(
+                    f"config/methods/{name}.yaml: {key}: its classifier is that of recipe {owner}, which has {other.get(key, 'none')} where this one has "
+                    f"{recipe.get(key)}; set {key} there, or give this recipe sections classifier, cam, seeds and ir_labels of its own"
+                )
 
     def existing(self, kind: str, name: str, asked_by: str = "") -> Path:
         """Path of a config file; UserError where there is none of that name, or the name is not allowed."""

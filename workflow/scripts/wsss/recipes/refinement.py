@@ -38,26 +38,23 @@ def check_refinement(recipe: dict, path: str) -> None:
     _exact(settings, needed, _strange(WALK, refine), f"{path}: pseudo_masks: refine {refine}")
 
 
-def check_imports(recipe: dict, path: str) -> None:
-    """What is imported must be used: CAMs by seeds of their own, a classifier by a `cam` of its own, affinity by a walk.
+def check_borrowed(recipe: dict, path: str) -> None:
+    """What a recipe makes or imports must be used: a classifier by a `cam` of its own, CAMs by seeds of their own, affinity by a walk.
 
     Raises:
         UserError: another recipe's results would be used in its place.
     """
-    if "import" in recipe.get("classifier", {}) and "from" in recipe.get("cam", {}):
-        raise UserError(
-            f"{path}: classifier is imported, but cam is that of recipe {recipe['cam']['from']}, made by its own network; "
-            "give the recipe a section cam of its own (docs/import.md)"
-        )
     if "import" in recipe.get("affinity", {}) and recipe["refine"] not in WALKS:
         raise UserError(f"{path}: affinity is imported, but refine {recipe['refine']} does not walk; set refine: {' | '.join(WALKS)}")
-    for stage in ("seeds", "ir_labels"):
-        owner = recipe.get(stage, {}).get("from")
-        needs_it = recipe["refine"] != "none" and "import" not in recipe.get("pseudo_masks", {})
-        if "import" in recipe.get("cam", {}) and owner and needs_it:
+    needs_seeds = recipe["refine"] != "none" and "import" not in recipe.get("pseudo_masks", {})
+    for made, taken in (("classifier", "cam"), ("cam", "seeds"), ("cam", "ir_labels"), ("seeds", "ir_labels")):
+        owner = recipe.get(taken, {}).get("from")
+        has_own = made in recipe and "from" not in recipe[made]
+        if has_own and owner and (needs_seeds or taken == "cam"):
+            how = "imported" if "import" in recipe[made] else "its own"
             raise UserError(
-                f"{path}: cam is imported, but {stage} are those of recipe {owner}, made of its CAMs; "
-                f"give the recipe a section {stage} of its own (docs/import.md)"
+                f"{path}: {made} is {how}, but {taken} of recipe {owner} is taken, which rests on another {made}; "
+                f"give the recipe a section {taken} of its own, or take {made} from: {owner} too"
             )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-IGNORE = 255
+from wsss.ignore import IGNORE
 
 
 def merge(confident: np.ndarray, unsure: np.ndarray) -> np.ndarray:

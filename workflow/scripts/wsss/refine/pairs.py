@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from wsss.errors import UserError
+from wsss.ignore import IGNORE
 from wsss.refine.affinity import source_view, target_views
 from wsss.refine.paths import PathIndex
 from wsss.train.ranks import mean_over_ranks, world
 
 EPSILON = 1e-5
-IGNORE = 255
-
 
 def require_pairs(net: str, size_hw: Sequence[int], stride: int, index: PathIndex) -> None:
     """UserError where a grid of `size_hw` cells, of `stride` pixels each, is too small for any pair."""

@@ -10,8 +10,8 @@ from wsss.sections.background import Rule
 def seed_marginals(
     image: np.ndarray,
     cam: np.ndarray,
-    t_fg: Rule,
-    t_bg: Rule,
+    confident: Rule,
+    unsure: Rule,
     params: CrfParams = IRN_LABEL,
     bg_map: np.ndarray | None = None,
     unary: str = "labels",
@@ -21,8 +21,7 @@ def seed_marginals(
     Args:
         image: (H, W, 3) uint8 RGB.
         cam: (K, H, W) float32 in [0, 1] at image size; K = 0 gives background everywhere.
-        t_fg, t_bg: background rules of the confident (published: const 0.30; AMN 0.45) and
-            the unsure pass (const 0.05; AMN 0.15).
+        confident, unsure: background rules of the two passes (published: const 0.30 and 0.05; AMN 0.45 and 0.15).
         bg_map: (H, W) background map for rules of kind ``map``.
         unary: what the CRF starts from: ``labels``, the argmax trusted by params.gt_prob (IRN), or ``scores``,
             background and maps taken for probabilities (EPS, SEAM).
@@ -30,9 +29,9 @@ def seed_marginals(
     Returns:
         Two (K+1, H, W) float32 stacks of probabilities, background first.
     """
-    backgrounds = [background(cam, *rule, bg_map) for rule in (t_fg, t_bg)]
+    backgrounds = [background(cam, *rule, bg_map) for rule in (confident, unsure)]
     if unary == "scores":
         first, second = (np.concatenate([bg[None], cam]) for bg in backgrounds)
         return score_marginals(image, first, second, params)
-    sure, unsure = (argmax_index(cam, bg) for bg in backgrounds)
-    return label_marginals(image, sure, unsure, len(cam) + 1, params)
+    first, second = (argmax_index(cam, bg) for bg in backgrounds)
+    return label_marginals(image, first, second, len(cam) + 1, params)

@@ -4,8 +4,8 @@ Names map to modules that are imported when asked for, so that editing one rerun
 a walk any training. A learner, for the stage `affinity`, has
 
 - network(settings): the network, with random weights;
-- samples(task, dataset, records): its training set, the labels being checked before any training;
-- where its network learns something after the last step, finish(task, network, dataset, device): a function that
+- samples(task, settings, dataset, records): its training set, the labels being checked before any training;
+- where its network learns something after the last step, finish(settings, network, dataset, device): a function that
   does it, or None;
 
 and a walker, for the stage `pseudo_masks`,

@@ -8,8 +8,8 @@ import numpy as np
 
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
+from wsss.ignore import IGNORE
 
-IGNORE = 255
 RULES = ("background", "wrong", "left_out")
 MOST_CONFUSIONS = 10
 

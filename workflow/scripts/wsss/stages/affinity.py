@@ -40,5 +40,5 @@ def classifier_trunk(path: str) -> dict[str, torch.Tensor]:
     """
     trunk = {k.removeprefix("backbone."): v for k, v in read_model(path)[0].items() if k.startswith("backbone.")}
     if not trunk:
-        raise UserError(f"{path}: holds no tensors named backbone.*; train the classifier again")
+        raise UserError(f"{path}: holds no tensors named backbone.*; the net's trunk must be its attribute `backbone` (docs/method_contract.md)")
     return trunk

@@ -79,12 +79,19 @@ class CamMaker:
 
     @torch.inference_mode()
     def maps(self, batch: dict[str, Any]) -> list[Tensor]:
-        """The method's maps (B, n, h, w), one a scale, on the network's own grids."""
+        """The method's maps (B, n, h, w), one a scale, on the network's own grids.
+
+        Raises:
+            UserError: they are not those of B images.
+        """
         y, found = batch["y"].to(self.device), []
         for images in batch["scales"]:
             images = images.to(self.device, non_blocking=True)
             views = torch.cat([images, images.flip(-1)]).contiguous(memory_format=torch.channels_last)
-            found.append(self.method.seed_maps(views, y))
+            maps = self.method.seed_maps(views, y)
+            if maps.dim() != 4 or len(maps) != len(y):
+                raise UserError(f"net: seed_maps gave maps of shape {tuple(maps.shape)}; for {len(y)} images, each with its mirror image, it must be ({len(y)}, n, h, w)")
+            found.append(maps)
         return found
 
     @torch.inference_mode()

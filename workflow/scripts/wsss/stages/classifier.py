@@ -10,7 +10,7 @@ from wsss.data.stage_inputs import label_files, saliency_files, training_records
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.methods.base import Method
+from wsss.methods.base import Method, require_output
 from wsss.score.self_report import about_classifier
 from wsss.sections.classifier import Classifier
 from wsss.sections.section import typed
@@ -55,7 +55,7 @@ def run(task: Task) -> None:
         learner,
         samples,
         learner.param_groups(),
-        lambda batch, step: learner.loss(batch, learner(batch, learner.loss_want), step),
+        lambda batch, step: learner.loss(batch, require_output(learner(batch, learner.loss_want), batch["y"]), step),
         device,
         after_step=learner.after_step,
         check=check_trained,

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from wsss.data.forked_loader import Samples, forked_loader
 from wsss.engine.atomic import write_bytes
+from wsss.engine.explain import for_people
 from wsss.engine.signals import graceful_stop, stop_requested
 from wsss.errors import UserError
 from wsss.sections.section import given
@@ -28,6 +29,9 @@ from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 from wsss.train.sampler import StepSampler, steps_per_epoch
 
 log = logging.getLogger(__name__)
+FORM = for_people('it must give scalar tensors by name, with "total" to minimise (docs/method_contract.md)')
+LOWER = for_people("lower the learning rate, or set compute.precision: fp32; the last checkpoint is untouched")
+LOOK = for_people("nothing is learned yet, so look at what the net's loss computes")
 StepLoss = Callable[[dict[str, Any], int], dict[str, torch.Tensor]]
 
 
@@ -131,7 +135,7 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     torch.manual_seed((ranks.rank() << 56) + (job.seed << 32) + step)  # other dropout for other images
     batch = to_device(batch, job.device)
     with autocast(job.device, job.runtime["precision"]):
-        losses = job.step_loss(batch, step)
+        losses = _required(job.step_loss(batch, step))
     scaler.scale(losses["total"]).backward()
     learning = [p for group in optimiser.param_groups for p in group["params"]]
     ranks.average_gradients(learning)
@@ -144,6 +148,18 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     if job.after_step is not None:
         job.after_step(step)
     return {name: value.detach() for name, value in losses.items()}
+
+
+def _required(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The losses of a step, where they are of the contract's form. Raises UserError, which says what it is, where they are not."""
+    if not isinstance(losses, dict) or "total" not in losses:
+        names = f"names {', '.join(losses)}" if isinstance(losses, dict) else f"a {type(losses).__name__}"
+        raise UserError(f"net: loss gave {names}; {FORM}")
+    if wrong := [name for name, value in losses.items() if not torch.is_tensor(value) or value.dim()]:
+        raise UserError(f"net: loss gave {', '.join(wrong)}, which is no scalar tensor; {FORM}")
+    if not losses["total"].requires_grad:
+        raise UserError("net: loss gave a total without a gradient: nothing that learns took part in it (was it detached?)")
+    return losses
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -182,10 +198,8 @@ def _flush(pending: list) -> list[dict[str, float]]:
         values = {name: float(ranks.mean_over_ranks(value)) for name, value in losses.items()}
         if not all(abs(value) < float("inf") for value in values.values()):
             batch = [item_id for part in ranks.gather(ids) for item_id in part]
-            raise UserError(
-                f"loss is not finite at step {step} (lr {lr:g}): {values}; batch: {', '.join(map(str, batch))}. "
-                "Lower the learning rate or precision; the last checkpoint is untouched"
-            )
+            mend = LOWER if step else LOOK
+            raise UserError(f"loss is not finite at step {step} (lr {lr:g}): {values}; batch: {', '.join(map(str, batch))}; {mend}")
         rows.append({"step": step, "lr": lr, **values})
     pending.clear()
     return rows

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from wsss.data.further import FurtherArrays, View
 from wsss.data.strong_view import strong_view
 from wsss.errors import UserError
+from wsss.ignore import IGNORE
 from wsss.methods.base import resize
 from wsss.nets.heads import resize_label
 from wsss.nets.norm import statistics_kept
@@ -34,7 +35,6 @@ from wsss.wrappers.expansion import (
 from wsss.wrappers.perturb import Mix, feature_dropout, hide_patches
 from wsss.wrappers.pixel_adapters import ADAPTERS, MAPS, cells_inside, probe
 
-IGNORE = 255
 KNOWN_SHARE = 0.01  # of a new batch in the classes' mean confidence (classwise_tau)
 
 
