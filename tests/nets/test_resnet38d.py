@@ -367,9 +367,7 @@ def test_recipes_at_other_strides_end_before_anything_runs(project):
         project(backbone="resnet38d")
     with pytest.raises(UserError, match=r"set segmentation.options: \{output_stride: 8\}"):
         project(segmentation={"backbone": "resnet38d", "options": {"output_stride": 16}})
-    assert project(
-        extends="irn", backbone="resnet38d", affinity={"backbone": "resnet38d"}
-    )  # trains no classifier
+    assert project(extends="irn", affinity={"backbone": "resnet38d"})  # trains no classifier
 
 
 def test_missing_weights_end_the_plan(tmp_path):

@@ -45,8 +45,8 @@ def test_circular_extends(project):
 
 
 def test_circular_from(project):
-    broken = change_method(project, lambda recipe: recipe.update(seeds={"from": "irn"}))
-    with pytest.raises(UserError, match="seeds goes round in a circle: irn -> cam -> irn"):
+    broken = change_method(project, lambda recipe: recipe.update({stage: {"from": "irn"} for stage in ("classifier", "cam", "seeds", "ir_labels")}))
+    with pytest.raises(UserError, match="classifier goes round in a circle: cam -> irn -> cam"):
         broken.owner("irn", "demo", "seeds")
 
 

@@ -20,11 +20,10 @@ from wsss.io.cams import read_cam, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.probs import read_probs, write_probs
 from wsss.recipes.config import Config
-from wsss.refine import learn_affinitynet
+from wsss.refine import learn_affinitynet, walked_masks
 from wsss.refine.affinitynet import cell_labels
 from wsss.sections.affinity import AffinityNetAffinity
 from wsss.sections.section import typed
-from wsss.stages import walked_masks
 
 MODEL, INDEX = "model.safetensors", "index.json"
 SIZES = ((96, 96), (100, 80), (96, 96), (33, 90), (70, 64), (110, 120))

@@ -17,12 +17,13 @@ from wsss.found import settle, settled, shifted, value_of
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
+from wsss.refine import walked_masks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
 from wsss.score.sweep import power_root
 from wsss.sections.background import Background, Rule
 from wsss.stages import merge as merge_stage
-from wsss.stages import pseudo_masks, threshold, walked_masks
+from wsss.stages import pseudo_masks, threshold
 
 MODEL, INDEX, FILE = "model.safetensors", "index.json", "threshold/threshold.json"
 CAM, THRESHOLD = {"cam": f"cam/{INDEX}"}, {"threshold": FILE}

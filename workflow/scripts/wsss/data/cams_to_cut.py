@@ -1,14 +1,22 @@
-"""The CAMs of stages that cut them at a background."""
+"""The CAMs of stages that cut them at a background, and the images and scores that a cut is found on."""
 
+import logging
 from collections.abc import Iterable
 
-from wsss.data.manifest import Record
+from wsss.data.manifest import Dataset, Record
 from wsss.data.stage_inputs import cam_folder
+from wsss.engine.explain import for_people
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import kind_fault
 from wsss.io.cams import CamFolder
+from wsss.io.digest import stable_hash
+from wsss.score.cuts import RULE, Scores
 from wsss.sections.background import Background
+
+SAMPLE = 500  # images: the cut of more moves by less than it is rounded to
+INSTEAD = for_people("give a number in place of `value: found` and `policy: found` (docs/evaluation.md)")
+log = logging.getLogger(__name__)
 
 
 def cams_to_cut(task: Task, records: Iterable[Record], *backgrounds: Background) -> CamFolder:
@@ -22,3 +30,31 @@ def cams_to_cut(task: Task, records: Iterable[Record], *backgrounds: Background)
         if fault := kind_fault(background.kind, cams.form.bg_map):
             raise UserError(f"{task.inputs['cam']}: background {background.kind}: {fault}")
     return cams
+
+
+def labelled_sample(dataset: Dataset, size: int) -> tuple[Record, ...]:
+    """At most `size` training images that have labels: always the same ones of the same images, in whatever order these come.
+
+    Raises:
+        UserError: no image has a label.
+    """
+    labelled = [r for r in dataset.split("trainaug") if r.labels]
+    if not labelled:
+        raise UserError(f"{dataset.name}: no training image has a label, so its CAMs hold no scores to find a cut in; {INSTEAD}")
+    return tuple(sorted(labelled, key=lambda r: stable_hash(r.id))[:size])
+
+
+def required_cut(task: Task, scores: Scores) -> float:
+    """The cut of scores.
+
+    Raises:
+        UserError: they are all alike, so that there is none.
+    """
+    cut = scores.cut()
+    if cut is None:
+        raise UserError(
+            f"{task.inputs['cam']}: all CAMs have the same score everywhere, so no cut can be found: the network has "
+            f"learned nothing; train it longer (classifier.steps, docs/config.md), or {INSTEAD}"
+        )
+    log.info("%s: cut %.2f, found on %d images by %s", task.stage, cut, scores.images, RULE)
+    return cut

@@ -39,7 +39,7 @@ def maker(refine: str) -> Callable[[Task, tuple[Record, ...]], Work]:
         return by_crf
     if refine == "none":
         return by_threshold
-    from wsss.stages.walked_masks import by_walk
+    from wsss.refine.walked_masks import by_walk
 
     return by_walk
 

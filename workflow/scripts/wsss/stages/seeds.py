@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from wsss.data.cams_to_cut import cams_to_cut
+from wsss.data.cams_to_cut import SAMPLE, cams_to_cut, labelled_sample
 from wsss.data.labels import cams_of
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import input_index
@@ -31,7 +31,6 @@ from wsss.score.self_report import about_masks
 from wsss.sections.background import Rule
 from wsss.sections.section import plain, typed
 from wsss.sections.seeds import Seeds
-from wsss.stages.threshold import SAMPLE, labelled_sample
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from wsss.data.cams_to_cut import cams_to_cut
+from wsss.data.cams_to_cut import cams_to_cut, labelled_sample, required_cut
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.stage_inputs import cam_folder
 from wsss.data.transforms import normalise
@@ -24,7 +24,6 @@ from wsss.score.cuts import Scores
 from wsss.sections.background import Background
 from wsss.sections.pseudo_masks import BY_REFINE
 from wsss.sections.section import plain, typed
-from wsss.stages.threshold import labelled_sample, required_cut
 from wsss.train.device import EXACT, note_device, pick_device
 
 if TYPE_CHECKING:
