@@ -31,7 +31,7 @@ from wsss.train.sampler import StepSampler, steps_per_epoch
 log = logging.getLogger(__name__)
 FORM = for_people('it must give scalar tensors by name, with "total" to minimise (docs/method_contract.md)')
 LOWER = for_people("lower the learning rate, or set compute.precision: fp32; the last checkpoint is untouched")
-LOOK = for_people("nothing is learned yet, so look at what the net's loss computes")
+LOOK = for_people("nothing is learned yet, so look at the weights it starts from, and at what the net's loss computes")
 StepLoss = Callable[[dict[str, Any], int], dict[str, torch.Tensor]]
 
 
