@@ -28,10 +28,12 @@ from wsss.found import MAP, settle  # noqa: E402
 from wsss.io.cams import CamFolder  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
 from wsss.io.models import load_model  # noqa: E402
+from wsss.plan.plan import Plan  # noqa: E402
+from wsss.plan.row import Row  # noqa: E402
 from wsss.recipes.config import Config  # noqa: E402
 from wsss.recipes.schema import read_yaml  # noqa: E402
 from wsss.refine.background import argmax_labels, background  # noqa: E402
-from wsss.rownames import base_name, seed_number, with_seed  # noqa: E402
+from wsss.rownames import base_name, seed_number  # noqa: E402
 from wsss.score.confusion import confusion  # noqa: E402
 from wsss.score.cuts import Scores  # noqa: E402
 from wsss.score.sweep import Sweep, default_values  # noqa: E402
@@ -65,25 +67,24 @@ def seed_of(project: Path, dataset_name: str, name: str, device: Any, stored: bo
     results = project / "results" / dataset_name
     dataset = load_manifest(results / "manifest.csv")
     records = tuple(record for record in dataset.split("train") if record.mask is not None)
-    config = Config(project / "config", MAIN)
-    recipe = config.recipe(base_name(name), dataset_name)
+    recipe = Config(project / "config", MAIN).recipe(base_name(name), dataset_name)
     with tempfile.TemporaryDirectory() as folder:
         if stored:
             index = results / name / "cam" / "index.json"
             cams = CamFolder.of(index, read_json(index))
         else:
-            labels_of = config.owner(recipe["cam"].get("aux_from", base_name(name)), dataset_name, "ir_labels")
-            aux = results / with_seed(labels_of, seed_number(name)) / "ir_labels" / "index.json"
-            cams = make_cams(recipe, results / name, Path(folder), dataset, records, device, {"ir_labels": str(aux)})
+            row = Row(dataset_name, base_name(name), seed_number(name))
+            inputs = {key: str(project / path) for key, path in Plan(project / "config", MAIN).files_read("cam", row).items()}
+            cams = make_cams(recipe, inputs, Path(folder), dataset, records, device)
         return score(recipe["evaluation"], cams, dataset, records)
 
 
-def make_cams(recipe: dict, results: Path, folder: Path, dataset: Dataset, records: tuple[Record, ...], device: Any, aux: dict[str, str]) -> CamFolder:
-    """CAMs of `records`, made as the stage makes those of all photos; `aux`: indexes of what some methods read at test."""
+def make_cams(recipe: dict, inputs: dict[str, str], folder: Path, dataset: Dataset, records: tuple[Record, ...], device: Any) -> CamFolder:
+    """CAMs of `records`, made as the stage makes those of all photos, from the same files of other stages."""
     params = {"settings": recipe["cam"], "recipe": recipe, "net_options": recipe["net_options"], "compute": MAIN["compute"], "seed": 0}
-    task = Task("cam", {"model": str(results / "classifier" / "model.safetensors"), **aux}, {"index": str(folder / "index.json")}, params, {"workers": 0})
+    task = Task("cam", inputs, {"index": str(folder / "index.json")}, params, {"workers": 0})
     method = build_method(task, dataset.num_classes)
-    if missing := [aux.get(name, name) for name in method.spec.aux if not Path(aux.get(name, "")).is_file()]:
+    if missing := [path for path in inputs.values() if not Path(path).is_file()]:
         sys.exit(f"{recipe['net']} reads these at test, and they do not stand: {', '.join(missing)}")
     load_model(task.inputs["model"], method)
     maker = CamMaker(task, dataset, method.to(device).eval(), device)

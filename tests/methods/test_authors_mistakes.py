@@ -10,7 +10,7 @@ from wsss.methods.cam import CAM
 from wsss.methods.sipe import SIPE
 from wsss.sections.cam import Cam
 from wsss.stages.cam import CamMaker
-from wsss.train.loop import _required
+from wsss.train.loop import require_losses
 
 Y = torch.eye(2)
 TRUNK = {"bn": "train", "freeze": "none"}
@@ -33,7 +33,7 @@ def test_what_is_right_passes():
     out = CamOut(logits=torch.zeros(2, 2))
     assert require_output(out, Y) is out and require_output(CamOut(), Y).logits is None
     losses = {"total": torch.ones((), requires_grad=True) * 2, "share": torch.ones(())}
-    assert _required(losses) is losses
+    assert require_losses(losses) is losses
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_is_right_passes():
 )
 def test_losses(losses, words):
     with pytest.raises(UserError, match=words):
-        _required(losses)
+        require_losses(losses)
 
 
 @pytest.mark.parametrize(("net", "given", "expected"), [(CAM, 3, "must be 2$"), (CAM, 1, "must be 2$"), (SIPE, 2, "must be 3 .background first")])

@@ -17,11 +17,12 @@ from wsss.recipes.net_options import option_names
 
 PAGE = (REPOSITORY / "docs/add_a_method.md").read_text("utf-8")
 MODULE, RECIPE = (re.search(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[1] for language in ("python", "yaml"))
-SCRATCH = {"freeze": "none", "bn": "train", "strength": 0.5}
+MODULE = MODULE.replace('"strength": 0.5}', '"dilated": True, "strength": 0.5}')  # an option that presets lay on every net that has it
+SCRATCH = {"freeze": "none", "bn": "train", "dilated": False, "strength": 0.5}
 EXPECTED = {
     "demo_tiny": {**SCRATCH, "output_stride": 16},
     "demo": {**SCRATCH, "output_stride": 8, "head_lr_scale": 1},
-    "voc_mini": {"freeze": "stage2", "bn": "frozen", "output_stride": 16, "strength": 0.5},
+    "voc_mini": {"freeze": "stage2", "bn": "frozen", "dilated": False, "output_stride": 16, "strength": 0.5},
 }
 
 
@@ -41,7 +42,7 @@ def recipe(folder, dataset):
 
 @pytest.mark.parametrize("dataset", EXPECTED)
 def test_presets_give_it_what_every_net_gets(folder, dataset):
-    assert option_names("mine") == {"freeze", "bn", "output_stride", "head_lr_scale", "strength"}
+    assert option_names("mine") == {"freeze", "bn", "output_stride", "head_lr_scale", "dilated", "strength"}
     found = recipe(folder, dataset)
     assert (found["net"], found["net_options"]) == ("mine", EXPECTED[dataset])
 
@@ -50,7 +51,7 @@ def test_its_own_options_count_and_no_others(folder):
     edit(folder / "methods/mine.yaml", lambda c: c.update(net_options={"strength": 0.25}))
     assert recipe(folder, "demo_tiny")["net_options"]["strength"] == 0.25
     edit(folder / "methods/mine.yaml", lambda c: c.update(net_options={"tau": 0.25}))
-    with pytest.raises(UserError, match="mine.yaml: net_options of mine: unknown name tau; known: bn, freeze"):
+    with pytest.raises(UserError, match="mine.yaml: net_options of mine: unknown name tau; known: bn, dilated"):
         recipe(folder, "demo_tiny")
 
 

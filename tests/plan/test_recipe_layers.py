@@ -45,8 +45,8 @@ def test_circular_extends(project):
 
 
 def test_circular_from(project):
-    broken = change_method(project, lambda recipe: recipe.update({stage: {"from": "irn"} for stage in ("classifier", "cam", "seeds", "ir_labels")}))
-    with pytest.raises(UserError, match="classifier goes round in a circle: cam -> irn -> cam"):
+    broken = change_method(project, lambda recipe: recipe.update(seeds={"from": "irn"}))
+    with pytest.raises(UserError, match="seeds goes round in a circle: irn -> cam -> irn"):
         broken.owner("irn", "demo", "seeds")
 
 
@@ -197,6 +197,12 @@ def test_parts_are_not_laid_on_by_a_dataset(project):
     rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"parts": ["irn_seeds"]}}))
     with pytest.raises(UserError, match="datasets/demo.yaml .*: parts is for files in config/methods"):
         config(project).recipe("cam", "demo")
+
+
+def test_seeds_of_another_recipe_may_be_made_of_its_own_cams(project):
+    (project / "methods/mine.yaml").write_text(yaml.safe_dump({"extends": "cam", "seeds": {"from": "other"}, "ir_labels": {"from": "other"}}))
+    (project / "methods/other.yaml").write_text(yaml.safe_dump({"extends": "cam", "classifier": {"from": "mine"}, "cam": {"from": "mine"}}))
+    assert config(project).recipe("mine", "voc12")["seeds"] == {"from": "other"}
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,9 @@ def test_what_a_choice_needs_is_asked_for(project, values, words):
 
 @pytest.mark.parametrize("net", methods.METHODS)
 def test_a_nets_typed_options_are_those_that_it_reads(net):
-    if kind := options_class(net):
-        assert defaults_of(kind) == methods.get(net).defaults
-        typed(methods.get(net).defaults, kind)
+    kind = options_class(net)
+    assert kind is not None and defaults_of(kind) == methods.get(net).defaults
+    typed(methods.get(net).defaults, kind)
     assert option_names(net) == set(methods.get(net).defaults)
 
 

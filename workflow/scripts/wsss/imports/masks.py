@@ -17,6 +17,7 @@ from wsss.io.masks import read_mask, write_mask
 
 STAGES = ("seeds", "ir_labels", "pseudo_masks")
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     made = parser("Import a folder of label PNGs: 8-bit, 0 background, k the k-th class, 255 unsure.")

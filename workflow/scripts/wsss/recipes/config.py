@@ -75,7 +75,7 @@ class Config:
     def _resolve(self, name: str, dataset: str) -> Resolved:
         if (name, dataset) not in self._resolved:
             self._resolved[name, dataset] = resolve(self, name, dataset)
-            self._refuse_idle_network(name, dataset)
+            self._refuse_idle(name, dataset)
         return self._resolved[name, dataset]
 
     def owner(self, name: str, dataset: str, stage: str) -> str:
@@ -99,11 +99,24 @@ class Config:
                 waiting += [section[key] for section in sections for key in BORROWED if key in section]
         return found
 
-    def _refuse_idle_network(self, name: str, dataset: str) -> None:
-        """A network works where the classifier is trained; said of a recipe that takes it from another, it must be that one's."""
+    def _refuse_idle(self, name: str, dataset: str) -> None:
+        """What a recipe says of its network, trains, makes or imports must be used."""
         recipe = self._resolved[name, dataset].recipe
-        if "from" not in recipe.get("classifier", {}):
-            return
+        if "from" in recipe.get("classifier", {}):
+            self._refuse_idle_network(name, dataset, recipe)
+        needs_seeds = recipe["refine"] != "none" and "import" not in recipe.get("pseudo_masks", {})
+        for made, taken in (("classifier", "cam"), ("cam", "seeds"), ("cam", "ir_labels"), ("seeds", "ir_labels")):
+            other = recipe.get(taken, {}).get("from")
+            has_own = made in recipe and "from" not in recipe[made]
+            if has_own and other and (needs_seeds or taken == "cam") and self.owner(other, dataset, made) != name:
+                how = "imported" if "import" in recipe[made] else "its own"
+                raise UserError(
+                    f"config/methods/{name}.yaml: {made} is {how}, but {taken} of recipe {other} is taken, which rests on another {made}; "
+                    f"give the recipe a section {taken} of its own, or take {made} from: {other} too"
+                )
+
+    def _refuse_idle_network(self, name: str, dataset: str, recipe: dict[str, Any]) -> None:
+        """A network works where the classifier is trained; said of a recipe that takes it from another, it must be that one's."""
         owner = self.owner(name, dataset, "classifier")
         other = self.recipe(owner, dataset)
         keys = ("net", "backbone", *(("wrap", "wrap_options") if "wrap" in recipe else ()))

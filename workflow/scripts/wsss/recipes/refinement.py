@@ -38,24 +38,10 @@ def check_refinement(recipe: dict, path: str) -> None:
     _exact(settings, needed, _strange(WALK, refine), f"{path}: pseudo_masks: refine {refine}")
 
 
-def check_borrowed(recipe: dict, path: str) -> None:
-    """What a recipe makes or imports must be used: a classifier by a `cam` of its own, CAMs by seeds of their own, affinity by a walk.
-
-    Raises:
-        UserError: another recipe's results would be used in its place.
-    """
+def check_imports(recipe: dict, path: str) -> None:
+    """An imported affinity must be used by a walk. Raises UserError where the refinement does not walk."""
     if "import" in recipe.get("affinity", {}) and recipe["refine"] not in WALKS:
         raise UserError(f"{path}: affinity is imported, but refine {recipe['refine']} does not walk; set refine: {' | '.join(WALKS)}")
-    needs_seeds = recipe["refine"] != "none" and "import" not in recipe.get("pseudo_masks", {})
-    for made, taken in (("classifier", "cam"), ("cam", "seeds"), ("cam", "ir_labels"), ("seeds", "ir_labels")):
-        owner = recipe.get(taken, {}).get("from")
-        has_own = made in recipe and "from" not in recipe[made]
-        if has_own and owner and (needs_seeds or taken == "cam"):
-            how = "imported" if "import" in recipe[made] else "its own"
-            raise UserError(
-                f"{path}: {made} is {how}, but {taken} of recipe {owner} is taken, which rests on another {made}; "
-                f"give the recipe a section {taken} of its own, or take {made} from: {owner} too"
-            )
 
 
 def _check_affinity(recipe: dict, settings: dict, where: str) -> None:

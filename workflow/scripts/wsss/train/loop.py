@@ -135,7 +135,7 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     torch.manual_seed((ranks.rank() << 56) + (job.seed << 32) + step)  # other dropout for other images
     batch = to_device(batch, job.device)
     with autocast(job.device, job.runtime["precision"]):
-        losses = _required(job.step_loss(batch, step))
+        losses = require_losses(job.step_loss(batch, step))
     scaler.scale(losses["total"]).backward()
     learning = [p for group in optimiser.param_groups for p in group["params"]]
     ranks.average_gradients(learning)
@@ -150,7 +150,7 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     return {name: value.detach() for name, value in losses.items()}
 
 
-def _required(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def require_losses(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The losses of a step, where they are of the contract's form. Raises UserError, which says what it is, where they are not."""
     if not isinstance(losses, dict) or "total" not in losses:
         names = f"names {', '.join(losses)}" if isinstance(losses, dict) else f"a {type(losses).__name__}"
