@@ -140,7 +140,8 @@ from wsss.engine.entry import start
 def run(task):
     Path(sys.argv[1]).touch()
 
-start(run, SimpleNamespace(log=[sys.argv[2]], input={}, output={}, params={}, config={"runtime": {}}, threads=1))
+sys.modules["wsss.stages.mine"] = SimpleNamespace(run=run)
+start("mine", SimpleNamespace(log=[sys.argv[2]], input={}, output={}, params={}, config={"runtime": {}}, threads=1))
 """
 
 

@@ -49,23 +49,31 @@ def test_stages_without_a_network_start_without_torch():
 # --- signals -------------------------------------------------------------------------------------------
 
 SIGNALLED = """
-import sys, time
-from pathlib import Path
+import sys
 from types import SimpleNamespace
+import wsss.stages
 from wsss.engine.entry import start
 
-def run(task):
-    Path(sys.argv[1]).touch()
+wsss.stages.__path__.append(sys.argv[1])
+start("slow", SimpleNamespace(log=[], input={}, output={}, params={}, config={"runtime": {}}, threads=1))
+"""
+SLOW = """
+import time
+from pathlib import Path
+
+def slowly(task=None):
+    Path(__file__).with_name("ready").touch()
     time.sleep(60)
 
-start(run, SimpleNamespace(log=[], input={}, output={}, params={}, config={"runtime": {}}, threads=1))
 """
 
 
+@pytest.mark.parametrize("where", ["slowly()", "run = slowly"], ids=["while its module loads", "while it runs"])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_sigterm_and_ctrl_c_end_a_stage_that_never_asks(tmp_path, signum):
+def test_sigterm_and_ctrl_c_end_a_stage_that_never_asks(tmp_path, signum, where):
     ready = tmp_path / "ready"
-    command = [sys.executable, "-c", SIGNALLED, str(ready)]
+    (tmp_path / "slow.py").write_text(SLOW + where)
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path)]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in the background it is unheard
     place = {**environment(), "PYTHONPATH": str(LIBRARY)}
     process = subprocess.Popen(command, env=place, stderr=subprocess.PIPE, text=True, preexec_fn=heard)

@@ -217,5 +217,7 @@ def test_seeds_of_another_recipe_may_be_made_of_its_own_cams(project):
 )
 def test_a_network_or_a_stage_that_nothing_would_use_is_refused(project, recipe, words):
     (project / "methods/mine.yaml").write_text(yaml.safe_dump(recipe))
-    with pytest.raises(UserError, match=f"mine.yaml: {words}"):
-        config(project).recipe("mine", "voc12")
+    asked = config(project)
+    for _ in ("asked once", "asked again"):
+        with pytest.raises(UserError, match=f"mine.yaml: {words}"):
+            asked.recipe("mine", "voc12")

@@ -1,7 +1,6 @@
 """Rule script. Stage `affinity`: train the network of the random walk, IRN or AffinityNet by the recipe."""
 
 from wsss.engine.entry import start
-from wsss.stages import affinity
 
 if __name__ == "__main__":
-    start(affinity.run, snakemake)
+    start("affinity", snakemake)

@@ -1,7 +1,6 @@
 """Rule script. SegmentationClassAug from SBD: the masks that full supervision on trainaug needs, and nothing else does."""
 
 from wsss.engine.entry import start
-from wsss.stages import aug_masks
 
 if __name__ == "__main__":
-    start(aug_masks.run, snakemake)
+    start("aug_masks", snakemake)

@@ -1,7 +1,6 @@
 """Rule script. Stage `cam`: multi-scale CAMs of all training images."""
 
 from wsss.engine.entry import start
-from wsss.stages import cam
 
 if __name__ == "__main__":
-    start(cam.run, snakemake)
+    start("cam", snakemake)

@@ -1,7 +1,6 @@
 """Rule script. Stage `diagnosis`: what a method's masks and classifiers say of themselves, without ground truth."""
 
 from wsss.engine.entry import start
-from wsss.stages import diagnosis
 
 if __name__ == "__main__":
-    start(diagnosis.run, snakemake)
+    start("diagnosis", snakemake)

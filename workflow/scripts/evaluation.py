@@ -1,7 +1,6 @@
 """Rule script. Stage `evaluation`: score every mask a method made; one pass over the CAMs gives all thresholds."""
 
 from wsss.engine.entry import start
-from wsss.stages import evaluation
 
 if __name__ == "__main__":
-    start(evaluation.run, snakemake)
+    start("evaluation", snakemake)

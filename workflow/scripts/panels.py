@@ -1,7 +1,6 @@
 """Rule script. Stage `panels`: for a choice of images, everything a method made of them, side by side."""
 
 from wsss.engine.entry import start
-from wsss.stages import panels
 
 if __name__ == "__main__":
-    start(panels.run, snakemake)
+    start("panels", snakemake)

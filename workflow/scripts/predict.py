@@ -1,7 +1,6 @@
 """Rule script. Stage `predict`: the segmentation network over a folder of the user's own photos: masks, overlays, areas of classes."""
 
 from wsss.engine.entry import start
-from wsss.stages import predict
 
 if __name__ == "__main__":
-    start(predict.run, snakemake)
+    start("predict", snakemake)

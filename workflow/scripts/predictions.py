@@ -1,7 +1,6 @@
 """Rule script. Stage `predictions`: the segmentation network over whole images, multi-scale, flipped, with or without CRF."""
 
 from wsss.engine.entry import start
-from wsss.stages import predictions
 
 if __name__ == "__main__":
-    start(predictions.run, snakemake)
+    start("predictions", snakemake)

@@ -1,7 +1,6 @@
 """Rule script. Stage `pseudo_masks`: one mask per training image, by IRN's random walk, the CRF, or a threshold alone."""
 
 from wsss.engine.entry import start
-from wsss.stages import pseudo_masks
 
 if __name__ == "__main__":
-    start(pseudo_masks.run, snakemake)
+    start("pseudo_masks", snakemake)

@@ -1,7 +1,6 @@
 """Rule script. Stage `saliency`: maps of all training images, by our own means or by the user's command."""
 
 from wsss.engine.entry import start
-from wsss.stages import saliency
 
 if __name__ == "__main__":
-    start(saliency.run, snakemake)
+    start("saliency", snakemake)

@@ -1,7 +1,6 @@
 """Rule script. Stage `saliency_table`: methods that learn from saliency maps, against where the maps come from."""
 
 from wsss.engine.entry import start
-from wsss.stages import saliency_table
 
 if __name__ == "__main__":
-    start(saliency_table.run, snakemake)
+    start("saliency_table", snakemake)

@@ -1,6 +1,7 @@
 """The start of every rule script: builds the task, runs the stage, and turns errors into plain words and a status."""
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -18,15 +19,18 @@ from wsss.engine.task import Task
 log = logging.getLogger(__name__)
 
 
-def start(run: Callable[[Task], None], snakemake: Any) -> None:
-    """Run a stage for a Snakemake `script:`; a UserError ends it with plain words and status 1."""
+def start(stage: str, snakemake: Any) -> None:
+    """Run `wsss.stages.STAGE` for a Snakemake `script:`; a UserError ends it with plain words and status 1.
+
+    The module is imported here, not by the script: it may load torch for seconds, in which Ctrl-C must be heard already.
+    """
     signals.die_with_parent(signal.SIGTERM)  # no orphan races its successor
     signals.end_on_interrupt()
     if signals.orphaned():
         _leave(1)  # before the log is opened, which may be the successor's
     _log_to(snakemake.log[0] if snakemake.log else None)
     task = Task(
-        stage=run.__module__.rsplit(".", 1)[-1],
+        stage=stage,
         inputs={k: str(v) for k, v in snakemake.input.items()},
         outputs={k: str(v) for k, v in snakemake.output.items()},
         params={**dict(snakemake.params.items()), **_shard_name(getattr(snakemake, "wildcards", None))},
@@ -35,11 +39,11 @@ def start(run: Callable[[Task], None], snakemake: Any) -> None:
         gpus=max(getattr(getattr(snakemake, "resources", None), "gpu", 1), 1),
     )
 
-    def stage(task: Task) -> None:
+    def run(task: Task) -> None:
         correct_future_times(snakemake.input)
-        run(task)
+        importlib.import_module(f"wsss.stages.{stage}").run(task)
 
-    guarded(stage, task)
+    guarded(run, task)
 
 
 def _shard_name(wildcards: Any) -> dict[str, str]:

@@ -75,7 +75,11 @@ class Config:
     def _resolve(self, name: str, dataset: str) -> Resolved:
         if (name, dataset) not in self._resolved:
             self._resolved[name, dataset] = resolve(self, name, dataset)
-            self._refuse_idle(name, dataset)
+            try:
+                self._refuse_idle(name, dataset)
+            except UserError:
+                del self._resolved[name, dataset]  # refused when asked again, too
+                raise
         return self._resolved[name, dataset]
 
     def owner(self, name: str, dataset: str, stage: str) -> str:
