@@ -16,9 +16,9 @@ include: "rules/common.smk"
 configfile: f"{HOME}/config/config.yaml"
 
 
-plan = Rules(HOME, config)
-name_near_targets(workflow, plan.names(), plan.misnamed())
-plan.warn_of_missing(workflow)
+from_plan = FromPlan(HOME, config)
+name_near_targets(workflow, from_plan.names(), from_plan.misnamed())
+from_plan.warn_of_missing(workflow)
 
 
 report: "workflow/report/workflow.rst"
@@ -44,7 +44,7 @@ include: "rules/diagnosis.smk"
 include: "rules/report.smk"
 
 
-if plan.shards > 1:
+if from_plan.shards > 1:
 
     include: "rules/shards.smk"
 
@@ -56,7 +56,7 @@ wildcard_constraints:
 
 
 onstart:
-    plan.check_start(workflow)
+    from_plan.check_start(workflow)
     lines.begin()
 
 
@@ -71,4 +71,4 @@ onerror:
 rule all:
     default_target: True
     input:
-        plan.targets(),
+        from_plan.targets(),

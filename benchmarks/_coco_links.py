@@ -12,9 +12,9 @@ from wsss.data.coco_instances import read_instances
 from wsss.data.coco_labels import COCO_CLASSES
 from wsss.data.coco_paint import Region, paint
 from wsss.data.manifest import Row
+from wsss.digest import fingerprint
 from wsss.engine.index import write_index
 from wsss.io.cams import write_cam
-from wsss.io.digest import fingerprint
 from wsss.io.grids import ceil16
 from wsss.io.masks import write_mask
 

@@ -17,20 +17,21 @@ from _timing import measured
 from wsss.data.coco_instances import read_instances
 from wsss.data.inference import equal_size_batches
 from wsss.data.manifest import load_manifest
+from wsss.digest import stable_hash
 from wsss.engine.atomic import read_json
 from wsss.engine.index import write_index
 from wsss.engine.task import Task
 from wsss.io.cams import CamFolder
-from wsss.io.digest import stable_hash
 from wsss.io.masks import read_mask
 from wsss.io.models import save_model
+from wsss.methods.build import build_method
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.recipes.schema import read_yaml
 from wsss.refine.crf import CrfParams
 from wsss.score.confusion import confusion
 from wsss.score.sweep import Sweep
-from wsss.stages import affinity, classifier, coco_masks, predictions, segmentation
+from wsss.stages import affinity, coco_masks, predictions, segmentation
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = {**read_yaml(ROOT / "config/config.yaml"), "compute": {"precision": "fp32", "cpu_threads": 1}}
@@ -105,18 +106,18 @@ def first_of_batches(world: World, batch_size: int, images: int) -> list[str]:
 
 def recipe_of(method: str, stage: str) -> dict[str, Any]:
     """The recipe that runs the stage for this method on coco14."""
-    return PLAN.recipe(PLAN.maker(Row("coco14", method), stage))
+    return PLAN.recipe(PLAN.owner(Row("coco14", method), stage))
 
 
 def params_of(method: str, stage: str) -> dict[str, Any]:
     """What the rules give a stage."""
     if stage == "saliency":
         return {"settings": {"make": "robust_background"}}
-    return dict(PLAN.params(stage, PLAN.maker(Row("coco14", method), stage)))
+    return dict(PLAN.params(stage, PLAN.owner(Row("coco14", method), stage)))
 
 
 BUILDERS = {  # task -> the network that a stage loads
-    "classifier": lambda task: classifier.build_method(task, 80),
+    "classifier": lambda task: build_method(task, 80),
     "affinity": lambda task: affinity.build_network(task),
     "segmentation": lambda task: segmentation.build_network(task, 80),
 }

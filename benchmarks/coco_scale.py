@@ -35,9 +35,9 @@ from wsss.data.files import file_problems  # noqa: E402
 from wsss.data.inference import equal_size_batches  # noqa: E402
 from wsss.data.manifest import load_manifest, write_manifest  # noqa: E402
 from wsss.data.user_files import folder_stamp  # noqa: E402
+from wsss.digest import sha256_file  # noqa: E402
 from wsss.engine.index import read_index, write_index  # noqa: E402
 from wsss.engine.journal import Journal  # noqa: E402
-from wsss.io.digest import sha256_file  # noqa: E402
 
 PARTS = ("dag", "json", "tables", "stages")
 ANNOTATIONS_AN_IMAGE = {"train": 604_907 / 82_081, "val": 291_875 / 40_137}  # of instances_{split}2014.json

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "workflow" / "scripts")]
 from _timing import measured  # noqa: E402
 from wsss.data.manifest import COLUMNS, Record  # noqa: E402
-from wsss.io.digest import stable_hash  # noqa: E402
+from wsss.digest import stable_hash  # noqa: E402
 
 
 def write(path: Path, rows: int) -> int:

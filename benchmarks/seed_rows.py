@@ -28,6 +28,7 @@ from wsss.found import MAP, settle  # noqa: E402
 from wsss.io.cams import CamFolder  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
 from wsss.io.models import load_model  # noqa: E402
+from wsss.methods.build import build_method  # noqa: E402
 from wsss.plan.plan import Plan  # noqa: E402
 from wsss.plan.row import Row  # noqa: E402
 from wsss.recipes.config import Config  # noqa: E402
@@ -41,7 +42,6 @@ from wsss.score.thresholds import map_stage, seed_stage  # noqa: E402
 from wsss.sections.background import Background, Rule  # noqa: E402
 from wsss.sections.section import typed  # noqa: E402
 from wsss.stages.cam import CamMaker  # noqa: E402
-from wsss.stages.classifier import build_method  # noqa: E402
 from wsss.train.device import pick_device  # noqa: E402
 
 MAIN = read_yaml(REPOSITORY / "config" / "config.yaml")

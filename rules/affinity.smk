@@ -3,7 +3,7 @@
 
 rule affinity:
     input:
-        unpack(plan.inputs("affinity")),
+        unpack(from_plan.inputs("affinity")),
     output:
         model="results/{dataset}/{method}/affinity/model.safetensors",
         history="results/{dataset}/{method}/affinity/history.csv",
@@ -12,13 +12,13 @@ rule affinity:
     benchmark:
         "logs/{dataset}/{method}/affinity.tsv"
     conda:
-        plan.torch_env("affinity")
+        from_plan.torch_env("affinity")
     threads: 8
     resources:
-        gpu=plan.gpus("affinity"),
+        gpu=from_plan.gpus("affinity"),
         mem_mb=16000,
         runtime=480,
     params:
-        **plan.params("affinity"),
+        **from_plan.params("affinity"),
     script:
         "../workflow/scripts/affinity.py"

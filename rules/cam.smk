@@ -3,21 +3,21 @@
 
 rule cam:
     input:
-        unpack(plan.inputs("cam")),
+        unpack(from_plan.inputs("cam")),
     output:
-        index=plan.per_shard("results/{dataset}/{method}/cam/index.json"),
+        index=from_plan.per_shard("results/{dataset}/{method}/cam/index.json"),
     log:
-        plan.per_shard("logs/{dataset}/{method}/cam.log"),
+        from_plan.per_shard("logs/{dataset}/{method}/cam.log"),
     benchmark:
-        plan.per_shard("logs/{dataset}/{method}/cam.tsv")
+        from_plan.per_shard("logs/{dataset}/{method}/cam.tsv")
     conda:
-        plan.torch_env("cam")
+        from_plan.torch_env("cam")
     threads: 8
     resources:
-        gpu=plan.gpus("cam"),
+        gpu=from_plan.gpus("cam"),
         mem_mb=16000,
         runtime=240,
     params:
-        **plan.params("cam"),
+        **from_plan.params("cam"),
     script:
         "../workflow/scripts/cam.py"

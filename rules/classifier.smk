@@ -3,7 +3,7 @@
 
 rule classifier:
     input:
-        unpack(plan.inputs("classifier")),
+        unpack(from_plan.inputs("classifier")),
     output:
         model="results/{dataset}/{method}/classifier/model.safetensors",
         history="results/{dataset}/{method}/classifier/history.csv",
@@ -13,13 +13,13 @@ rule classifier:
     benchmark:
         "logs/{dataset}/{method}/classifier.tsv"
     conda:
-        plan.torch_env("classifier")
+        from_plan.torch_env("classifier")
     threads: 8
     resources:
-        gpu=plan.gpus("classifier"),
+        gpu=from_plan.gpus("classifier"),
         mem_mb=16000,
         runtime=720,
     params:
-        **plan.params("classifier"),
+        **from_plan.params("classifier"),
     script:
         "../workflow/scripts/classifier.py"

@@ -3,13 +3,13 @@
 
 rule coco_masks:
     input:
-        unpack(plan.inputs("coco_masks")),
+        unpack(from_plan.inputs("coco_masks")),
     output:
-        index=plan.per_shard("resources/{dataset}_masks/index.json"),
+        index=from_plan.per_shard("resources/{dataset}_masks/index.json"),
     log:
-        plan.per_shard("logs/{dataset}/coco_masks.log"),
+        from_plan.per_shard("logs/{dataset}/coco_masks.log"),
     benchmark:
-        plan.per_shard("logs/{dataset}/coco_masks.tsv")
+        from_plan.per_shard("logs/{dataset}/coco_masks.tsv")
     conda:
         "../envs/coco_masks.yaml"
     threads: 8
@@ -17,6 +17,6 @@ rule coco_masks:
         mem_mb=4000,
         runtime=120,
     params:
-        **plan.params("coco_masks"),
+        **from_plan.params("coco_masks"),
     script:
         "../workflow/scripts/coco_masks.py"

@@ -11,7 +11,7 @@ from wsss.engine.signals import MASTER
 from wsss.dag.failures import forget_failures
 from wsss.dag.mistakes import check_config_files, tell_mistakes_plainly
 from wsss.dag.near_names import name_near_targets
-from wsss.dag.rules import Rules
+from wsss.dag.rules import FromPlan
 from wsss.dag.start import check_home, check_working_directory
 
 # For stages whose Snakemake dies before they have begun.

@@ -3,7 +3,7 @@
 
 rule dataset:
     input:
-        unpack(plan.inputs("dataset")),
+        unpack(from_plan.inputs("dataset")),
     output:
         manifest="results/{dataset}/manifest.csv",
         dataset="results/{dataset}/dataset.json",
@@ -23,7 +23,7 @@ rule dataset:
         mem_mb=4000,
         runtime=60,
     params:
-        **plan.params("dataset"),
+        **from_plan.params("dataset"),
         name="{dataset}",
     script:
         "../workflow/scripts/dataset.py"
@@ -47,14 +47,14 @@ rule download:
         runtime=240,
     params:
         archive="{archive}",
-        lock_file=plan.lock_file,
+        lock_file=from_plan.lock_file,
     script:
         "../workflow/scripts/download.py"
 
 
 rule aug_masks:
     input:
-        unpack(plan.inputs("aug_masks")),
+        unpack(from_plan.inputs("aug_masks")),
     output:
         done="resources/{dataset}_aug/aug_masks.json",
     log:
@@ -68,6 +68,6 @@ rule aug_masks:
         mem_mb=2000,
         runtime=60,
     params:
-        **plan.params("aug_masks"),
+        **from_plan.params("aug_masks"),
     script:
         "../workflow/scripts/aug_masks.py"

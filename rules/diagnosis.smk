@@ -3,7 +3,7 @@
 
 rule diagnosis:
     input:
-        unpack(plan.inputs("diagnosis")),
+        unpack(from_plan.inputs("diagnosis")),
     output:
         diagnosis="results/{dataset}/{method}/diagnosis.json",
         text="results/{dataset}/{method}/diagnosis.txt",
@@ -18,6 +18,6 @@ rule diagnosis:
         mem_mb=2000,
         runtime=30,
     params:
-        **plan.params("diagnosis"),
+        **from_plan.params("diagnosis"),
     script:
         "../workflow/scripts/diagnosis.py"

@@ -3,7 +3,7 @@
 
 rule evaluation:
     input:
-        unpack(plan.inputs("evaluation")),
+        unpack(from_plan.inputs("evaluation")),
     output:
         miou="results/{dataset}/{method}/miou.txt",
         scores="results/{dataset}/{method}/scores.json",
@@ -20,7 +20,7 @@ rule evaluation:
         mem_mb=4000,
         runtime=120,
     params:
-        **plan.params("evaluation"),
+        **from_plan.params("evaluation"),
     script:
         "../workflow/scripts/evaluation.py"
 
@@ -28,7 +28,7 @@ rule evaluation:
 # The same without the segmentation network: `snakemake results/voc12/eps/mask_scores/miou.txt`.
 use rule evaluation as mask_scores with:
     input:
-        unpack(plan.inputs("mask_scores")),
+        unpack(from_plan.inputs("mask_scores")),
     output:
         miou="results/{dataset}/{method}/mask_scores/miou.txt",
         scores="results/{dataset}/{method}/mask_scores/scores.json",

@@ -3,7 +3,7 @@
 
 rule predict:
     input:
-        unpack(plan.inputs("predict")),
+        unpack(from_plan.inputs("predict")),
     output:
         index="results/{dataset}/{method}/predict/{name}/index.json",
         areas="results/{dataset}/{method}/predict/{name}/areas.csv",
@@ -14,13 +14,13 @@ rule predict:
     wildcard_constraints:
         name="[a-z0-9_]+",
     conda:
-        plan.torch_env("predict")
+        from_plan.torch_env("predict")
     threads: 16
     resources:
-        gpu=plan.gpus("predict"),
+        gpu=from_plan.gpus("predict"),
         mem_mb=16000,
         runtime=480,
     params:
-        **plan.params("predict"),
+        **from_plan.params("predict"),
     script:
         "../workflow/scripts/predict.py"

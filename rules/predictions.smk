@@ -3,21 +3,21 @@
 
 rule predictions:
     input:
-        unpack(plan.inputs("predictions")),
+        unpack(from_plan.inputs("predictions")),
     output:
-        index=plan.per_shard("results/{dataset}/{method}/predictions/index.json"),
+        index=from_plan.per_shard("results/{dataset}/{method}/predictions/index.json"),
     log:
-        plan.per_shard("logs/{dataset}/{method}/predictions.log"),
+        from_plan.per_shard("logs/{dataset}/{method}/predictions.log"),
     benchmark:
-        plan.per_shard("logs/{dataset}/{method}/predictions.tsv")
+        from_plan.per_shard("logs/{dataset}/{method}/predictions.tsv")
     conda:
-        plan.torch_env("predictions")
+        from_plan.torch_env("predictions")
     threads: 16
     resources:
-        gpu=plan.gpus("predictions"),
+        gpu=from_plan.gpus("predictions"),
         mem_mb=16000,
         runtime=480,
     params:
-        **plan.params("predictions"),
+        **from_plan.params("predictions"),
     script:
         "../workflow/scripts/predictions.py"

@@ -3,7 +3,7 @@
 
 rule panels:
     input:
-        unpack(plan.inputs("panels")),
+        unpack(from_plan.inputs("panels")),
     output:
         index="results/{dataset}/{method}/panels/index.json",
     log:
@@ -17,14 +17,14 @@ rule panels:
         mem_mb=2000,
         runtime=30,
     params:
-        **plan.params("panels"),
+        **from_plan.params("panels"),
     script:
         "../workflow/scripts/panels.py"
 
 
 rule report:
     input:
-        unpack(plan.inputs("report")),
+        unpack(from_plan.inputs("report")),
     output:
         index="results/{dataset}/report/index.html",
         summary=report(
@@ -57,14 +57,14 @@ rule report:
         mem_mb=2000,
         runtime=30,
     params:
-        **plan.params("report"),
+        **from_plan.params("report"),
     script:
         "../workflow/scripts/report.py"
 
 
 rule table:
     input:
-        unpack(plan.inputs("table")),
+        unpack(from_plan.inputs("table")),
     output:
         markdown="results/{dataset}/table.md",
         latex="results/{dataset}/table.tex",
@@ -79,7 +79,7 @@ rule table:
         mem_mb=1000,
         runtime=10,
     params:
-        **plan.params("table"),
+        **from_plan.params("table"),
     script:
         "../workflow/scripts/table.py"
 
@@ -87,7 +87,7 @@ rule table:
 # Over all dataset files of `datasets`, which differ in their saliency maps alone.
 rule saliency_table:
     input:
-        unpack(plan.inputs("saliency_table")),
+        unpack(from_plan.inputs("saliency_table")),
     output:
         markdown="results/saliency_table.md",
         latex="results/saliency_table.tex",
@@ -102,6 +102,6 @@ rule saliency_table:
         mem_mb=1000,
         runtime=10,
     params:
-        **plan.params("saliency_table"),
+        **from_plan.params("saliency_table"),
     script:
         "../workflow/scripts/saliency_table.py"

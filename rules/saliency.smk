@@ -3,21 +3,21 @@
 
 rule saliency:
     input:
-        unpack(plan.inputs("saliency")),
+        unpack(from_plan.inputs("saliency")),
     output:
-        index=plan.per_shard("results/{dataset}/saliency/index.json"),
+        index=from_plan.per_shard("results/{dataset}/saliency/index.json"),
     log:
-        plan.per_shard("logs/{dataset}/saliency.log"),
+        from_plan.per_shard("logs/{dataset}/saliency.log"),
     benchmark:
-        plan.per_shard("logs/{dataset}/saliency.tsv")
+        from_plan.per_shard("logs/{dataset}/saliency.tsv")
     conda:
         "../envs/saliency.yaml"
     threads: 16
     resources:
-        gpu=plan.gpus("saliency"),
+        gpu=from_plan.gpus("saliency"),
         mem_mb=8000,
         runtime=480,
     params:
-        **plan.params("saliency"),
+        **from_plan.params("saliency"),
     script:
         "../workflow/scripts/saliency.py"

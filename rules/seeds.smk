@@ -3,21 +3,21 @@
 
 rule seeds:
     input:
-        unpack(plan.inputs("seeds")),
+        unpack(from_plan.inputs("seeds")),
     output:
-        index=plan.per_shard("results/{dataset}/{method}/seeds/index.json"),
+        index=from_plan.per_shard("results/{dataset}/{method}/seeds/index.json"),
     log:
-        plan.per_shard("logs/{dataset}/{method}/seeds.log"),
+        from_plan.per_shard("logs/{dataset}/{method}/seeds.log"),
     benchmark:
-        plan.per_shard("logs/{dataset}/{method}/seeds.tsv")
+        from_plan.per_shard("logs/{dataset}/{method}/seeds.tsv")
     conda:
-        plan.torch_env("seeds")
+        from_plan.torch_env("seeds")
     threads: 16
     resources:
-        gpu=plan.gpus("seeds"),
+        gpu=from_plan.gpus("seeds"),
         mem_mb=8000,
         runtime=480,
     params:
-        **plan.params("seeds"),
+        **from_plan.params("seeds"),
     script:
         "../workflow/scripts/seeds.py"

@@ -3,7 +3,7 @@
 
 rule segmentation:
     input:
-        unpack(plan.inputs("segmentation")),
+        unpack(from_plan.inputs("segmentation")),
     output:
         model="results/{dataset}/{method}/segmentation/model.safetensors",
         history="results/{dataset}/{method}/segmentation/history.csv",
@@ -12,13 +12,13 @@ rule segmentation:
     benchmark:
         "logs/{dataset}/{method}/segmentation.tsv"
     conda:
-        plan.torch_env("segmentation")
+        from_plan.torch_env("segmentation")
     threads: 8
     resources:
-        gpu=plan.gpus("segmentation"),
+        gpu=from_plan.gpus("segmentation"),
         mem_mb=16000,
         runtime=1440,
     params:
-        **plan.params("segmentation"),
+        **from_plan.params("segmentation"),
     script:
         "../workflow/scripts/segmentation.py"

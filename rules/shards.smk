@@ -8,7 +8,7 @@ wildcard_constraints:
 
 rule merge:
     input:
-        plan.shards_of("results/{dataset}/{method}/{stage}"),
+        from_plan.shards_of("results/{dataset}/{method}/{stage}"),
     output:
         index="results/{dataset}/{method}/{stage}/index.json",
     log:
@@ -25,14 +25,14 @@ rule merge:
         mem_mb=1000,
         runtime=30,
     params:
-        **plan.params("merge"),
+        **from_plan.params("merge"),
     script:
         "../workflow/scripts/merge.py"
 
 
 use rule merge as merge_saliency with:
     input:
-        plan.shards_of("results/{dataset}/saliency"),
+        from_plan.shards_of("results/{dataset}/saliency"),
     output:
         index="results/{dataset}/saliency/index.json",
     log:
@@ -43,7 +43,7 @@ use rule merge as merge_saliency with:
 
 use rule merge as merge_coco_masks with:
     input:
-        plan.shards_of("resources/{dataset}_masks"),
+        from_plan.shards_of("resources/{dataset}_masks"),
     output:
         index="resources/{dataset}_masks/index.json",
     log:

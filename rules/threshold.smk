@@ -3,7 +3,7 @@
 
 rule threshold:
     input:
-        unpack(plan.inputs("threshold")),
+        unpack(from_plan.inputs("threshold")),
     output:
         threshold="results/{dataset}/{method}/threshold/threshold.json",
     log:
@@ -17,6 +17,6 @@ rule threshold:
         mem_mb=4000,
         runtime=60,
     params:
-        **plan.params("threshold"),
+        **from_plan.params("threshold"),
     script:
         "../workflow/scripts/threshold.py"

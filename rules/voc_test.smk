@@ -3,7 +3,7 @@
 
 rule voc_test:
     input:
-        unpack(plan.inputs("voc_test")),
+        unpack(from_plan.inputs("voc_test")),
     output:
         index="results/{dataset}/{method}/test/index.json",
         archive="results/{dataset}/{method}/test/results.tar",
@@ -12,13 +12,13 @@ rule voc_test:
     benchmark:
         "logs/{dataset}/{method}/test.tsv"
     conda:
-        plan.torch_env("predict")
+        from_plan.torch_env("predict")
     threads: 16
     resources:
-        gpu=plan.gpus("voc_test"),
+        gpu=from_plan.gpus("voc_test"),
         mem_mb=16000,
         runtime=480,
     params:
-        **plan.params("voc_test"),
+        **from_plan.params("voc_test"),
     script:
         "../workflow/scripts/voc_test.py"

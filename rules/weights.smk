@@ -3,7 +3,7 @@
 
 rule weights:
     input:
-        unpack(plan.inputs("weights")),
+        unpack(from_plan.inputs("weights")),
     output:
         weights="resources/weights/{backbone}.safetensors",
     log:
@@ -18,8 +18,8 @@ rule weights:
         mem_mb=2500,
         runtime=60,
     params:
-        **plan.params("weights"),
+        **from_plan.params("weights"),
         backbone="{backbone}",
-        lock_file=plan.lock_file,
+        lock_file=from_plan.lock_file,
     script:
         "../workflow/scripts/weights.py"

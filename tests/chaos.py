@@ -29,8 +29,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
 from helpers import copy_project, edit, environment, snakemake
+from wsss.digest import sha256_file
 from wsss.engine.atomic import read_json
-from wsss.io.digest import sha256_file
 from wsss.recipes.config import SECTIONS
 
 TARGET = "results/demo_tiny/amn/miou.txt"

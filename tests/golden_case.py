@@ -27,9 +27,9 @@ from wsss.imports.weights import fill
 from wsss.io.cam_forms import StoredCam
 from wsss.io.grids import nearest
 from wsss.methods.base import present, resize
-from wsss.nets.affinity_net import AffinityNet
-from wsss.nets.boundary_net import IrnNet
+from wsss.refine.affinity_net import AffinityNet
 from wsss.refine.background import argmax_labels, background
+from wsss.refine.boundary_net import IrnNet
 from wsss.refine.crf import CrfParams, score_marginals
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 

@@ -106,7 +106,7 @@ class PlanOfOne(Plan):
     def recipe(self, row):
         return self._recipe
 
-    def maker(self, row, stage):
+    def owner(self, row, stage):
         return row
 
     def params(self, stage, about):

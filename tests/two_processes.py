@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 
 import torch
-from wsss.train import ranks
+from wsss import ranks
 
 CPU = torch.device("cpu")
 FORK = multiprocessing.get_context("fork")

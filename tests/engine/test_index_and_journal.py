@@ -1,9 +1,9 @@
 """The index of a stage's files, and the journal of its work."""
 
 import pytest
+from wsss import digest
 from wsss.engine import index, journal
 from wsss.errors import UserError
-from wsss.io import digest
 
 
 def test_index_names_ids_and_files_and_the_command(tmp_path):

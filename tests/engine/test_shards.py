@@ -14,6 +14,7 @@ from helpers import Chain, artefacts, folder_dataset
 from PIL import Image
 from wsss.data.inference import shard_batches
 from wsss.data.manifest import Record, load_manifest
+from wsss.digest import stable_hash
 from wsss.engine import signals
 from wsss.engine.index import merge_shards, write_shard
 from wsss.engine.journal import Journal
@@ -21,7 +22,6 @@ from wsss.engine.shards import Shard, drop_claims, index_paths
 from wsss.engine.task import Task
 from wsss.engine.threads import WAITING, threaded
 from wsss.errors import UserError
-from wsss.io.digest import stable_hash
 from wsss.refine.crf import DEEPLAB_TEST, softmax_crf
 from wsss.stages import merge, predictions
 

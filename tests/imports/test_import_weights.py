@@ -13,10 +13,10 @@ from wsss.errors import UserError
 from wsss.imports.layouts import LAYOUTS, target_of
 from wsss.imports.weights import built, fill, import_weights, main, renamed, unwrapped
 from wsss.io.models import load_model
-from wsss.nets.boundary_net import IrnNet
 from wsss.nets.resnet38d import ResNet38d
 from wsss.plan.imported_stages import require_settings
 from wsss.recipes.refinement import NETWORK
+from wsss.refine.boundary_net import IrnNet
 
 OPTIONS = {"output_stride": 16, "freeze": "none", "bn": "train"}
 STAGES_OF_CAM = {"conv1": "stage1.0", "bn1": "stage1.1", "layer1": "stage1.4", "layer2": "stage2.0", "layer3": "stage3.0", "layer4": "stage4.0"}

@@ -137,7 +137,7 @@ def test_mask_trick_needs_the_label():
 def test_spec():
     spec = AMN.spec_for({})
     assert (spec.geometry, spec.form, spec.norm, spec.stride) == ("stretch", "softmax", "min_max", 16)
-    assert spec.needs == {"offline_labels"}
+    assert spec.needs == {"ir_labels"}
 
 
 def test_learns_labels():

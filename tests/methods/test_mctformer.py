@@ -168,6 +168,9 @@ WRONG = {
     "backbone resnet50": (lambda r: r.update(backbone="resnet50"), "net mctformer_v2 cannot be built on backbone resnet50; set backbone: deit_small or vit"),
     "size of another": (lambda r: r["net_options"].update(depth=6), "net_options: backbone deit_small has depth 12; leave that out, or set backbone: vit"),
     "more layers than there are": (lambda r: r["net_options"].update(map_layers=13), r"map_layers \(13\) is more than depth \(12\)"),
+    "more layers than there are, by default": (
+        lambda r: (r.update(backbone="vit"), r["net_options"].pop("map_layers"), r["net_options"].update(depth=2)), r"map_layers \(3\) is more than depth \(2\)",
+    ),
     "vit with ImageNet's": (lambda r: r.update(segmentation={"backbone": "vit"}), "segmentation: backbone vit is for classifiers of class tokens"),
     "trunk classifier": (lambda r: r.update(affinity={"trunk": "classifier"}), "trunk classifier is a transformer's .* set trunk: imagenet or none"),
     "trunk none, frozen": (lambda r: r.update(affinity={"trunk": "none"}), "trunk none is a random start, of which all must learn"),

@@ -274,7 +274,7 @@ def test_backbone_weights_load_strictly(name):
     "wish, words",
     [
         ({"bg_map": True, "form": "softmax"}, "Newcomer has bg_map and form softmax; a background map goes with form sum"),
-        ({"needs": frozenset({"valid", "saliency"})}, "Newcomer needs valid, .* takes offline_labels, saliency; let further_arrays"),
+        ({"needs": frozenset({"valid", "saliency"})}, "Newcomer needs valid, .* takes ir_labels, saliency; let further_arrays"),
     ],
 )
 def test_what_the_engine_cannot_do_is_refused(wish, words):

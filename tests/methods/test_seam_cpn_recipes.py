@@ -13,10 +13,11 @@ from sections import settings_of
 from wsss.data.manifest import load_manifest
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder, read_cam
+from wsss.methods.build import build_method
 from wsss.nets.deeplab import DEFAULTS
 from wsss.recipes.config import Config
 from wsss.refine.background import argmax_labels, background
-from wsss.stages.cam import CamMaker, build_method
+from wsss.stages.cam import CamMaker
 from wsss.train.loop import total_steps
 
 MAIN = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())

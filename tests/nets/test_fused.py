@@ -8,10 +8,10 @@ from torch import nn
 from wsss.methods.cam import CAM
 from wsss.nets import fused
 from wsss.nets.backbones import BACKBONES, build_backbone
-from wsss.nets.boundary_net import IrnNet
 from wsss.nets.deeplab import DeepLabV2
 from wsss.nets.fused import FusedBlock, FusedConv, ready_to_infer
 from wsss.nets.norm import BatchNorm
+from wsss.refine.boundary_net import IrnNet
 
 CPU = torch.device("cpu")
 needs_fused_layers = pytest.mark.skipif(not fused.has_fused_layers(), reason="this PyTorch is built without oneDNN")

@@ -13,12 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from wsss import methods
 from wsss.errors import UserError
 from wsss.nets.backbones import build_backbone, freeze_parts, load_pretrained
-from wsss.nets.boundary_net import IrnNet
 from wsss.nets.deeplab import DeepLabV2
 from wsss.nets.norm import BatchNorm, norm_relu
 from wsss.nets.resnet38d import BasicUnit, BottleneckUnit, ResNet38d
 from wsss.recipes.config import Config
 from wsss.recipes.net_options import option_names
+from wsss.refine.boundary_net import IrnNet
 
 # name: (kind, in, mid, out, stride, first dilation, dilation), from the published table.
 UNITS = {

@@ -23,12 +23,12 @@ def test_show_names_the_file_of_each_value_and_the_way_of_the_data(capsys):
     assert ["refine", '"irn"', "config/methods/irn.yaml"] in lines  # extended
     stages = [line[0].rstrip(":") for line in lines if line and "/" in line[0] and line[0].endswith(":")]
     assert stages.index("cam/ir_labels") < stages.index("amn/classifier") < stages.index("amn/affinity")
-    assert ["labels", "results/demo/cam/ir_labels/index.json"] in lines
+    assert ["ir_labels", "results/demo/cam/ir_labels/index.json"] in lines
 
 
 def test_show_has_the_options_that_no_file_sets(tmp_path, capsys):
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
-    (tmp_path / "config/methods/mine.yaml").write_text("extends: cam\nnet: amn\nnet_options: {dropout: 0.3}\nclassifier: {labels_from: cam}\n")
+    (tmp_path / "config/methods/mine.yaml").write_text("extends: cam\nnet: amn\nnet_options: {dropout: 0.3}\nclassifier: {labels_from: cam}\ncam: {aux_from: cam}\n")
     assert main(["show", "mine", "voc12", "--config", str(tmp_path / "config")]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["net_options.label_smoothing", "0.4", "default", "of", "net", "amn"] in lines

@@ -115,6 +115,7 @@ def test_a_rate_that_would_not_fall_to_its_end(resolve):
     [
         ("{extends: cam, classifier: {labels_from: irn}}", "learns nothing from another recipe's labels"),
         ("{extends: cam, net: amn, net_options: {}}", "labels_from: RECIPE"),
+        ("{extends: cam, net: amn, net_options: {}, classifier: {labels_from: cam}}", "cam: {aux_from: RECIPE}"),
         ("{extends: cam, net: eps}", "learns from saliency maps"),
         ("{extends: eps, classifier: {saliency: false}}", "learns from saliency maps"),
         ("{extends: cam, classifier: {saliency: true}}", "learns nothing from saliency maps"),
@@ -123,7 +124,7 @@ def test_a_rate_that_would_not_fall_to_its_end(resolve):
 
 
 def test_what_a_net_learns_from_is_known_before_anything_runs(resolve, recipe, words):
-    refused(resolve, "mine.yaml: classifier", words, recipe=recipe)
+    refused(resolve, "config/methods/mine.yaml: c", words, recipe=recipe)
 
 
 @pytest.mark.parametrize(

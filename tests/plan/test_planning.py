@@ -29,7 +29,7 @@ def test_planning_needs_neither_snakemake_nor_torch():
 
 def test_all_shards_share_an_answer(plan, monkeypatch):
     shards = [SimpleNamespace(dataset="demo_tiny", method="amn", shard=str(n), shards="8") for n in range(8)]
-    about = STAGES["seeds"].about
+    about = STAGES["seeds"].subject
     first = plan.inputs("seeds", about(shards[0]))
     monkeypatch.setattr(Config, "recipe", None)  # not asked again
     assert all(plan.inputs("seeds", about(shard)) is first for shard in shards)
@@ -49,7 +49,7 @@ def test_rows_share_no_answer(plan):
 def test_what_a_stage_takes_from_another_recipe(plan):
     """AMN learns from the IR labels of cam, with its own seed; its thresholds stand with its own CAMs."""
     row = Row("demo_tiny", "amn", 3)
-    assert plan.inputs("classifier", row)["labels"] == "results/demo_tiny/cam.seed3/ir_labels/index.json"
+    assert plan.inputs("classifier", row)["ir_labels"] == "results/demo_tiny/cam.seed3/ir_labels/index.json"
     assert plan.artefact(Row("demo_tiny", "irn"), "threshold", "threshold.json").startswith("results/demo_tiny/cam/threshold")
 
 

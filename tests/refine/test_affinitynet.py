@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from wsss.errors import UserError
-from wsss.nets.affinity_net import AffinityNet
+from wsss.refine.affinity_net import AffinityNet
 from wsss.refine.affinity_walk import affinitynet_semantic, grid_planes
 from wsss.refine.affinitynet import cell_labels, feature_affinity
 from wsss.refine.background import background

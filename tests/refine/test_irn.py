@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from wsss.errors import UserError
-from wsss.nets import boundary_net
-from wsss.nets.boundary_net import DisplacementBranch, EdgeBranch, IrnNet
+from wsss.refine import boundary_net
 from wsss.refine.affinity import grid_affinity, pair_affinity
+from wsss.refine.boundary_net import DisplacementBranch, EdgeBranch, IrnNet
 from wsss.refine.irn import irn_losses, label_grid
 from wsss.refine.pairs import pair_types
 from wsss.refine.paths import path_index

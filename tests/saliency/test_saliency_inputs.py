@@ -17,7 +17,7 @@ from wsss.engine import backup
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.saliency import read_saliency, write_saliency
-from wsss.plan.saliency import has_saliency, saliency_maker
+from wsss.plan.saliency import has_saliency, how_made_by_spec
 from wsss.recipes.config import Config
 from wsss.stages import classifier, saliency
 
@@ -144,21 +144,21 @@ def test_which_maps_are_used(own, tree):
         with pytest.raises(
             UserError, match=r"x.yaml: the dataset has no saliency maps.*params: .saliency: FOLDER"
         ):
-            saliency_maker(without, "x.yaml")
+            how_made_by_spec(without, "x.yaml")
         for maker in (OURS, FALLBACK):
-            assert saliency_maker({**without, "saliency": maker}, "") == OURS
+            assert how_made_by_spec({**without, "saliency": maker}, "") == OURS
     for given in (
         spec("voc", path=None, **maps),
         spec("folder", **maps),
         spec("coco", path=None, **maps),
         spec("demo"),
     ):
-        assert saliency_maker(given, "") is None
-        assert saliency_maker({**given, "saliency": OURS}, "") == OURS  # the key decides ...
-        assert saliency_maker({**given, "saliency": FALLBACK}, "") is None  # ... unless it is a fallback
+        assert how_made_by_spec(given, "") is None
+        assert how_made_by_spec({**given, "saliency": OURS}, "") == OURS  # the key decides ...
+        assert how_made_by_spec({**given, "saliency": FALLBACK}, "") is None  # ... unless it is a fallback
     (tree / "SALImages").mkdir()
     assert (
-        saliency_maker(in_tree, "") is None and saliency_maker({**in_tree, "saliency": FALLBACK}, "") is None
+        how_made_by_spec(in_tree, "") is None and how_made_by_spec({**in_tree, "saliency": FALLBACK}, "") is None
     )
 
 
@@ -167,7 +167,7 @@ def test_a_wrong_folder_or_command_ends_the_plan(own):
         has_saliency(spec("folder", saliency=str(own / "nowhere")))
     assert has_saliency(spec("voc", path=str(own / "no tree")))  # the builder has more to say about that
     with pytest.raises(UserError, match="lacks {out}"):
-        saliency_maker(spec("folder", make={"make": "command", "command": "run {list}"}), "")
+        how_made_by_spec(spec("folder", make={"make": "command", "command": "run {list}"}), "")
 
 
 @pytest.mark.parametrize("kind", ["folder", "voc", "coco"])

@@ -56,7 +56,7 @@ def made(results, stage, mask, suffixes=(".png",), shard=None):
 
     cut = {"key": "seeds.confident", "kind": "const", "value": 0.3}
     told = about_masks(task, photos, ("red", "green"), cut=cut)
-    run_images(task, [r.id for r in photos], list(suffixes), work, told)
+    run_images(task, [r.id for r in photos], list(suffixes), work, diagnose=told)
     return task.folder
 
 

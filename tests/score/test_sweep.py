@@ -130,7 +130,7 @@ def test_seed_stage_has_the_three_policies():
 
 def test_without_ground_truth_none_is_best():
     sweep = Sweep(4)
-    sweep.add(np.full((1, 4, 4), 0.5, np.float32), [0], None)
+    sweep.add(np.full((1, 4, 4), 0.5, np.float32), [0], np.full((4, 4), 255, np.uint8))
     with pytest.raises(UserError, match="no image has ground truth.*policy 'found'"):
         sweep.result().best()
 

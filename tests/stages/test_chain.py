@@ -78,7 +78,7 @@ def test_unlabelled_images_teach_amn_and_irn_background(made, monkeypatch, stage
         return sample
 
     monkeypatch.setattr(TrainingSet, "__getitem__", noted)
-    source = {"labels": f"ir_labels/{INDEX}"} if stage == "classifier" else {"ir_labels": f"ir_labels/{INDEX}", "classifier": f"classifier/{MODEL}"}
+    source = {"ir_labels": f"ir_labels/{INDEX}"} if stage == "classifier" else {"ir_labels": f"ir_labels/{INDEX}", "classifier": f"classifier/{MODEL}"}
     settings = {**chain.recipe[stage], "unlabelled": unlabelled, "steps": 4}
     folder = chain.run(stage, source, into=f"{stage}_{unlabelled}", settings=settings)
     bare = {r.id for r in load_manifest(made.results / "manifest.csv").split("trainaug") if not r.labels}
@@ -103,7 +103,7 @@ def test_cams_are_float32_whatever_the_precision(copied, monkeypatch):
 
 def test_amn_on_its_first_stage(copied):
     amn = Chain(copied.results, "amn")
-    amn.run("classifier", {"labels": f"ir_labels/{INDEX}"}, into="amn/classifier")
+    amn.run("classifier", {"ir_labels": f"ir_labels/{INDEX}"}, into="amn/classifier")
     inputs = {"model": f"amn/classifier/{MODEL}", "ir_labels": f"ir_labels/{INDEX}"}
     out = amn.run("cam", inputs, into="amn/cam")
     amn.run("seeds", {"cam": f"amn/cam/{INDEX}"}, into="amn/seeds")

@@ -64,7 +64,7 @@ def test_a_model_of_another_recipe_is_refused(copied):
 
 
 def test_an_unknown_net_option_is_named(copied):
-    with pytest.raises(UserError, match="cam has no option frieze; it knows .*freeze"):
+    with pytest.raises(UserError, match="CAM has no option frieze; it knows .*freeze"):
         copied.run("classifier", into="again", net_options={"frieze": "none"})
 
 
@@ -79,6 +79,6 @@ def test_a_net_without_the_labels_it_needs_names_the_key(copied):
     amn = Chain(copied.results, "amn")
     with pytest.raises(UserError, match="net amn learns from .*set `classifier: {labels_from: RECIPE}`"):
         amn.run("classifier", into="amn/classifier")
-    amn.run("classifier", {"labels": f"ir_labels/{INDEX}"}, into="amn/classifier")
+    amn.run("classifier", {"ir_labels": f"ir_labels/{INDEX}"}, into="amn/classifier")
     with pytest.raises(UserError, match="net amn reads ir_labels .*set `cam: {aux_from: RECIPE}`"):
         amn.run("cam", {"model": f"amn/classifier/{MODEL}"}, into="amn/cam")

@@ -13,7 +13,7 @@ from wsss.data.held_out import hold_out, sample
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.score.ranking import average_precision, guess_loss, mean_average_precision, mean_f1, soft_margin
 from wsss.stages import classifier
-from wsss.train.classifier_check import FEW, LEAST_VAL, Whole, plan
+from wsss.train.classifier_check import FEW, LEAST_VAL, Whole, split_for_check
 from wsss.train.cross_fit import FOLDS, PENALTY, cross_fitted, folds_of
 
 
@@ -121,7 +121,7 @@ def planned(train, val=0, share=0.2, weights=True, image_logits=True):
     inputs = {"weights": "w"} if weights else {}
     params = {"seed": 0, "recipe": {"net": "amn"}}
     task = SimpleNamespace(params=params, inputs=inputs)
-    return plan(task, dataset, photos, image_logits, share)
+    return split_for_check(task, dataset, photos, image_logits, share)
 
 
 def test_how_photos_are_found_to_check_on():
@@ -217,6 +217,6 @@ def test_amn_says_that_it_has_none(results):
     cam.run("cam", {"model": "classifier/model.safetensors"})
     cam.run("seeds", {"cam": "cam/index.json"})
     cam.run("ir_labels", {"seeds": "seeds/index.json"})
-    folder = Chain(results, "amn").run("classifier", {"labels": "ir_labels/index.json"}, into="amn")
+    folder = Chain(results, "amn").run("classifier", {"ir_labels": "ir_labels/index.json"}, into="amn")
     found = json.loads((folder / "check.json").read_text())
     assert found["how"] == "none" and "says nothing of whole images" in found["why"] and found["trained"]["steps"] == 2

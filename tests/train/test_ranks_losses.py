@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 from two_processes import in_processes
-from wsss import methods
+from wsss import methods, ranks
 from wsss.methods import prototype_contrast
 from wsss.methods.ppc import PPC
-from wsss.nets.affinity_net import AffinityNet
-from wsss.nets.boundary_net import IrnNet
 from wsss.nets.deeplab import DeepLabV2
-from wsss.train import ranks
+from wsss.refine.affinity_net import AffinityNet
+from wsss.refine.boundary_net import IrnNet
 from wsss.wrappers.fsae import FSAE
 
 SIDE = 64

@@ -60,7 +60,7 @@ def test_a_dry_run_tells_of_the_jobs_that_miss_it(monkeypatch, caplog, tmp_path,
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
     if own:
         chosen_by(own, tmp_path)
-    rules = dag_rules.Rules(str(tmp_path), {**yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()), **changes})
+    rules = dag_rules.FromPlan(str(tmp_path), {**yaml.safe_load((REPOSITORY / "config/config.yaml").read_text()), **changes})
     rules.warn_of_missing(SimpleNamespace(output_settings=SimpleNamespace(dryrun=True), deployment_settings=SimpleNamespace(deployment_method=set(deployment))))
     for _ in range(2):
         rules.params("seeds")["settings"](SimpleNamespace(dataset="demo_tiny", method="sipe"))

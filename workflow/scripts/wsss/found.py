@@ -13,7 +13,7 @@ from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.sections.background import Background, Rule
-from wsss.sections.section import given, plain
+from wsss.sections.section import plain, required
 
 FOUND = "found"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
@@ -104,7 +104,7 @@ def settle(rule: Background, inputs: Mapping[str, str], cut: float | None = None
         cut = read_cut(inputs["threshold"]) if cut is None else cut
         return Rule(rule.kind, round(value_of(rule.kind, shifted(cut, _shift(rule))), 4))
     assert not isinstance(rule.value, str)
-    return Rule(rule.kind, given(rule.value))
+    return Rule(rule.kind, required(rule.value))
 
 
 def settled(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from wsss.constants import LONG_SIDE
 from wsss.data.manifest import Record
-from wsss.data.photos import LONG_SIDE
 from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
 from wsss.engine.explain import plain_words

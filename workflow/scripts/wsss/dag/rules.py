@@ -18,7 +18,7 @@ from wsss.plan.stages import STAGES
 from wsss.plan.targets import final_targets
 
 
-class Rules:
+class FromPlan:
     """What the rules ask of the plan. Each answer is a function of wildcards.
 
     Args:
@@ -38,7 +38,7 @@ class Rules:
         """Input function of a stage's rule, for `unpack`."""
 
         def inputs(wildcards: Any) -> dict[str, Any]:
-            files = self.plan.inputs(stage, STAGES[stage].about(wildcards))
+            files = self.plan.inputs(stage, STAGES[stage].subject(wildcards))
             return {name: ancient(path) if name in MANIFEST else path for name, path in files.items()}
 
         return inputs
@@ -53,7 +53,7 @@ class Rules:
 
     def gpus(self, stage: str) -> Callable[[Any], int]:
         """Resource function: GPUs of a job."""
-        return lambda wildcards: self.plan.gpus(stage, STAGES[stage].about(wildcards))
+        return lambda wildcards: self.plan.gpus(stage, STAGES[stage].subject(wildcards))
 
     def torch_env(self, stage: str) -> str:
         """Environment of a stage that may use a GPU, with the build of PyTorch that `runtime.conda` names."""
@@ -99,7 +99,7 @@ class Rules:
         self.tells_of_missing = workflow.output_settings.dryrun and not workflow.deployment_settings.deployment_method
 
     def _answered(self, stage: str, name: str, wildcards: Any) -> Any:
-        found = self.plan.param(stage, name, STAGES[stage].about(wildcards))
+        found = self.plan.param(stage, name, STAGES[stage].subject(wildcards))
         if self.tells_of_missing and is_pydensecrf(found):
             self.tells_of_missing = False
             try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from wsss.constants import IGNORE
 from wsss.data.manifest import Row
 from wsss.data.text import first_few
-from wsss.ignore import IGNORE
 
 # Where more than this share of the masks disagrees with the image labels, they are refused: numbers, files or labels are mixed
 # up, and every figure would be wrong. Fewer are a warning. Outlines and labels drawn by different people differ in a few percent. Fewer

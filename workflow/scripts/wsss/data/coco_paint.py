@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from wsss.ignore import IGNORE
+from wsss.constants import IGNORE
 
 RULE = "larger areas first, smaller on top, ties by annotation id"
 CROWDS = {

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+from wsss.constants import LONG_SIDE
 from wsss.data.manifest import Dataset, Row
-from wsss.data.photos import LONG_SIDE
 from wsss.data.places import cell, located
 from wsss.data.text import first_few
 from wsss.data.transforms import resize_image, resize_label, shrunk_size

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss.digest import fingerprint, sha256_file
 from wsss.engine.threads import threaded
-from wsss.io.digest import fingerprint, sha256_file
 
 if TYPE_CHECKING:
     from wsss.data.manifest import Row

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsss.constants import LONG_SIDE
 from wsss.data.class_names import bad_classes, bad_numbers, plain, table_faults, table_slips, unknown_class
 from wsss.data.columns import check_columns
 from wsss.data.given_masks import missing_masks
@@ -24,7 +25,6 @@ from wsss.data.own_files import (
     source_of,
     stem_of,
 )
-from wsss.data.photos import LONG_SIDE
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import hidden, shown
 from wsss.data.unread_tables import layout_fault

@@ -6,12 +6,12 @@ from typing import Any
 
 from wsss.data.manifest import Dataset, Record
 from wsss.data.table import listing
+from wsss.digest import fingerprint
 from wsss.engine.explain import for_people
 from wsss.engine.index import read_index
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder
-from wsss.io.digest import fingerprint
 
 
 def label_facts(dataset: Dataset) -> dict[str, Any]:

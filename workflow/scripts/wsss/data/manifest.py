@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from wsss.data.digests import digests
 from wsss.data.places import below, cell, in_project, located
 from wsss.data.table import bad_id, iter_rows, listing, split_list
+from wsss.digest import fingerprint, sha256_bytes
 from wsss.engine.atomic import read_json, write_json, write_text
 from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.digest import fingerprint, sha256_bytes
 
 if TYPE_CHECKING:  # what plans with this module has no NumPy
     import numpy as np

@@ -4,6 +4,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wsss.constants import LONG_SIDE
 from wsss.data.table import bad_id, listing
 from wsss.data.text import shown
 from wsss.errors import UserError
@@ -11,7 +12,6 @@ from wsss.io.folders import files_below
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jfif")
 OTHERS = (".gif", ".dng", ".cr2", ".nef", ".ppm", ".svg")  # pictures that are not looked for
-LONG_SIDE = 512  # pixels: the size of VOC's and COCO's photos, which all scales in the recipes are made for (docs/own_photos.md)
 
 
 def photo_source(predict: dict[str, Any], name: str) -> dict[str, Any]:

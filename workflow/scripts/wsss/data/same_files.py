@@ -7,8 +7,8 @@ from pathlib import Path
 
 from wsss.data.manifest import Row
 from wsss.data.text import first_few
+from wsss.digest import sha256_file
 from wsss.engine.threads import threaded
-from wsss.io.digest import sha256_file
 
 SHOWN = 3
 

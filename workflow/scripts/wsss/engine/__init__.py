@@ -11,7 +11,7 @@ depend on them by value:
 - the order of samples and which images share a batch (`wsss.train.sampler`, `wsss.data.inference`);
 - the training loop and its checkpoint, the device, number types, how processes share a batch (`wsss.train`);
 - what a file of results holds: number types, rounding, normalisation (`wsss.io`), and the hash that draws a sample
-  of images (`wsss.io.digest.stable_hash`).
+  of images (`wsss.digest.stable_hash`).
 
 Three rules keep it so, and tests hold them. The engine imports from the rest of the library only
 `wsss.plan.code_digest.BELOW_ENGINE`, and those modules are in every digest; so nothing that shapes results hides behind

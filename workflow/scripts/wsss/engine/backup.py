@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from wsss.digest import sha256_file
 from wsss.engine.atomic import write_text
-from wsss.io.digest import sha256_file
 
 NOTE = "finished.json"
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsss.digest import sha256_file
 from wsss.engine.atomic import explain_os_errors, read_json, write_json
 from wsss.errors import UserError
-from wsss.io.digest import sha256_file
 
 
 @dataclass(frozen=True)

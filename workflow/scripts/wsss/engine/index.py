@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsss.digest import fingerprint
 from wsss.engine.atomic import read_json, write_json
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.digest import fingerprint
 
 
 def write_index(folder: str | Path, digests: dict[str, Any], suffixes: list[str], **facts: Any) -> None:

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from wsss.digest import sha256_file
 from wsss.engine.atomic import explain_os_errors, write_text
 from wsss.engine.shards import FOLDER
 from wsss.engine.threads import threaded
-from wsss.io.digest import sha256_file
 
 NAME = "journal.jsonl"
 

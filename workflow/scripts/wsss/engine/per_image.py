@@ -32,7 +32,7 @@ def shard_records(task: Task, records: Iterable[Item]) -> tuple[Item, ...]:
 
 def run_images(
     task: Task, ids: list[str], suffixes: list[str], work: Callable[[set[str]], Iterable[str]],
-    diagnose: Callable[[], dict[str, Any]] | None = None, every: Iterable[str] | None = None, **facts: Any,
+    *, diagnose: Callable[[], dict[str, Any]] | None = None, every: Iterable[str] | None = None, **facts: Any,
 ) -> None:  # fmt: skip
     """Make the files of all `ids` in the task's folder and write its index, or its shard of one.
 

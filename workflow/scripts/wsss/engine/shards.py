@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsss.io.digest import stable_hash
+from wsss.digest import stable_hash
 
 FOLDER = "shards"
 

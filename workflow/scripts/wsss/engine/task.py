@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsss.digest import fingerprint, sha256_file
 from wsss.engine.atomic import read_json
 from wsss.engine.record import RunRecord
 from wsss.engine.shards import Shard
-from wsss.io.digest import fingerprint, sha256_file
 
 log = logging.getLogger(__name__)
 MANIFEST = {"manifest", "dataset"}  # inputs that say where files lie

@@ -12,12 +12,12 @@ from typing import Any
 from wsss.data.coco_labels import any_number
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.table import listing
+from wsss.digest import fingerprint, sha256_file
 from wsss.engine.atomic import explain_os_errors, read_json
 from wsss.engine.command import ended
 from wsss.engine.index import write_index
 from wsss.engine.threads import threaded
 from wsss.errors import UserError
-from wsss.io.digest import fingerprint, sha256_file
 from wsss.plan.paths import INDEX, import_folder
 from wsss.recipes.schema import check
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss.constants import IGNORE
 from wsss.data.copies import Original, copy_words, originals
 from wsss.data.labels import label_facts
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import resize_label
 from wsss.errors import UserError
-from wsss.ignore import IGNORE
 from wsss.imports.command_line import Target, dataset_of, find_files, parser, run
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask

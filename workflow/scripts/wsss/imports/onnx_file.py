@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from wsss import __version__
 from wsss.data.transforms import MEAN, STD
+from wsss.digest import sha256_file
 from wsss.engine.atomic import write_bytes
 from wsss.errors import UserError
-from wsss.io.digest import sha256_file
 from wsss.nets.segmenter import Segmenter
 from wsss.predict import trained
 from wsss.stages.predictions import loaded_network

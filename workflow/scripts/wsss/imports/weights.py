@@ -9,10 +9,10 @@ from torch import Tensor
 
 from wsss import methods
 from wsss.data.table import listing
+from wsss.digest import sha256_file
 from wsss.errors import UserError
 from wsss.imports.command_line import dataset_of, parser, run
 from wsss.imports.layouts import CHANGES, LAYOUTS, amn_rules, target_of
-from wsss.io.digest import sha256_file
 from wsss.io.models import save_model
 from wsss.io.tensors import tensor_fault
 from wsss.nets.weights import load_any

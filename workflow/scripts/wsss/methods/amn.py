@@ -24,7 +24,7 @@ from wsss.methods.base import (
 from wsss.methods.options.amn import AMNOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone
 from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label
-from wsss.sections.section import defaults_of
+from wsss.sections.section import defaults_of, typed
 
 
 class AMN(Method):
@@ -54,8 +54,8 @@ class AMN(Method):
         options = {**cls.defaults, **(options or {})}
         return Spec(
             stride=options["output_stride"],
-            needs=frozenset({"offline_labels"}),
-            aux=frozenset({"ir_labels"} if options["mask_trick"] else ()),
+            needs=frozenset({"ir_labels"}),
+            aux=typed(options, AMNOptions).aux(),
             geometry="stretch",
             form="softmax",
             norm="min_max",

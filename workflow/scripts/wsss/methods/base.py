@@ -5,6 +5,7 @@ docs/method_contract.md shows how each published method maps onto these hooks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from wsss.data.further import FurtherArrays
 from wsss.errors import UserError
 from wsss.nets.backbones import load_pretrained
 
-NEEDS = frozenset({"saliency", "offline_labels"})  # what the workflow makes for a training beforehand
+NEEDS = frozenset({"saliency", "ir_labels"})  # what the workflow makes for a training beforehand
 
 
 @dataclass(frozen=True)
@@ -61,34 +62,45 @@ def require_output(out: CamOut, y: Tensor) -> CamOut:
     return out
 
 
-def given(value: Tensor | None, name: str) -> Tensor:
+def required_part(value: Tensor | None, name: str) -> Tensor:
     """The part `name` of an output that was asked for it. Raises UserError where forward did not fill it."""
     if value is None:
         raise UserError(f"net: forward gave no {name}, though `want` had it; let it fill CamOut.{name}")
     return value
 
 
+def whole_options(defaults: Mapping, options: Mapping | None, where: str) -> dict[str, Any]:
+    """The values of all options of a method or wrapper: `options` laid over its defaults.
+
+    Raises:
+        UserError: an option it does not have.
+    """
+    if unknown := sorted(set(options or {}) - set(defaults)):
+        raise UserError(f"{where} has no option {', '.join(unknown)}; it knows {', '.join(sorted(defaults))}")
+    return {**defaults, **(options or {})}
+
+
 class Method(nn.Module):
     """One family of networks. `num_classes` counts foreground classes (C); background is index 0.
 
     A training batch is a dict: image (B, 3, S, S) float32 normalised, y (B, C) float32 multi-hot, id list of
-    str; where spec.needs says so label (B, S, S) uint8 with 255 = ignore (offline_labels) and saliency (B, 1, S, S)
+    str; where spec.needs says so label (B, S, S) uint8 with 255 = ignore (ir_labels) and saliency (B, 1, S, S)
     float32 in [0, 1]; and the method's own `further_arrays`, by their names.
     """
 
     backbone: nn.Module
-    defaults: Mapping = {}  # options the method reads; other keys of `options` belong to the training loop
+    defaults: Mapping = {}  # options the method reads; a recipe that gives another key is refused
     loss_want: frozenset[str] = frozenset({"logits"})  # what `loss` needs from forward
 
     def __init__(self, num_classes: int, backbone: str, options: Mapping | None = None):
         """Build the network with random weights drawn from torch's global generator (the caller seeds it).
 
         Raises:
-            UserError: the Spec asks for what the engine does not do.
+            UserError: an option the method does not have, or the Spec asks for what the engine does not do.
         """
         super().__init__()
         self.num_classes = num_classes
-        self.options = {**self.defaults, **(options or {})}
+        self.options = whole_options(self.defaults, options, f"net_options: {type(self).__name__}")
         self._refuse_unsupported()
 
     def _refuse_unsupported(self) -> None:
@@ -180,7 +192,7 @@ class Method(nn.Module):
         Default for maps without background: constant background logit 0, so that one present class has
         probability sigmoid(z). Callers then mask absent classes with -inf.
         """
-        maps = given(out.maps, "maps")
+        maps = required_part(out.maps, "maps")
         if maps.shape[1] == self.num_classes + 1:
             return maps
         return torch.cat([torch.zeros_like(maps[:, :1]), maps], dim=1)

@@ -25,8 +25,8 @@ from wsss.methods.pixel_correlation import (
     only_largest,
 )
 from wsss.nets.pcm import RegionCorrelation, guidance
+from wsss.ranks import mean_over_ranks
 from wsss.sections.section import defaults_of
-from wsss.train.ranks import mean_over_ranks
 
 PAIR = ("pair", "segments", "compactness", "grid_sizes")  # the options that say how parts are drawn
 

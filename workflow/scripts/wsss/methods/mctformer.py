@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from wsss.errors import UserError
-from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, given, group, multilabel_soft_margin
+from wsss.methods.base import (
+    CamOut,
+    Method,
+    Spec,
+    flip_pair_sum,
+    group,
+    multilabel_soft_margin,
+    required_part,
+)
 from wsss.methods.options.mctformer import MCTformerV1Options, MCTformerV2Options
 from wsss.nets.catalog import TRANSFORMERS
 from wsss.nets.vit import ClassTokenViT
@@ -67,14 +75,14 @@ class MCTformerV1(Method):
     def add_maps(self, out: CamOut, want: frozenset[str], attention: Tensor | None, patches: Tensor) -> None:
         """What is made of the patch tokens (B, d, h, w); here the maps are the classes' attention."""
         if "maps" in want:
-            out.maps = class_attention(given(attention, "attention"), self.num_classes, self.options["map_layers"], patches.shape[-2:])
+            out.maps = class_attention(required_part(attention, "attention"), self.num_classes, self.options["map_layers"], patches.shape[-2:])
 
     def loss(self, batch, out, step):
         return {"total": multilabel_soft_margin(out.logits, batch["y"])}
 
     def raw_maps(self, out: CamOut) -> Tensor:
         """(B, C, h, w) float32: the maps before they are spread."""
-        return given(out.maps, "maps")
+        return required_part(out.maps, "maps")
 
     @torch.no_grad()
     def seed_maps(self, views, y):

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss import ranks
 from wsss.methods.base import with_background
 from wsss.methods.pixel_correlation import background_from
 from wsss.nets.pcm import EPSILON
-from wsss.train import ranks
 
 
 @dataclass(frozen=True)

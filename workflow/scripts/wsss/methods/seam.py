@@ -7,7 +7,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from wsss.methods.base import CamOut, given, multilabel_soft_margin, with_background
+from wsss.methods.base import CamOut, multilabel_soft_margin, required_part, with_background
 from wsss.methods.options.seam import SEAMOptions
 from wsss.methods.pixel_correlation import (
     PixelCorrelationMethod,
@@ -52,7 +52,7 @@ class SEAM(PixelCorrelationMethod):
     def loss(self, batch, out, step):
         """Classification and rvmin of both views, equivariance, cross regularisation; all weights 1."""
         y, looks = batch["y"], self.looks(batch, out)
-        maps = [(given(look.maps, "maps"), size) for look, size in looks]
+        maps = [(required_part(look.maps, "maps"), size) for look, size in looks]
         cls = reduce(add, (multilabel_soft_margin(image_logits(one, size), y) for one, size in maps)) / 2
         classes, small = listed_classes(y), looks[1][1]
         cams = [listed_maps(one, classes, size) for one, size in maps]

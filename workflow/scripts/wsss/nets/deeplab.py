@@ -10,8 +10,8 @@ from wsss.nets.backbones import load_pretrained
 from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label, valid_mean
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter
-from wsss.nets.segmenter_options import DeepLabV2Options
 from wsss.sections.section import defaults_of
+from wsss.sections.segmenter_options import DeepLabV2Options
 
 DEFAULTS = defaults_of(DeepLabV2Options)
 
@@ -23,7 +23,6 @@ class DeepLabV2(Segmenter):
     its extra scales msc_scales; balanced (balanced cross-entropy); freeze and bn
     of the trunk as in `build_backbone` (kazuto1011: all of BatchNorm is fixed, all else learns); head_lr_scale (ASPP
     weights; its biases get twice that).
-    Any other keys of `options` belong to the training loop and are not read here.
     """
 
     def __init__(self, num_classes: int, backbone: str = "resnet101", options: Mapping | None = None):

@@ -13,8 +13,8 @@ from wsss.nets.heads import IGNORE, valid_mean
 from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter
-from wsss.nets.segmenter_options import DeepLabV1Options
 from wsss.sections.section import defaults_of
+from wsss.sections.segmenter_options import DeepLabV1Options
 
 DEFAULTS = defaults_of(DeepLabV1Options)
 
@@ -26,7 +26,7 @@ class DeepLabV1(Segmenter):
     Options (defaults in DEFAULTS): output_stride 8 | 16; fov_dilation and fov_channels of the head; dropout; freeze
     and bn of the trunk as in `build_backbone`, the head's scale and offset learning with "train" only; bn_momentum, the share of a
     batch in the running statistics (published 3e-4, far too little for trainings of a few hundred steps);
-    head_lr_scale (the classifier's bias gets twice that). Other keys belong to the training loop.
+    head_lr_scale (the classifier's bias gets twice that).
     """
 
     def __init__(self, num_classes: int, backbone: str = "resnet38d", options: Mapping | None = None):

@@ -7,8 +7,8 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from wsss.ignore import IGNORE
-from wsss.train.ranks import mean_over_ranks, world
+from wsss.constants import IGNORE
+from wsss.ranks import mean_over_ranks, world
 
 ASPP_DILATIONS = (6, 12, 18, 24)
 

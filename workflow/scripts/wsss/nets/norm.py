@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from wsss import ranks
 from wsss.errors import UserError
-from wsss.train import ranks
 
 # What of BatchNorm is fixed: all of it, the statistics, scale and offset, or nothing.
 BN = ("frozen", "statistics", "affine", "train")

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from wsss.errors import UserError
-from wsss.nets.segmenter_options import BY_NET
-from wsss.sections.section import keys_of
+from wsss.sections.section import defaults_of, keys_of
+from wsss.sections.segmenter_options import BY_NET
 
 DEFAULT = "deeplab_v2"
 SEGMENTERS = {"deeplab_v2": "wsss.nets.deeplab:DeepLabV2", "deeplab_v1": "wsss.nets.deeplab_v1:DeepLabV1"}
@@ -20,6 +21,11 @@ def get(name: str) -> type:
 def module_path(name: str) -> str:
     """Dotted module of a net, without importing it; code digests start here and follow its imports."""
     return SEGMENTERS[name].partition(":")[0]
+
+
+def whole_options(name: str, options: Mapping) -> dict[str, Any]:
+    """The values of all options of a net, those that `options` leaves out included."""
+    return {**defaults_of(BY_NET[name]), **options}
 
 
 def require_options(name: str, options: Mapping, where: str) -> None:

@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from wsss.digest import sha256_file
 from wsss.engine.atomic import atomic_path
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
-from wsss.io.digest import sha256_file
 from wsss.io.tensors import tensor_fault
 from wsss.nets.catalog import TRANSFORMERS, WEIGHTS, entry
 from wsss.nets.resnet38d import ResNet38d

@@ -18,7 +18,7 @@ def behind(plan: "Plan", row: Row, stage: str) -> tuple[Link, ...]:
     found: list[Link] = []
 
     def visit(asked: Row, what: str) -> None:
-        link = plan.maker(asked, what), what
+        link = plan.owner(asked, what), what
         if link not in seen:
             seen.add(link)
             for read in plan.reads(*link):
@@ -43,7 +43,7 @@ def refuse_circle(stage: str, key: str) -> Callable[["Plan", Row], None]:
         other = plan.recipe(row)[stage].get(key)
         if other and (row, stage) in plan.behind(row.other(other), "ir_labels"):
             raise UserError(
-                f"config/methods/{row.recipe}.yaml: {stage}.{key}: the labels of {other} are made with this {stage} itself, a circle; "
+                f"{row.file}: {stage}.{key}: the labels of {other} are made with this {stage} itself, a circle; "
                 "name another recipe"
             )
 

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 from wsss import methods, wrappers
 from wsss.nets import segmenters
-from wsss.plan import given, saliency, segmentation
+from wsss.plan import saliency, segmentation, shared
 from wsss.plan.code_digest import code_version
 from wsss.plan.row import Row
-from wsss.recipes.config import SECTIONS
 from wsss.refine import walks
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def walker(plan: "Plan", row: Row) -> list[str]:
 
 
 def _of_refinement(table: dict[str, str], plan: "Plan", row: Row) -> list[str]:
-    refine = given.refine(plan, row)
+    refine = shared.refine(plan, row)
     return [table[refine]] if refine in table else []
 
 
@@ -57,5 +56,5 @@ def chain_code(plan: "Plan", row: Row) -> str:
     """One digest for the code of the whole chain, for the record."""
     rows = [row.other(name) for name in plan.config.sources(row.recipe, row.dataset)]
     parts = {module for source in rows for part in (net, wrapper, learner, walker) for module in part(plan, source)}
-    made = ["wsss.stages.saliency"] if saliency.learned_from(plan, row) and saliency.maker(plan, row.dataset) else []
-    return code_version(*(f"wsss.stages.{stage}" for stage in SECTIONS), *made, *parts, *segmenter(plan, row))
+    made = ["wsss.stages.saliency"] if saliency.learned_from(plan, row) and saliency.how_made(plan, row.dataset) else []
+    return code_version(*(f"wsss.stages.{stage}" for stage in (*plan.chain_stages, "evaluation")), *made, *parts, *segmenter(plan, row))

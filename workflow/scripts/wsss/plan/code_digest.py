@@ -24,7 +24,7 @@ REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.refine.walks", "wsss.nets.s
 # The plumbing, and what a stage says of its finished result in log and run.json.
 LEFT_OUT = ("wsss.engine", "wsss.score.self_report")
 # All that the engine imports from outside itself: in every digest, since the engine does not show what it uses.
-BELOW_ENGINE = ("wsss.errors", "wsss.fixed", "wsss.io.digest")
+BELOW_ENGINE = ("wsss.errors", "wsss.fixed", "wsss.digest")
 SPEAKING = ("UserError", "for_people", "about")  # functions whose strings are words for people
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")  # and methods of `log`
 

@@ -1,13 +1,12 @@
-"""What the pages and the diagnosis of a row, and the report of a dataset, read and are given."""
+"""What the pages and the diagnosis of a row, and the report of a dataset, read and are shared."""
 
 from typing import TYPE_CHECKING, Any
 
 from wsss.errors import UserError
 from wsss.plan import paths, scores
 from wsss.plan.data import has_ground_truth
-from wsss.plan.masks import IR_LABELS, Read
+from wsss.plan.read import IR_LABELS, Read
 from wsss.plan.row import Row
-from wsss.recipes.config import SECTIONS
 from wsss.report.template_version import template_version
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def templates(plan: "Plan", dataset: str) -> str:
 
 def _chain(plan: "Plan", row: Row) -> list[dict[str, str]]:
     """The stages that ran on the way to the row's predictions, for the table of costs: where their files and logs lie."""
-    order = [*SECTIONS[:2], "threshold", *SECTIONS[2:]]
+    order = plan.chain_stages
     ran = [(owner, stage) for owner, stage in plan.behind(row, "predictions") if not plan.is_imported(owner, stage)]
     return [
         {

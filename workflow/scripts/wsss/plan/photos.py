@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsss.data.photos import find_photos, photo_source, require_apart
 from wsss.data.user_files import folder_stamp
-from wsss.plan import given, paths
+from wsss.plan import paths, shared
 from wsss.plan.row import Row
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def inputs(plan: "Plan", photos: Photos) -> dict[str, str]:
 
 def settings(plan: "Plan", row: Row) -> dict[str, Any]:
     """Photos are predicted as images of the dataset are."""
-    return given.with_crf_backend(plan, plan.section(row, "predictions"))
+    return shared.with_crf_backend(plan, plan.section(row, "predictions"))
 
 
 def of_row(answer: Callable[["Plan", Row], Any]) -> Callable[["Plan", Photos], Any]:

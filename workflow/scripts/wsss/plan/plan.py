@@ -1,4 +1,4 @@
-"""The plan of a run: which recipe makes what, where it lies, and what each stage reads and is given.
+"""The plan of a run: which recipe makes what, where it lies, and what each stage reads and is shared.
 
 Everything is answered from config files and from the table of stages (wsss.plan.stages). Snakemake is not
 imported here: wsss.dag.rules puts these answers into its rules.
@@ -12,15 +12,15 @@ from typing import Any
 from wsss.errors import UserError
 from wsss.plan import chain
 from wsss.plan.imported_stages import require_import
-from wsss.plan.masks import Read
 from wsss.plan.paths import INDEX, import_folder
+from wsss.plan.read import Read
 from wsss.plan.row import Row
-from wsss.plan.stages import STAGES
+from wsss.plan.stages import CHAIN, STAGES
 from wsss.recipes.config import Config
 
 
 def _remembered(method: Callable) -> Callable:
-    """Answers found once: thousands of jobs ask alike. Callers must not change what they are given."""
+    """Answers found once: thousands of jobs ask alike. Callers must not change what they are shared."""
 
     @functools.wraps(method)
     def answer(self: "Plan", *args: Hashable) -> Any:
@@ -48,6 +48,11 @@ class Plan:
         self._answers: dict[tuple, Any] = {}
 
     @property
+    def chain_stages(self) -> tuple[str, ...]:
+        """The stages from image labels to predictions, in order."""
+        return tuple(CHAIN)
+
+    @property
     def main(self) -> dict[str, Any]:
         """The checked content of config.yaml."""
         return self.config.main
@@ -57,22 +62,22 @@ class Plan:
         return self.config.recipe(row.recipe, row.dataset)
 
     @_remembered
-    def maker(self, row: Row, stage: str) -> Row:
+    def owner(self, row: Row, stage: str) -> Row:
         """The row that runs `stage` for this one, following `from:`. A threshold stands with the CAMs it cuts."""
         return row.other(self.config.owner(row.recipe, row.dataset, "cam" if stage == "threshold" else stage))
 
     def section(self, row: Row, stage: str) -> dict[str, Any]:
         """The settings a stage of the row runs with, in whichever recipe they stand."""
-        return self.recipe(self.maker(row, stage))[stage]
+        return self.recipe(self.owner(row, stage))[stage]
 
     def is_imported(self, row: Row, stage: str) -> bool:
         """Whether what stands in the place of the row's stage was imported."""
-        return "import" in self.recipe(self.maker(row, stage)).get(stage, {})
+        return "import" in self.recipe(self.owner(row, stage)).get(stage, {})
 
     @_remembered
     def artefact(self, row: Row, stage: str, name: str = INDEX) -> str:
         """Path of a file of `stage` as the row sees it: its own, of the recipe it takes the stage from, or imported."""
-        owner = self.maker(row, stage)
+        owner = self.owner(row, stage)
         if self.is_imported(owner, stage):
             source = self.recipe(owner)[stage]["import"]
             require_import(row.dataset, source, stage)
@@ -95,34 +100,34 @@ class Plan:
         return chain.imports_behind(self, row, stage)
 
     @_remembered
-    def inputs(self, stage: str, about: Hashable) -> dict[str, Any]:
+    def inputs(self, stage: str, subject: Hashable) -> dict[str, Any]:
         """Name -> path of all that a stage reads.
 
         Args:
-            about: what a job of the stage is about, `STAGES[stage].about` of its wildcards: mostly a Row.
+            subject: what a job of the stage is for, `STAGES[stage].subject` of its wildcards: mostly a Row.
         """
         entry = STAGES[stage]
-        entry.refuse(self, about)
-        files = {name: path for part in entry.inputs for name, path in part(self, about).items()}
-        return files | self.files_read(stage, about) if isinstance(about, Row) else files
+        entry.refuse(self, subject)
+        files = {name: path for part in entry.other_files for name, path in part(self, subject).items()}
+        return files | self.files_read(stage, subject) if isinstance(subject, Row) else files
 
     def files_read(self, stage: str, row: Row) -> dict[str, str]:
         """Name -> path of what a stage of the row reads of other stages."""
         return {read.name: self.artefact(read.asked_of(row), read.stage, read.file) for read in self.reads(row, stage)}
 
     @_remembered
-    def param(self, stage: str, name: str, about: Hashable) -> Any:
+    def param(self, stage: str, name: str, subject: Hashable) -> Any:
         """One of the things that a stage is given beside files."""
-        return STAGES[stage].params[name](self, about)
+        return STAGES[stage].params[name](self, subject)
 
-    def params(self, stage: str, about: Hashable) -> Mapping[str, Any]:
+    def params(self, stage: str, subject: Hashable) -> Mapping[str, Any]:
         """Name -> value of all that a stage is given beside files."""
-        return {name: self.param(stage, name, about) for name in STAGES[stage].params}
+        return {name: self.param(stage, name, subject) for name in STAGES[stage].params}
 
-    def gpus(self, stage: str, about: Hashable) -> int:
+    def gpus(self, stage: str, subject: Hashable) -> int:
         """GPUs of a job."""
         gpus = STAGES[stage].gpus
-        return gpus if isinstance(gpus, int) else gpus(self, about)
+        return gpus if isinstance(gpus, int) else gpus(self, subject)
 
     def own_section(self, row: Row, stage: str) -> dict[str, Any]:
         """The settings of a stage that the row's own recipe runs.

@@ -1,4 +1,4 @@
-"""What the jobs of a rule are about: one row of the results' table."""
+"""What the jobs of most rules are for: one row of the results' table."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +34,11 @@ class Row:
     def folder(self) -> str:
         """Where the results of the row lie, below the working directory."""
         return f"results/{self.dataset}/{self.method}"
+
+    @property
+    def file(self) -> str:
+        """The recipe's file, as messages name it."""
+        return f"config/methods/{self.recipe}.yaml"
 
     def other(self, recipe: str) -> "Row":
         """The same dataset and seed with another recipe."""

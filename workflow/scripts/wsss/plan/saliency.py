@@ -13,17 +13,17 @@ from wsss.sections.saliency import FEATURE_CUT_BACKBONE
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan
 
-NO_COMMAND = "{list} {out}"  # what a maker without a command of the user's stands for
+NO_COMMAND = "{list} {out}"  # what makes maps without a command of the user's stands for
 
 
-def maker(plan: "Plan", dataset: str) -> dict[str, Any] | None:
+def how_made(plan: "Plan", dataset: str) -> dict[str, Any] | None:
     """How the maps of a dataset are made, None where its own are used; UserError without either."""
-    return saliency_maker(plan.config.dataset(dataset), f"config/datasets/{dataset}.yaml")
+    return how_made_by_spec(plan.config.dataset(dataset), f"config/datasets/{dataset}.yaml")
 
 
 def settings(plan: "Plan", dataset: str) -> dict[str, Any]:
     """How the stage `saliency` makes the maps."""
-    found = maker(plan, dataset)
+    found = how_made(plan, dataset)
     if found is None:
         raise UserError(
             f"{dataset} has saliency maps of its own, so none are made; "
@@ -55,11 +55,11 @@ def maps(plan: "Plan", row: Row) -> dict[str, str]:
     """The maps that a row's classifier learns from, made or the dataset's own; nothing where it learns from none."""
     if not plan.recipe(row)["classifier"].get("saliency"):
         return {}
-    made = maker(plan, row.dataset)
+    made = how_made(plan, row.dataset)
     return {"saliency": paths.saliency(row.dataset)} if made else {"own_maps": paths.digest(row.dataset, "saliency")}
 
 
-def saliency_maker(spec: dict[str, Any], where: str) -> dict[str, Any] | None:
+def how_made_by_spec(spec: dict[str, Any], where: str) -> dict[str, Any] | None:
     """How the saliency maps of a dataset are made, or None where its own are to be used.
 
     The file's key `saliency` decides; with `fallback: true` it speaks only for a dataset without maps.

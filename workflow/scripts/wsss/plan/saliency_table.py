@@ -27,8 +27,8 @@ def inputs(plan: "Plan", _: None) -> dict[str, Any]:
 
 def sources(plan: "Plan", _: None) -> dict[str, str]:
     """Dataset file -> where its maps come from, in words."""
-    makers = {dataset: saliency.maker(plan, dataset) for dataset in plan.main["datasets"]}
-    return {dataset: f"made by {maker['make']}" if maker else "given" for dataset, maker in makers.items()}
+    makes = {dataset: saliency.how_made(plan, dataset) for dataset in plan.main["datasets"]}
+    return {dataset: f"made by {made['make']}" if made else "given" for dataset, made in makes.items()}
 
 
 def refuse(plan: "Plan", _: None) -> None:

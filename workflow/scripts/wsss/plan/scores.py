@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 from wsss.errors import UserError
 from wsss.found import FOUND
-from wsss.plan import given, paths, saliency
+from wsss.plan import paths, saliency, shared
 from wsss.plan.data import has_ground_truth
 from wsss.plan.imported_stages import described
-from wsss.plan.masks import THRESHOLD, Read, pseudo_masks_settings
+from wsss.plan.read import THRESHOLD, Read
 from wsss.plan.row import Row
 from wsss.plan.segmentation import is_full
+from wsss.plan.until_masks import pseudo_masks_settings
 from wsss.recipes.refinement import WALKS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def made(plan: "Plan", row: Row) -> list[str]:
     if is_full(plan, row):
         names = ["predictions"]
     else:
-        seeds = [] if given.refine(plan, row) == "none" else ["seeds"]
+        seeds = [] if shared.refine(plan, row) == "none" else ["seeds"]
         names = ["cam", *seeds, "pseudo_masks", "predictions"]
     if plan.imports_behind(row):
         names = [name for name in names if name in {*_stages_behind(plan, row), "predictions"}]
@@ -36,10 +37,10 @@ def made(plan: "Plan", row: Row) -> list[str]:
 def networks(plan: "Plan", row: Row) -> dict[str, Row]:
     """Stage of each network behind the scores -> the row that trains it."""
     if is_full(plan, row):
-        return {"segmentation": plan.maker(row, "segmentation")}
-    walker = plan.maker(row, "pseudo_masks")
-    walk = {"affinity": plan.maker(walker, "affinity")} if given.refine(plan, walker) in WALKS else {}
-    found = {"classifier": plan.maker(row, "classifier"), **walk, "segmentation": plan.maker(row, "segmentation")}
+        return {"segmentation": plan.owner(row, "segmentation")}
+    walker = plan.owner(row, "pseudo_masks")
+    walk = {"affinity": plan.owner(walker, "affinity")} if shared.refine(plan, walker) in WALKS else {}
+    found = {"classifier": plan.owner(row, "classifier"), **walk, "segmentation": plan.owner(row, "segmentation")}
     imports = plan.imports_behind(row)
     if not imports:
         return found
@@ -100,8 +101,8 @@ def _own_supervision(plan: "Plan", row: Row) -> str:
         return "ground-truth masks (full supervision)"
     if not saliency.learned_from(plan, row):
         return "image labels"
-    maker = saliency.maker(plan, row.dataset)
-    source = f"made by {maker['make']}" if maker else "given"
+    settings = saliency.how_made(plan, row.dataset)
+    source = f"made by {settings['make']}" if settings else "given"
     return f"image labels + saliency maps ({source})"
 
 
@@ -126,8 +127,8 @@ def backbones(plan: "Plan", row: Row) -> dict[str, str]:
 
 def refine(plan: "Plan", row: Row) -> str:
     """What made the pseudo-masks."""
-    owner = plan.maker(row, "pseudo_masks")
-    return "imported" if plan.is_imported(owner, "pseudo_masks") else given.refine(plan, owner)
+    owner = plan.owner(row, "pseudo_masks")
+    return "imported" if plan.is_imported(owner, "pseudo_masks") else shared.refine(plan, owner)
 
 
 def thresholds(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
@@ -135,8 +136,8 @@ def thresholds(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
     masks = [name for name in made(plan, row) if not plan.is_imported(row, name)]
     found = {"seeds": plan.section(row, "seeds")["confident"]} if "seeds" in masks else {}
     if "pseudo_masks" in masks:
-        owner = plan.maker(row, "pseudo_masks")
-        is_seed = given.refine(plan, owner) == "crf"
+        owner = plan.owner(row, "pseudo_masks")
+        is_seed = shared.refine(plan, owner) == "crf"
         cut = plan.section(owner, "seeds").get("confident") if is_seed else pseudo_masks_settings(plan, owner)["bg"]
         found |= {"pseudo_masks": cut} if cut else {}
     return found

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from wsss.errors import UserError
 from wsss.nets import segmenters
-from wsss.plan import given, paths
+from wsss.plan import paths, shared
 from wsss.plan.data import has_ground_truth
-from wsss.plan.masks import Read
+from wsss.plan.read import Read
 from wsss.plan.row import Row
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def reads(plan: "Plan", row: Row) -> list[Read]:
 
 def inputs(plan: "Plan", row: Row) -> dict[str, str]:
     """Initial weights, and the digest over ground truth where it learns from that."""
-    weights = given.trunk_weights(plan, row, plan.section(row, "segmentation")["backbone"])
+    weights = shared.trunk_weights(plan, row, plan.section(row, "segmentation")["backbone"])
     masks = {"masks_train": paths.digest(row.dataset, "masks_train")} if is_full(plan, row) else {}
     return {**weights, **masks}
 

@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from wsss.plan.given import dataset_files
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
+from wsss.plan.shared import dataset_files
 from wsss.plan.stages import CHAIN
 from wsss.recipes.config import SECTIONS, key_paths
 from wsss.recipes.net_options import options_class

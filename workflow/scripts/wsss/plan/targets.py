@@ -19,7 +19,7 @@ def final_targets(plan: Plan) -> list[str]:
         for row in rows(plan, dataset):
             plan.recipe(row)
             if saliency.learned_from(plan, row):
-                saliency.maker(plan, dataset)
+                saliency.how_made(plan, dataset)
             targets.append(f"{row.folder}/{last}")
         targets.append(f"results/{dataset}/report/index.html")
     return targets

@@ -7,9 +7,9 @@ from typing import Any
 
 from wsss.data import folder
 from wsss.data.user_files import folder_stamp, own_data, voc_trees
+from wsss.digest import sha256_file
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.io.digest import sha256_file
 
 
 def dataset_files(spec: dict[str, Any]) -> Sequence[str | Path]:

@@ -2,9 +2,10 @@
 
 from wsss.errors import UserError
 from wsss.found import MAP, RULES, is_found, kind_fault, refuse_reversed
+from wsss.methods.sources import check_sources
 from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
-from wsss.recipes.net_options import needs, option_names
+from wsss.recipes.net_options import aux, defaults, needs, option_names
 from wsss.recipes.refinement import ELSEWHERE, check_imports, check_refinement
 from wsss.sections.background import Background
 from wsss.sections.classifier import Classifier
@@ -12,9 +13,8 @@ from wsss.sections.evaluation import Evaluation
 from wsss.sections.section import part_of, plain, typed
 from wsss.sections.seeds import Seeds
 from wsss.sections.training import Training
-from wsss.train.sources import check_sources
 
-BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option
+BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option, and a plain dict of defaults
 
 
 def check_recipe(recipe: dict, path: str) -> None:
@@ -34,6 +34,8 @@ def check_recipe(recipe: dict, path: str) -> None:
         classifier = typed(recipe["classifier"], Classifier)
         check_sources(recipe["net"], needs(recipe["net"]), classifier.labels_from is not None, classifier.saliency, f"{path}: classifier")
         _check_unlabelled(classifier, f"{path}: classifier")
+    if own(recipe, "cam"):
+        _check_aux(recipe, path)
     _check_backgrounds(recipe, path)
     if own(recipe, "seeds"):
         _check_seeds(typed(recipe["seeds"], Seeds), f"{path}: seeds")
@@ -80,15 +82,22 @@ def _check_unlabelled(settings: Classifier, where: str) -> None:
         )
 
 
+def _check_aux(recipe: dict, path: str) -> None:
+    """Rules plan what CAMs are made from by the section cam alone."""
+    missing = aux(recipe["net"], recipe.get("net_options", {}))
+    if missing and "aux_from" not in recipe["cam"]:
+        raise UserError(f"{path}: cam: inference of net {recipe['net']} reads {', '.join(missing)} of another recipe; set `cam: {{aux_from: RECIPE}}`")
+
+
 def _check_strides(recipe: dict, path: str) -> None:
     """Some trunks exist at one output stride only; a net without the option takes it as it is."""
     if own(recipe, "classifier") and "output_stride" in option_names(recipe["net"]):
         stride = recipe.get("net_options", {}).get("output_stride")
         require_stride(recipe["backbone"], stride, path, "net_options")
     if own(recipe, "segmentation"):
-        network = recipe["segmentation"]
-        segmenters.require_options(network.get("net", segmenters.DEFAULT), network["options"], f"{path}: segmentation")
-        require_stride(network["backbone"], network["options"].get("output_stride", 8), path, "segmentation.options")
+        section = recipe["segmentation"]
+        segmenters.require_options(section.get("net", segmenters.DEFAULT), section["options"], f"{path}: segmentation")
+        require_stride(section["backbone"], _segmenter_options(section)["output_stride"], path, "segmentation.options")
 
 
 def _check_trunks(recipe: dict, path: str) -> None:
@@ -107,8 +116,9 @@ def _check_trunks(recipe: dict, path: str) -> None:
     if other:
         sizes = ", ".join(f"{key} {value}" for key, value in other.items())
         raise UserError(f"{path}: net_options: backbone {backbone} has {sizes}; leave that out, or set backbone: vit and weights: none")
-    if takes_tokens and options.get("map_layers", 1) > options.get("depth", 12):
-        raise UserError(f"{path}: net_options: map_layers ({options['map_layers']}) is more than depth ({options.get('depth', 12)})")
+    whole = {**defaults(net), **options}
+    if takes_tokens and whole["map_layers"] > whole["depth"]:
+        raise UserError(f"{path}: net_options: map_layers ({whole['map_layers']}) is more than depth ({whole['depth']})")
 
 
 def _check_random_start(recipe: dict, path: str) -> None:
@@ -117,11 +127,14 @@ def _check_random_start(recipe: dict, path: str) -> None:
         return
     if own(recipe, "classifier"):
         left_out = {key: BY_DEFAULT[key] for key in option_names(recipe["net"]) & set(BY_DEFAULT)}
-        given = {"freeze": "none", "bn": "train", **left_out, **recipe.get("net_options", {})}
-        _refuse_frozen(given, ("train",), f"{path}: net_options")
+        whole = {"freeze": "none", "bn": "train", **left_out, **defaults(recipe["net"]), **recipe.get("net_options", {})}
+        _refuse_frozen(whole, ("train",), f"{path}: net_options")
     if own(recipe, "segmentation"):
-        given = {"freeze": "none", **recipe["segmentation"]["options"]}
-        _refuse_frozen(given, ("affine", "train"), f"{path}: segmentation.options")
+        _refuse_frozen(_segmenter_options(recipe["segmentation"]), ("affine", "train"), f"{path}: segmentation.options")
+
+
+def _segmenter_options(section: dict) -> dict:
+    return segmenters.whole_options(section.get("net", segmenters.DEFAULT), section["options"])
 
 
 def _check_wrap(recipe: dict, path: str) -> None:
@@ -136,7 +149,7 @@ def _check_wrap(recipe: dict, path: str) -> None:
 
 
 def _refuse_frozen(options: dict, learning: tuple[str, ...], where: str) -> None:
-    freeze, bn = options["freeze"], options.get("bn", BY_DEFAULT["bn"])
+    freeze, bn = options["freeze"], options["bn"]
     if freeze != "none" or bn not in learning:
         raise UserError(
             f"{where}: weights none is a random start, and what of it is frozen never learns (freeze: {freeze}, bn: {bn}); "

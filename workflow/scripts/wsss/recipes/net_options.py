@@ -5,10 +5,11 @@ import functools
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from wsss import methods
 from wsss.errors import UserError
-from wsss.sections.section import Section, keys_of
+from wsss.sections.section import Section, defaults_of, keys_of, typed
 
 
 @functools.cache
@@ -33,6 +34,26 @@ def options_class(net: str) -> type[Section] | None:
     return _Class(module, name).options_class()
 
 
+def defaults(net: str) -> dict[str, Any]:
+    """The values of the net's options where a recipe says nothing; {} for a plain dict of defaults, of which only the names are read.
+
+    Raises:
+        UserError: see `options_class`.
+    """
+    kind = options_class(net)
+    return {} if kind is None else defaults_of(kind)
+
+
+def aux(net: str, options: dict[str, Any]) -> frozenset[str]:
+    """What inference reads of another recipe under these options, where the net's typed options say so (`aux`).
+
+    A net whose options do not is asked for its `Spec.aux` when CAMs are made.
+    """
+    kind = options_class(net)
+    told = getattr(kind, "aux", None)
+    return frozenset() if kind is None or told is None else told(typed(options, kind))
+
+
 @functools.cache
 def has_bg_map(net: str) -> bool:
     """Whether the net's maps have a background's among them: what its `spec_for` says of bg_map.
@@ -46,7 +67,7 @@ def has_bg_map(net: str) -> bool:
 
 @functools.cache
 def needs(net: str) -> frozenset[str]:
-    """What the net learns from beside image labels (saliency, offline_labels): `needs` of its `spec_for`, as it is written there.
+    """What the net learns from beside image labels (saliency, ir_labels): `needs` of its `spec_for`, as it is written there.
 
     Raises:
         UserError: no such net.

@@ -76,18 +76,18 @@ def _exact(settings: dict, needed: tuple[str, ...], strange: set[str], who: str)
         raise UserError(f"{who} has no use for {', '.join(unused)}; take {'it' if len(unused) == 1 else 'them'} out")
 
 
-def require_probabilities(seeds: dict, owner: str) -> None:
-    """AffinityNet learns from the probabilities of the seeds' CRF. UserError where recipe `owner` does not keep them."""
+def require_probabilities(seeds: dict, owner: str, where: str) -> None:
+    """AffinityNet learns from the probabilities of the seeds' CRF. UserError, saying where, if recipe `owner` does not keep them."""
     if not seeds.get("probabilities"):
         raise UserError(
-            f"refine affinitynet learns from the CRF's probabilities; set seeds: {{probabilities: true}} in recipe {owner}"
+            f"{where}: refine affinitynet learns from the CRF's probabilities; set seeds: {{probabilities: true}} in recipe {owner}"
         )
 
 
-def require_same_walk(refine: str, owner: str, other: str) -> None:
-    """A network of `affinity` serves one refinement. UserError where recipe `owner`, which trains it, has another."""
+def require_same_walk(refine: str, owner: str, other: str, where: str) -> None:
+    """A network of `affinity` serves one refinement. UserError, saying where, if recipe `owner`, which trains it, has another."""
     if refine != other:
         raise UserError(
-            f"refine {refine} cannot walk with the affinity of recipe {owner}, which is made for refine {other}; "
+            f"{where}: refine {refine} cannot walk with the affinity of recipe {owner}, which is made for refine {other}; "
             "give the recipe a section affinity of its own, or the same refine"
         )

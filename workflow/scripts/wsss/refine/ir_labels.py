@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wsss.ignore import IGNORE
+from wsss.constants import IGNORE
 
 
 def merge(confident: np.ndarray, unsure: np.ndarray) -> np.ndarray:

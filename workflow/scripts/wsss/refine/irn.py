@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from wsss.ranks import mean_over_ranks, world
 from wsss.refine.affinity import shifted, source_view
 from wsss.refine.pair_sums import boundary_losses
 from wsss.refine.pairs import EPSILON, pair_types
 from wsss.refine.paths import PathIndex
-from wsss.train.ranks import mean_over_ranks, world
 
 
 def label_grid(label: Tensor, size_hw: Sequence[int]) -> Tensor:

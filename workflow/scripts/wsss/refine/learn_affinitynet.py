@@ -10,7 +10,7 @@ from wsss.engine.index import file_of
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.probs import SUFFIX
-from wsss.nets.affinity_net import AffinityNet
+from wsss.refine.affinity_net import AffinityNet
 from wsss.refine.affinitynet import cell_labels
 from wsss.sections.affinity import Affinity
 

@@ -11,7 +11,7 @@ from wsss.data.torch_sets import TrainingSet
 from wsss.data.transforms import Geometry
 from wsss.engine.task import Task
 from wsss.io.images import read_image
-from wsss.nets.boundary_net import IrnNet
+from wsss.refine.boundary_net import IrnNet
 from wsss.sections.affinity import Affinity, IRNAffinity
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from wsss.ranks import mean_over_ranks, world
 from wsss.refine.affinity import RunMaps, path_maximum, run_maps, scatter_to_runs, shifted, sum_run_gradients
 from wsss.refine.pairs import EPSILON, IGNORE, total_of
 from wsss.refine.paths import PathIndex
-from wsss.train.ranks import mean_over_ranks, world
 
 KINDS = ("positive_bg", "positive_fg", "negative")
 

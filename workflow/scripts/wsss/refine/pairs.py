@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from wsss.constants import IGNORE
 from wsss.errors import UserError
-from wsss.ignore import IGNORE
+from wsss.ranks import mean_over_ranks, world
 from wsss.refine.affinity import source_view, target_views
 from wsss.refine.paths import PathIndex
-from wsss.train.ranks import mean_over_ranks, world
 
 EPSILON = 1e-5
 

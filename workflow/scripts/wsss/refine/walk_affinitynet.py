@@ -8,7 +8,7 @@ import torch
 
 from wsss.data.manifest import Record
 from wsss.io.cams import CamFolder
-from wsss.nets.affinity_net import AffinityNet
+from wsss.refine.affinity_net import AffinityNet
 from wsss.refine.affinity_walk import affinitynet_semantic
 
 WALK = ("bg", "beta", "exp_times", "radius", "pairs")

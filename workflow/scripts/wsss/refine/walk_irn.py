@@ -8,7 +8,7 @@ import torch
 
 from wsss.data.manifest import Record
 from wsss.io.cams import CamFolder
-from wsss.nets.boundary_net import IrnNet
+from wsss.refine.boundary_net import IrnNet
 from wsss.refine.random_walk import irn_scores, irn_semantic
 
 WALK = ("power", "beta", "exp_times", "radius", "normalise")

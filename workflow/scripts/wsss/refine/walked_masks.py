@@ -1,11 +1,8 @@
 """Part of stage `pseudo_masks`: masks by a random walk (IRN, AffinityNet) over what a network says of each image."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
-from wsss.data.cams_to_cut import cams_to_cut, labelled_sample, required_cut
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.stage_inputs import cam_folder
 from wsss.data.transforms import normalise
@@ -20,19 +17,18 @@ from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.nets.fused import ready_to_infer
 from wsss.refine import walks
+from wsss.refine.walks import Work
+from wsss.score.cams_to_cut import cams_to_cut, labelled_sample, required_cut
 from wsss.score.cuts import Scores
 from wsss.sections.background import Background
 from wsss.sections.pseudo_masks import BY_REFINE
 from wsss.sections.section import plain, typed
 from wsss.train.device import EXACT, note_device, pick_device
 
-if TYPE_CHECKING:
-    from wsss.stages.pseudo_masks import Work
-
 WALKED = 40  # images that are walked to find a cut, before all of them are
 
 
-def by_walk(task: Task, records: tuple[Record, ...]) -> "Work":
+def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     """What the network sees, then the walk. On the CPU one process a core; on a GPU the walk runs there."""
     key, bg = task.outputs["index"], typed(task.settings["bg"], Background)
     _walkers[key] = walker = Walker(task, cams_to_cut(task, records, bg))
@@ -80,20 +76,20 @@ class Walker:
     def __init__(self, task: Task, cams: CamFolder) -> None:
         self.task, self.cams = task, cams
         self.settings = plain(typed(task.settings, BY_REFINE[task.params["refine"]]))
-        self.walk = walks.walker(task.params["refine"])
+        self.module = walks.walker(task.params["refine"])
         self._network: torch.nn.Module | None = None
         self._device = torch.device("cpu")
 
     def __call__(self, record: Record) -> str:
         image = read_image(record.image)
-        mask = self.walk.mask(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image))
+        mask = self.module.mask(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image))
         write_mask(self.task.folder / f"{record.id}.png", mask)
         return record.id
 
     def histogram(self, record: Record) -> np.ndarray:
         """Of the scores that the walk's background cuts."""
         image, scores = read_image(record.image), Scores()
-        scores.add(self.walk.scores(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image)), record.id)
+        scores.add(self.module.scores(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image)), record.id)
         return scores.histogram
 
     @torch.inference_mode()
@@ -101,7 +97,7 @@ class Walker:
         """What the network says of (H, W, 3) uint8."""
         network = self._network or self._load()
         view = torch.from_numpy(normalise(image)).to(self._device)
-        output = self.walk.run_network(network, view)
+        output = self.module.run_network(network, view)
         if not torch.isfinite(output).all():
             raise UserError(f"{self.task.inputs['affinity']}: its network makes no numbers of an image; {after_divergence('affinity')}")
         return output
@@ -110,7 +106,7 @@ class Walker:
         wanted = self.task.runtime["device"]
         # One thread a process whatever --cores says, so that the result does not depend on it.
         self._device = pick_device(wanted, 1, EXACT)
-        network = self.walk.network(self.task.params["network"], self.settings)
+        network = self.module.network(self.task.params["network"], self.settings)
         load_model(self.task.inputs["affinity"], network)
         self._network = ready_to_infer(network, self._device)
         return self._network

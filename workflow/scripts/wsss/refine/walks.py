@@ -17,8 +17,13 @@ and a walker, for the stage `pseudo_masks`,
 - where it is named in wsss.found.CUT_AFTER, scores(the same): the walked scores that its background cuts.
 """
 
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
+from typing import Any
+
+# What makes masks, given the ids that are still to do; and what the index says of a background that was found.
+Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]
 
 LEARNERS = {"irn": "wsss.refine.learn_irn", "affinitynet": "wsss.refine.learn_affinitynet"}
 WALKERS = {"irn": "wsss.refine.walk_irn", "affinitynet": "wsss.refine.walk_affinitynet"}

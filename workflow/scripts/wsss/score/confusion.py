@@ -6,9 +6,9 @@ n = classes + 1: row = ground truth, column = prediction, last column = pixels p
 
 import numpy as np
 
+from wsss.constants import IGNORE
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
-from wsss.ignore import IGNORE
 
 RULES = ("background", "wrong", "left_out")
 MOST_CONFUSIONS = 10

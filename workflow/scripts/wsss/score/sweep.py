@@ -6,6 +6,7 @@ Either way the class never depends on the value swept, so the counts over (groun
 of cuts below the score) hold all confusion matrices at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,34 +64,32 @@ class Sweep:
         self.cuts = cuts[order]
         self._rank = np.argsort(order)
         self._counts = np.zeros((self.n, num_classes, len(cuts) + 1), np.int64)
-        self._scores = np.zeros(len(cuts) + 1, np.int64)
         self._oracle = np.zeros((self.n, self.n), np.int64)
         self._images: list[ImageSweep] = []
 
-    def add(self, cam: np.ndarray, keys, gt: np.ndarray | None, name: str = "CAM") -> None:
+    def add(self, cam: np.ndarray, keys: Sequence[int], gt: np.ndarray, name: str = "CAM") -> None:
         """Take in one image.
 
         cam: (K, H, W) float32, K may be 0; keys: K foreground indices (0-based) of its rows; gt: (H, W) uint8
-        labels with 255 = ignore, or None (then only the ground-truth-free score histogram sees the image).
+        labels with 255 = ignore.
         Raises UserError naming `name` for NaN scores, unequal sizes and labels out of range.
         """
-        keys = np.asarray(keys, dtype=np.int64)
-        if len(keys) != len(cam):
-            raise UserError(f"{name}: {len(cam)} maps for {len(keys)} classes; remake the CAMs of this image")
-        if gt is not None and gt.shape != cam.shape[1:]:
+        rows = np.asarray(keys, dtype=np.int64)
+        if len(rows) != len(cam):
+            raise UserError(f"{name}: {len(cam)} maps for {len(rows)} classes; remake the CAMs of this image")
+        if gt.shape != cam.shape[1:]:
             raise UserError(f"{name}: ground truth is {gt.shape}, the CAM {cam.shape[1:]} at image size")
         if len(cam) == 0:  # a score of 0 is background at every value, so the class named does not matter
-            cam, keys = np.zeros((1, *cam.shape[1:]), np.float32), np.zeros(1, np.int64)
+            cam, rows = np.zeros((1, *cam.shape[1:]), np.float32), np.zeros(1, np.int64)
         row, score = winner(cam)
         if not np.isfinite(score).all():
             raise UserError(f"{name}: the CAM holds NaN or infinite scores; remake it")
         below = np.searchsorted(self.cuts, score.ravel())
-        self._scores += np.bincount(below, minlength=len(self._scores))
-        if gt is not None:
-            self._count(row.ravel(), below, keys, gt.ravel(), name)
+        self._count(row.ravel(), below, rows, gt.ravel(), name)
 
-    def _count(self, row, below, keys, gt, name):
-        shape = (256, len(keys), len(self._scores))
+    def _count(self, row: np.ndarray, below: np.ndarray, keys: np.ndarray, gt: np.ndarray, name: str) -> None:
+        """Count the pixels of one image, each array (H * W,): the row that wins, the cuts below its score, the label."""
+        shape = (256, len(keys), len(self.cuts) + 1)
         code = (gt.astype(np.int64) * shape[1] + row) * shape[2] + below
         counts = np.bincount(code, minlength=np.prod(shape)).reshape(shape)
         check_labels(counts.sum((1, 2)), self.n, f"{name} (ground truth)")
@@ -98,7 +97,7 @@ class Sweep:
         self._counts[:, keys] += counts
         self._add_image(counts, keys)
 
-    def _add_image(self, counts, keys):
+    def _add_image(self, counts: np.ndarray, keys: np.ndarray) -> None:
         """Keep the image's counts, and add the confusion at the threshold that is best for it alone."""
         present = np.flatnonzero(counts.sum((1, 2)))
         labels = np.unique(np.concatenate([[0], present, keys + 1]))
@@ -117,7 +116,6 @@ class Sweep:
             self.cuts,
             self._rank,
             conf,
-            self._scores.copy(),
             self._counts.sum((0, 1)),
             mean_percent(ious(self._oracle[None])[0]),
             self._images,
@@ -144,8 +142,8 @@ class SweepResult:
     """What a sweep found. T values, n labels.
 
     values (T,) ascending; confusion (T, n, n) int64; cuts (T,) float32 ascending and rank (T,): value i cuts
-    the score at cuts[rank[i]]; scores and labelled_scores (T + 1,): pixels by number of cuts below their
-    winning score, over all pixels and over those with ground truth; oracle_miou: percent, each image at its
+    the score at cuts[rank[i]]; labelled_scores (T + 1,): pixels with ground truth by number of cuts below their
+    winning score; oracle_miou: percent, each image at its
     own best threshold; images: those with ground truth, in the order they came.
     """
 
@@ -154,7 +152,6 @@ class SweepResult:
     cuts: np.ndarray
     rank: np.ndarray
     confusion: np.ndarray
-    scores: np.ndarray
     labelled_scores: np.ndarray
     oracle_miou: float | None
     images: list[ImageSweep] = field(default_factory=list)

@@ -14,6 +14,6 @@ which anything may be missing, and our messages name all faults, one line each, 
 
 The modules: `section` (base), `training` and `background` (what sections share), one for each section of a recipe,
 `recipe` (all of them), `main`, `dataset` and `preset` (the other files). Options of nets are in `wsss.methods.options`,
-of segmentation networks in `wsss.nets.segmenter_options`, of wrappers in `wsss.wrappers`. A stage imports its own section
+of segmentation networks in `wsss.sections.segmenter_options`, of wrappers in `wsss.wrappers`. A stage imports its own section
 only, so that a change of one section reruns one stage; words given to `about` count in no digest.
 """

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from wsss.data.photos import LONG_SIDE
+from wsss.constants import LONG_SIDE
 from wsss.sections.json_schema import json_schema, of_type
 from wsss.sections.saliency import SALIENCY, MadeSaliency
 from wsss.sections.section import LeftOut, Name, Section, TextOrNull, about

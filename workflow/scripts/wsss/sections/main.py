@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wsss.data.photos import LONG_SIDE
+from wsss.constants import LONG_SIDE
 from wsss.sections.crf import Backend
 from wsss.sections.section import LeftOut, Name, Section, Text, TextOrNull, about
 

@@ -66,7 +66,7 @@ def plain(section: Section) -> dict[str, Any]:
     return section.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def given(value: T | None) -> T:
+def required(value: T | None) -> T:
     """A value that other keys need, such as `power` for schedule poly: the recipe was refused without it (`wsss.recipes.checks`)."""
     assert value is not None
     return value

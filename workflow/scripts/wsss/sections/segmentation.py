@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from wsss.nets.segmenter_options import DeepLabV1Options, DeepLabV2Options
 from wsss.sections.backbone import Backbone
 from wsss.sections.section import about
+from wsss.sections.segmenter_options import DeepLabV1Options, DeepLabV2Options
 from wsss.sections.training import Training
 
 

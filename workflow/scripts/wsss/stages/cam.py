@@ -18,10 +18,10 @@ from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
 from wsss.methods.base import Method
+from wsss.methods.build import build_method
 from wsss.nets.fused import ready_to_infer
 from wsss.sections.cam import Cam
 from wsss.sections.section import typed
-from wsss.stages.classifier import build_method
 from wsss.train.device import EXACT
 from wsss.train.start import start_device
 

@@ -1,21 +1,21 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
 from functools import partial
-from typing import Any
 
-from wsss import methods, wrappers
+from wsss import wrappers
 from wsss.data.further import require_plain
 from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.stage_inputs import label_files, saliency_files, training_records
 from wsss.data.torch_sets import TrainingSet
+from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
-from wsss.errors import UserError
 from wsss.methods.base import Method, require_output
+from wsss.methods.build import build_method
+from wsss.methods.sources import check_sources
 from wsss.score.self_report import about_classifier
 from wsss.sections.classifier import Classifier
 from wsss.sections.section import typed
-from wsss.train.classifier_check import check, plan
-from wsss.train.sources import check_sources
+from wsss.train.classifier_check import check, split_for_check
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 from wsss.train.wrapper_check import pseudo_label_facts
@@ -29,23 +29,22 @@ def run(task: Task) -> None:
     dataset = load_manifest(task.inputs["manifest"])
     method = initial_method(task, dataset)
     labelled_only = not settings.unlabelled
-    planned = plan(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits, settings.held_out)
-    records = planned.training
+    split = split_for_check(task, dataset, training_records(dataset, labelled_only=labelled_only), method.spec.image_logits, settings.held_out)
+    records = split.training
     needs = method.spec.needs
-    check_sources(task.params["recipe"]["net"], needs, "labels" in task.inputs, settings.saliency, "classifier")
-    label_path = label_files(task, "labels", records) if "offline_labels" in needs else None
+    check_sources(task.params["recipe"]["net"], needs, "ir_labels" in task.inputs, settings.saliency, "classifier")
+    label_path = label_files(task, "ir_labels", records) if "ir_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
     learner = wrapped(task, method)
     further = learner.further_arrays()
     require_plain(further)
 
-    def pseudo_labels() -> dict[str, Any]:
-        found = pseudo_label_facts(task, dataset, records, learner, device) if isinstance(learner, Wrapper) else {}
-        return {"pseudo_labels": found} if found else {}
-
     def check_trained(history: list[dict[str, float]]) -> None:
         start = partial(initial_method, task, dataset)
-        facts = check(task, dataset, planned, method, history, device, start, pseudo_labels)
+        facts = check(task, dataset, split, method, history, device, start)
+        if labels := pseudo_label_facts(task, dataset, records, learner, device):
+            facts["pseudo_labels"] = labels
+        write_json(task.outputs["check"], facts)
         about_classifier(task, facts)
 
     samples = TrainingSet(dataset, records, settings.augmentation, label_path, saliency_path, further)
@@ -80,22 +79,4 @@ def wrapped(task: Task, method: Method) -> Method | Wrapper:
     if not wrapper:
         return method
     family: type[Wrapper] = wrappers.get(wrapper["name"])
-    if unknown := sorted(set(wrapper["options"]) - set(family.defaults)):
-        known = ", ".join(sorted(family.defaults))
-        raise UserError(f"wrap_options: {wrapper['name']} has no option {', '.join(unknown)}; it knows {known}")
     return family(method, wrapper["options"])
-
-
-def build_method(task: Task, num_classes: int) -> Method:
-    """The recipe's network with random weights.
-
-    Raises:
-        UserError: an option the net does not have.
-    """
-    recipe, options = task.params["recipe"], task.params["net_options"]
-    family: type[Method] = methods.get(recipe["net"])
-    unknown = sorted(set(options) - set(family.defaults))
-    if unknown:
-        known = ", ".join(sorted(family.defaults))
-        raise UserError(f"net_options: {recipe['net']} has no option {', '.join(unknown)}; it knows {known}")
-    return family(num_classes, recipe["backbone"], options)

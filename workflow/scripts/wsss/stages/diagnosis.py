@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.engine.atomic import drop_temporaries, read_json, write_json, write_text
@@ -19,6 +18,7 @@ from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.report.diagnosis import in_words
 from wsss.rownames import base_name
+from wsss.score.cams_to_cut import cams_to_cut
 from wsss.score.diagnosis import diagnose
 from wsss.score.mask_facts import Agreement, facts_of
 from wsss.sections.background import Background

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import input_index
 from wsss.engine.atomic import drop_temporaries, read_json, write_text
@@ -19,6 +18,7 @@ from wsss.found import FOUND, FOUND_RULE, MAP, is_found, seed_rule, settle, valu
 from wsss.io.cams import SUFFIX as CAM
 from wsss.io.masks import CONFIDENT, read_mask
 from wsss.refine.background import argmax_labels, background
+from wsss.score.cams_to_cut import cams_to_cut
 from wsss.score.confusion import confusion, summarise
 from wsss.score.cuts import Scores
 from wsss.score.per_image import PerImage, counts_of
@@ -111,7 +111,9 @@ class Scorer:
         result, cut, shapes = self._swept(rule.kind, rule.value, shown=taken)
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
-        found = taken if policy == FOUND else None if cut is None else result.nearest(value_of(rule.kind, cut))
+        found: float | None = taken
+        if policy != FOUND:  # what would be found on the scored images, for comparison
+            found = None if cut is None else result.nearest(value_of(rule.kind, cut))
         at = {"seed_fixed": result.index(rule.value), "seed_best": result.best()}
         at |= {} if found is None else {"seed_found": result.index(found)}
         for figure, position in at.items():
@@ -120,7 +122,7 @@ class Scorer:
         return seed_stage(result, self.dataset.classes, rule.value, policy, found, shapes)
 
     def _swept(self, kind: str, fixed: float, shown: float) -> tuple[SweepResult, float | None, dict[str, Any]]:
-        """The sweep over the scored images, these two values included, the cut that would be found on them, and figures of shapes at `shown`."""
+        """Over the scored images: the sweep, which has the values `fixed` and `shown` too; the cut found on them, or None; figures of shapes at `shown`."""
         cams, scores = cams_to_cut(self.task, self.train, self.settings.bg), Scores()
         sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, [fixed, shown]))
         shapes = Shapes(self.dataset.num_classes + 1)

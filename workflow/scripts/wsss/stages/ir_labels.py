@@ -15,8 +15,8 @@ from wsss.score.self_report import about_masks
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug."""
     dataset = load_manifest(task.inputs["manifest"])
-    every = dataset.split("trainaug")
-    records = shard_records(task, every)
+    all_records = dataset.split("trainaug")
+    records = shard_records(task, all_records)
     ids = [r.id for r in records]
     seeds = task.inputs["seeds"]
     input_index(task, "seeds", records)
@@ -27,4 +27,4 @@ def run(task: Task) -> None:
             write_mask(task.folder / f"{item_id}.png", label)
             yield item_id
 
-    run_images(task, ids, [".png"], work, about_masks(task, records, dataset.classes), [r.id for r in every])
+    run_images(task, ids, [".png"], work, diagnose=about_masks(task, records, dataset.classes), every=[r.id for r in all_records])

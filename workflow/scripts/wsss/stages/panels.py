@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import prediction_records
 from wsss.data.text import as_cell
@@ -22,6 +21,7 @@ from wsss.report.layers import SUFFIX as LAYERS
 from wsss.report.layers import write_layers
 from wsss.report.panels import write_panel
 from wsss.report.per_image import image_ious, last_ious, read_per_image
+from wsss.score.cams_to_cut import cams_to_cut
 from wsss.sections.background import Background
 from wsss.sections.section import typed
 

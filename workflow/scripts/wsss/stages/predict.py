@@ -72,7 +72,7 @@ def run(task: Task) -> None:
         refuse_unreadable(wanted, task.params["photos"]["folder"])
         return predictor.make(wanted, photo_loader(task, wanted, device, settings.scales), todo)
 
-    run_images(task, [photo.id for photo in photos], [MASK, OVERLAY], work, about_masks(task, photos, classes, MASK))
+    run_images(task, [photo.id for photo in photos], [MASK, OVERLAY], work, diagnose=about_masks(task, photos, classes, MASK))
     write_areas(task.outputs["areas"], photos, task.folder, ["background", *classes])
     if pool:
         pool.shutdown()

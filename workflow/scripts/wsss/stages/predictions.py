@@ -26,7 +26,7 @@ from wsss.nets.segmenter import Segmenter
 from wsss.refine.crf import CrfParams, on_device, prepare, softmax_crf
 from wsss.score.self_report import about_masks
 from wsss.sections.predictions import Predictions
-from wsss.sections.section import given, plain, typed
+from wsss.sections.section import plain, required, typed
 from wsss.stages.segmentation import build_network
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.start import start_device
@@ -50,8 +50,8 @@ def run(task: Task) -> None:
     def work(todo: set[str]) -> Iterator[str]:
         return predictor.make(records, inference_loader(task, dataset, records, batches, todo, device, settings.scales), todo)
 
-    told = about_masks(task, predicted, dataset.classes)
-    run_images(task, [r.id for r in predicted], suffixes, work, told, [r.id for r in records])
+    diagnose = about_masks(task, predicted, dataset.classes)
+    run_images(task, [r.id for r in predicted], suffixes, work, diagnose=diagnose, every=[r.id for r in records])
     if pool:
         pool.shutdown()
 
@@ -63,7 +63,7 @@ def crf_pool(task: Task, settings: Predictions) -> Executor | None:
     """
     if not settings.crf:
         return None
-    params = CrfParams(**plain(given(settings.crf_params)))
+    params = CrfParams(**plain(required(settings.crf_params)))
     if params.backend == "torch":
         return ThreadPoolExecutor(1)
     prepare(params)
@@ -110,7 +110,7 @@ class Predictor(Generic[Item]):
         self, task: Task, settings: Predictions, network: Segmenter, device: torch.device, pool: Executor | None
     ) -> None:
         self.task, self.settings, self.network, self.device, self.pool = task, settings, network, device, pool
-        self.crf = on_device(CrfParams(**plain(given(settings.crf_params))), str(device)) if settings.crf else None
+        self.crf = on_device(CrfParams(**plain(required(settings.crf_params))), str(device)) if settings.crf else None
 
     def make(self, records: Sequence[Item], loader: Iterable[dict[str, Any]], todo: set[str]) -> Iterator[str]:
         """Write the masks of `todo`, yielding each id when its files stand; batches say by `index` which records they hold.
@@ -132,7 +132,7 @@ class Predictor(Generic[Item]):
                     self.write(self.task.folder, record, found.argmax(0).cpu().numpy().astype(np.uint8))
                     yield item_id
                     continue
-                job = (self.task.folder, record, *pruned(found), given(self.crf))
+                job = (self.task.folder, record, *pruned(found), required(self.crf))
                 waiting.append((self.pool.submit(self.refine, *job), job[3].nbytes))
             while waiting and (waiting[0][0].done() or self._enough(waiting)):
                 yield waiting.popleft()[0].result()

@@ -1,9 +1,7 @@
 """Stage `pseudo_masks`: one mask per training image, by a random walk (IRN, AffinityNet), the CRF, or a threshold alone."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from wsss.data.cams_to_cut import cams_to_cut
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.stage_inputs import input_index
 from wsss.engine.index import file_of
@@ -13,28 +11,28 @@ from wsss.found import settled
 from wsss.io.images import image_size
 from wsss.io.masks import CONFIDENT, read_mask, write_mask
 from wsss.refine.background import argmax_labels, background
+from wsss.refine.walks import Work
+from wsss.score.cams_to_cut import cams_to_cut
 from wsss.score.self_report import about_masks
 from wsss.sections.pseudo_masks import CutMasks, of_refine
 from wsss.sections.section import typed
-
-Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]  # and what the index says of a found background
 
 
 def run(task: Task) -> None:
     """Write `{id}.png` for every image of trainaug, as the recipe's `refine` says."""
     dataset = load_manifest(task.inputs["manifest"])
-    every = dataset.split("trainaug")
-    records = shard_records(task, every)
-    work, found = maker(task.params["refine"])(task, records)
+    all_records = dataset.split("trainaug")
+    records = shard_records(task, all_records)
+    work, found = way_of(task.params["refine"])(task, records)
     bg = found.get("bg") or task.settings.get("bg")
     key = "seeds.confident" if task.params["refine"] == "crf" else "pseudo_masks.bg"
-    told = about_masks(task, records, dataset.classes, cut={"key": key, **bg} if bg else None)
-    ids, all_ids = [r.id for r in records], [r.id for r in every]
-    run_images(task, ids, [".png"], work, told, all_ids, refine=task.params["refine"], **found)
+    diagnose = about_masks(task, records, dataset.classes, cut={"key": key, **bg} if bg else None)
+    ids, every = [r.id for r in records], [r.id for r in all_records]
+    run_images(task, ids, [".png"], work, diagnose=diagnose, every=every, refine=task.params["refine"], **found)
 
 
-def maker(refine: str) -> Callable[[Task, tuple[Record, ...]], Work]:
-    """Of the masks. That of a walk brings PyTorch, which takes longer to load than the others may take to work."""
+def way_of(refine: str) -> Callable[[Task, tuple[Record, ...]], Work]:
+    """The function that makes masks for `refine`. Only a walk imports PyTorch, which is slow to load."""
     if refine == "crf":
         return by_crf
     if refine == "none":

@@ -6,10 +6,10 @@ classes that these CAMs leave out come from another recipe's seeds.
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from wsss.data.cams_to_cut import SAMPLE, cams_to_cut, labelled_sample
 from wsss.data.labels import cams_of
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import input_index
@@ -27,6 +27,7 @@ from wsss.refine.background import to_class_ids
 from wsss.refine.crf import CrfParams, on_device, prepare, to_labels
 from wsss.refine.fill import class_areas, filled, left_out
 from wsss.refine.seeds import seed_marginals
+from wsss.score.cams_to_cut import SAMPLE, cams_to_cut, labelled_sample
 from wsss.score.self_report import about_masks
 from wsss.sections.background import Rule
 from wsss.sections.section import plain, typed
@@ -45,8 +46,8 @@ class Fill(NamedTuple):
 def run(task: Task) -> None:
     """Write `{id}.png` (confident), `{id}.unsure.png` and where asked for `{id}.npz` for every image of trainaug."""
     dataset = load_manifest(task.inputs["manifest"])
-    every = dataset.split("trainaug")
-    records = shard_records(task, every)
+    all_records = dataset.split("trainaug")
+    records = shard_records(task, all_records)
     settings = typed(task.settings, Seeds)
     cams = cams_to_cut(task, records, settings.confident, settings.unsure)
     rules, found = settled({"confident": settings.confident, "unsure": settings.unsure}, task.inputs)
@@ -59,15 +60,23 @@ def run(task: Task) -> None:
     prepare(params)
     processes = 1 if params.backend == "torch" else task.threads  # its threads, or a GPU, serve one photo at a time
 
+    make = partial(make_seed, cams=cams, settings=settings, rules=rules, params=params, folder=task.folder, fill=fill)
+
     def work(todo: set[str]) -> Iterator[str]:
-        jobs = ((r, cams, settings, rules, params, task.folder, fill) for r in records)
-        yield from in_processes(make_seed, (job for job in jobs if job[0].id in todo), processes)
+        yield from in_processes(make, ((r,) for r in records if r.id in todo), processes)
 
     suffixes = [CONFIDENT, UNSURE] + [SUFFIX] * settings.probabilities
-    told = about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]._asdict()})
-    ids, all_ids = [r.id for r in records], [r.id for r in every]
-    names = {} if fill is None else {"filled": [dataset.classes[c] for c in fill.classes]}
-    run_images(task, ids, suffixes, work, told, all_ids, unary=settings.unary, **found, **names)
+    run_images(
+        task,
+        [r.id for r in records],
+        suffixes,
+        work,
+        diagnose=about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]._asdict()}),
+        every=[r.id for r in all_records],
+        unary=settings.unary,
+        **found,
+        **({} if fill is None else {"filled": [dataset.classes[c] for c in fill.classes]}),
+    )
 
 
 def pick_torch_device(task: Task) -> str:

@@ -1,6 +1,5 @@
 """Stage `threshold`: the cut of a recipe's CAMs, found without ground truth, for all rules that say `value: found`."""
 
-from wsss.data.cams_to_cut import SAMPLE, labelled_sample, required_cut
 from wsss.data.manifest import load_manifest
 from wsss.data.stage_inputs import cam_folder
 from wsss.engine.atomic import drop_temporaries, write_json
@@ -10,6 +9,7 @@ from wsss.errors import UserError
 from wsss.found import NO_CUT
 from wsss.io.cams import SUFFIX
 from wsss.io.images import image_size
+from wsss.score.cams_to_cut import SAMPLE, labelled_sample, required_cut
 from wsss.score.cuts import RULE, Scores
 
 

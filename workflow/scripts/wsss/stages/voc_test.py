@@ -33,7 +33,7 @@ def run(task: Task) -> None:
         refuse_unreadable(wanted, task.params["tree"]["folder"])
         return predictor.make(wanted, photo_loader(task, wanted, device, settings.scales), todo)
 
-    run_images(task, list(found), suffixes, work, about_masks(task, photos, classes))
+    run_images(task, list(found), suffixes, work, diagnose=about_masks(task, photos, classes))
     write_archive(task.outputs["archive"], task.folder, found)
     if pool:
         pool.shutdown()

@@ -18,7 +18,6 @@ from wsss.data.forked_loader import forked_loader
 from wsss.data.held_out import hold_out, sample
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import Geometry
-from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
 from wsss.io.images import read_image
 from wsss.methods.base import Method
@@ -36,8 +35,8 @@ BATCH, LAST = 8, 20
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a classifier is checked: val | held_out | cross_fit | none, and `why` where it is none."""
+class CheckSplit:
+    """Which records are trained on and which checked, and how: val | held_out | cross_fit | none, with `why` where it is none."""
 
     how: str
     training: tuple[Record, ...]
@@ -45,25 +44,25 @@ class Plan:
     why: str = ""
 
 
-def plan(task: Task, dataset: Dataset, records: tuple[Record, ...], image_logits: bool, share: float) -> Plan:
+def split_for_check(task: Task, dataset: Dataset, records: tuple[Record, ...], image_logits: bool, share: float) -> CheckSplit:
     """Which of the labelled training `records` are trained on, and what is checked; `share` of them may be kept out for that."""
     seed = task.params["seed"]
     val = [r for r in dataset.split("val") if r.labels]
     if not image_logits:
-        return Plan("none", records, why=f"net {task.params['recipe']['net']} says nothing of whole images")
+        return CheckSplit("none", records, why=f"net {task.params['recipe']['net']} says nothing of whole images")
     if len(val) >= LEAST_VAL:
-        return Plan("val", records, tuple(sample(val, MOST, seed)))
+        return CheckSplit("val", records, tuple(sample(val, MOST, seed)))
     if share and len(records) >= FEW:
         held = tuple(hold_out(records, share, seed))
         ids = {record.id for record in held}
-        return Plan("held_out", tuple(r for r in records if r.id not in ids), tuple(sample(held, MOST, seed)))
+        return CheckSplit("held_out", tuple(r for r in records if r.id not in ids), tuple(sample(held, MOST, seed)))
     if val and ("weights" not in task.inputs or len(records) < 2 * FOLDS):
-        return Plan("val", records, tuple(val))
+        return CheckSplit("val", records, tuple(val))
     if "weights" not in task.inputs:
-        return Plan("none", records, why=f"{_lack(share, len(records))}, and there are no pretrained weights to cross-fit on")
+        return CheckSplit("none", records, why=f"{_lack(share, len(records))}, and there are no pretrained weights to cross-fit on")
     if len(records) < 2 * FOLDS:
-        return Plan("none", records, why=f"{len(records)} labelled photos are too few to say anything by")
-    return Plan("cross_fit", records, tuple(sample(records, MOST_FITTED, seed)))
+        return CheckSplit("none", records, why=f"{len(records)} labelled photos are too few to say anything by")
+    return CheckSplit("cross_fit", records, tuple(sample(records, MOST_FITTED, seed)))
 
 
 def _lack(share: float, photos: int) -> str:
@@ -72,38 +71,35 @@ def _lack(share: float, photos: int) -> str:
 
 
 def check(
-    task: Task, dataset: Dataset, planned: Plan, method: Method, history: list[dict[str, float]],
-    device: torch.device, start: Callable[[], Method], more: Callable[[], dict[str, Any]] = dict,
+    task: Task, dataset: Dataset, split: CheckSplit, method: Method, history: list[dict[str, float]],
+    device: torch.device, start: Callable[[], Method],
 ) -> dict[str, Any]:  # fmt: skip
-    """Write and return the facts of a trained network.
+    """The facts of a trained network.
 
     Args:
         method: trained, in evaluation mode.
         history: a row a step.
         start: makes the network as it was before the training, for the cross-fit.
-        more: further facts, once all these are found.
     """
     examiner = Examiner(task, dataset, device)
-    facts = {"how": planned.how, **training_facts(task, dataset, planned, history)}
+    facts = {"how": split.how, **training_facts(task, dataset, split, history)}
     if method.spec.image_logits:
-        seen = sample(planned.training, MOST_TRAINED, task.params["seed"])
-        facts["training"] |= figures(examiner.logits(method, seen), examiner.labels(seen), examiner.labels(planned.training))
-    facts |= {"why": planned.why} if planned.how == "none" else _checked(examiner, planned, method, start)
-    facts |= more()
-    write_json(task.outputs["check"], facts)
+        seen = sample(split.training, MOST_TRAINED, task.params["seed"])
+        facts["training"] |= figures(examiner.logits(method, seen), examiner.labels(seen), examiner.labels(split.training))
+    facts |= {"why": split.why} if split.how == "none" else _checked(examiner, split, method, start)
     log.info("classifier: check %s", facts)
     return facts
 
 
-def _checked(examiner: "Examiner", planned: Plan, method: Method, start: Callable[[], Method]) -> dict[str, Any]:
+def _checked(examiner: "Examiner", split: CheckSplit, method: Method, start: Callable[[], Method]) -> dict[str, Any]:
     """Figures on photos that what gives them has not trained on."""
-    y = examiner.labels(planned.checked)
-    if planned.how == "cross_fit":
-        features = examiner.features(start().to(examiner.device).eval(), planned.checked)
+    y = examiner.labels(split.checked)
+    if split.how == "cross_fit":
+        features = examiner.features(start().to(examiner.device).eval(), split.checked)
         logits = cross_fitted(torch.from_numpy(features), torch.from_numpy(y)).numpy()
     else:
-        logits = examiner.logits(method, planned.checked)
-    return figures(logits, y, examiner.labels(planned.training))
+        logits = examiner.logits(method, split.checked)
+    return figures(logits, y, examiner.labels(split.training))
 
 
 def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str, Any]:
@@ -121,12 +117,12 @@ def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str
     }
 
 
-def training_facts(task: Task, dataset: Dataset, planned: Plan, history: list[dict[str, float]]) -> dict[str, Any]:
+def training_facts(task: Task, dataset: Dataset, split: CheckSplit, history: list[dict[str, float]]) -> dict[str, Any]:
     """What was trained on and how long, and how many photos each class has there."""
     last, batch = history[-LAST:], typed(task.settings, Classifier).batch_size
     name = next(name for name in ("cls", "base", "total") if name in last[0])  # base: without a wrapper's own
-    counts = {k: sum(k in record.labels for record in planned.training) for k in range(dataset.num_classes)}
-    steps, photos = len(history), len(planned.training)
+    counts = {k: sum(k in record.labels for record in split.training) for k in range(dataset.num_classes)}
+    steps, photos = len(history), len(split.training)
     return {
         "trained": {
             "photos": photos,

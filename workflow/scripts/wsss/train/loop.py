@@ -2,7 +2,7 @@
 
 All randomness is a function of (seed, step): data order and augmentation through `StepSampler`, and
 dropout through a per-step torch seed, so a checkpoint needs weights, optimiser and step only.
-Several processes (`wsss.train.ranks`) share each batch; number 0 writes the checkpoints.
+Several processes (`wsss.ranks`) share each batch; number 0 writes the checkpoints.
 """
 
 import io
@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from wsss import ranks
 from wsss.data.forked_loader import Samples, forked_loader
 from wsss.engine.atomic import write_bytes
 from wsss.engine.explain import for_people
 from wsss.engine.signals import graceful_stop, stop_requested
 from wsss.errors import UserError
-from wsss.sections.section import given
+from wsss.sections.section import required
 from wsss.sections.training import Training
-from wsss.train import ranks
 from wsss.train.device import autocast, autocast_dtype
 from wsss.train.optim import build_optimiser, learning_rate, set_learning_rate
 from wsss.train.sampler import StepSampler, steps_per_epoch
@@ -67,7 +67,7 @@ def total_steps(length: int, settings: Training) -> int:
     """`steps` where given, else `epochs` times the complete batches of one pass, but `min_steps` at least."""
     if settings.steps:
         return settings.steps
-    passes = given(settings.epochs) * steps_per_epoch(length, settings.batch_size)
+    passes = required(settings.epochs) * steps_per_epoch(length, settings.batch_size)
     return max(passes, settings.min_steps or 0)
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from wsss.sections.section import given
+from wsss.sections.section import required
 from wsss.sections.training import Training
 
 OPTIMISERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -43,11 +43,11 @@ def learning_rate(step: int, steps: int, settings: Training) -> float:
     """
     place = float(step)
     if settings.rate_per == "epoch":
-        epochs = given(settings.epochs)
+        epochs = required(settings.epochs)
         place = max(step * epochs // steps - 1, 0) * steps / epochs
     warmup = warmup_length(steps, settings)
     if place < warmup:
-        low = given(settings.warmup_lr)
+        low = required(settings.warmup_lr)
         return low + (settings.lr - low) * place / warmup
     return SCHEDULES[settings.schedule](place, steps, settings)
 
@@ -57,12 +57,12 @@ def warmup_length(steps: int, settings: Training) -> float:
     if settings.warmup_steps:
         return settings.warmup_steps
     epochs = settings.warmup_epochs or 0
-    return steps * epochs / given(settings.epochs) if epochs else 0
+    return steps * epochs / required(settings.epochs) if epochs else 0
 
 
 def _poly(place: float, steps: int, settings: Training) -> float:
     end = settings.poly_steps or steps
-    return settings.lr * (1.0 - min(place, end - 1) / end) ** given(settings.power)
+    return settings.lr * (1.0 - min(place, end - 1) / end) ** required(settings.power)
 
 
 def _cosine(place: float, steps: int, settings: Training) -> float:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from wsss import ranks
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import weights
-from wsss.train import ranks
 from wsss.train.device import note_device, pick_device
 
 log = logging.getLogger(__name__)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
+from wsss import ranks
 from wsss.data.forked_loader import Samples
+from wsss.digest import fingerprint
 from wsss.engine import backup
 from wsss.engine.atomic import drop_temporaries
 from wsss.engine.record import package_versions
 from wsss.engine.task import Task
-from wsss.io.digest import fingerprint
 from wsss.io.models import save_model, write_history
 from wsss.sections.training import Training
-from wsss.train import ranks
 from wsss.train.loop import Job, StepLoss, fit
 from wsss.train.sanity import refuse_diverged
 from wsss.train.start import initial_weights
@@ -31,6 +31,7 @@ def train(
     groups: list[dict],
     step_loss: StepLoss,
     device: torch.device,
+    *,
     after_step: Callable[[int], None] | None = None,
     finish: Callable[[], None] | None = None,
     check: Callable[[list[dict[str, float]]], None] | None = None,
@@ -38,8 +39,13 @@ def train(
 ) -> None:
     """Train (or resume), then write model, history and run record; what finished before is not trained again.
 
-    `finish` may change the trained network; `check` looks at it, given the history. `saved` is the part of it that the
-    model file holds; by default it is all of it.
+    Args:
+        groups: of parameters, as `Method.param_groups` gives them.
+        step_loss: batch and step -> scalars by name, with "total" to minimise.
+        after_step: called with the number of each step that was made.
+        finish: may change the trained network.
+        check: looks at the trained network, given a row of the history a step.
+        saved: the part of `network` that the model file holds; None: all of it.
 
     Raises:
         UserError: the network diverged; then nothing is written.

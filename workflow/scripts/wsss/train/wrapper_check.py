@@ -13,6 +13,7 @@ from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.task import Task
+from wsss.methods.base import Method
 from wsss.sections.classifier import Classifier
 from wsss.sections.section import typed
 from wsss.train.device import autocast
@@ -23,14 +24,16 @@ MOST, BATCH = 100, 8
 
 
 def pseudo_label_facts(
-    task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Wrapper, device: torch.device
+    task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Method | Wrapper, device: torch.device
 ) -> dict[str, Any]:
-    """{"photos", "uses": "ground truth", "accuracy": percent by kind of cell}; {} where no photo has a mask.
+    """{"photos", "uses": "ground truth", "accuracy": percent by kind of cell}; {} where no photo has a mask, or nothing makes pseudo-labels.
 
     Args:
         records: those that were trained on; of MOST of them that have masks, crops as in training are looked at.
         learner: trained, in evaluation mode.
     """
+    if not isinstance(learner, Wrapper):
+        return {}
     known = tuple(sample([r for r in records if r.mask is not None], MOST, task.params["seed"]))
     if not known:
         return {}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wsss.data.further import FurtherArrays
 from wsss.errors import UserError
-from wsss.methods.base import CamOut, Method
+from wsss.methods.base import CamOut, Method, whole_options
 
 
 class Wrapper(nn.Module):
@@ -23,10 +23,10 @@ class Wrapper(nn.Module):
     defaults: Mapping = {}
 
     def __init__(self, base: Method, options: Mapping | None = None):
-        """`base` has its initial weights. Raises UserError where it lacks what the wrapper needs."""
+        """`base` has its initial weights. Raises UserError where it lacks what the wrapper needs, or for an unknown option."""
         super().__init__()
         self.base = base
-        self.options = {**self.defaults, **(options or {})}
+        self.options = whole_options(self.defaults, options, f"wrap_options: {type(self).__name__}")
 
     @property
     def loss_want(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.train.ranks import mean_over_ranks
+from wsss.ranks import mean_over_ranks
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsss.constants import IGNORE
 from wsss.data.further import FurtherArrays, View
 from wsss.data.strong_view import strong_view
 from wsss.errors import UserError
-from wsss.ignore import IGNORE
 from wsss.methods.base import resize
 from wsss.nets.heads import resize_label
 from wsss.nets.norm import statistics_kept
-from wsss.train.ranks import mean_over_ranks
+from wsss.ranks import mean_over_ranks
 from wsss.wrappers import fsae_options
 from wsss.wrappers.base import Wrapper
 from wsss.wrappers.expansion import (

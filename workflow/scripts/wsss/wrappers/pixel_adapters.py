@@ -13,7 +13,7 @@ from torch import Tensor
 from wsss.data.further import View, tensors
 from wsss.data.transforms import Geometry, normalise
 from wsss.errors import UserError
-from wsss.methods.base import CamOut, Method, given
+from wsss.methods.base import CamOut, Method, required_part
 
 SIDE = 64  # pixels of the image that `probe` shows
 TEMPERATURE = 0.1  # of scores in [0, 1], which are no logits
@@ -22,7 +22,7 @@ MAPS = frozenset({"maps"})
 
 def native_logits(base: Method, out: CamOut) -> Tensor:
     """(B, C+1, h, w): the base's own background map, be it one that `pixel_logits` leaves out (SEAM's)."""
-    maps = given(out.maps, "maps")
+    maps = required_part(out.maps, "maps")
     return maps if maps.shape[1] == base.num_classes + 1 else base.pixel_logits(out)
 
 

@@ -19,3 +19,7 @@ class AMNOptions(TrunkOptions):
     aspp_dilations: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1), about("of the parallel convolutions, in cells")] = (6, 12, 18, 24)
     mask_trick: Annotated[bool, about("stretch probabilities only where the first stage saw no background")] = True
     head_lr_scale: HeadScale = 20.0
+
+    def aux(self) -> frozenset[str]:
+        """What inference reads of another recipe (`Spec.aux`)."""
+        return frozenset({"ir_labels"} if self.mask_trick else ())

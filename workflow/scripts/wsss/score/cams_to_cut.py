@@ -5,12 +5,12 @@ from collections.abc import Iterable
 
 from wsss.data.manifest import Dataset, Record
 from wsss.data.stage_inputs import cam_folder
+from wsss.digest import stable_hash
 from wsss.engine.explain import for_people
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import kind_fault
 from wsss.io.cams import CamFolder
-from wsss.io.digest import stable_hash
 from wsss.score.cuts import RULE, Scores
 from wsss.sections.background import Background
 

@@ -54,7 +54,7 @@ def crf_gpus(stage: str) -> Callable[["Plan", Row], int]:
     return gpus
 
 
-def recipe(plan: "Plan", row: Row) -> dict[str, str]:
+def recipe_facts(plan: "Plan", row: Row) -> dict[str, str]:
     """Facts that records and models say of their recipe."""
     facts = {key: plan.recipe(row)[key] for key in ("net", "backbone", "weights")}
     return {**facts, "method": row.method, "dataset": row.dataset}

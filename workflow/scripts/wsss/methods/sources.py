@@ -12,9 +12,9 @@ def check_sources(net: str, needed: frozenset[str], labels: bool, saliency: bool
     Raises:
         UserError: it does not, or names what the net does not look at.
     """
-    if "offline_labels" in needed and not labels:
+    if "ir_labels" in needed and not labels:
         raise UserError(f"{where}: net {net} learns from another recipe's IR labels; set `classifier: {{labels_from: RECIPE}}` in the recipe")
-    if labels and "offline_labels" not in needed:
+    if labels and "ir_labels" not in needed:
         raise UserError(f"{where}: net {net} learns nothing from another recipe's labels; take labels_from out of the recipe")
     if "saliency" in needed and not saliency:
         raise UserError(f"{where}: net {net} learns from saliency maps; set `classifier: {{saliency: true}}` in the recipe")

@@ -1,14 +1,15 @@
-"""What the stages from the classifier to the pseudo-masks read and are given."""
+"""What the stages from the classifier to the pseudo-masks read and are shared."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
-from wsss.plan import given
+from wsss.plan import shared
 from wsss.plan.chain import refuse_circle
 from wsss.plan.imported_stages import refuse_imported_seeds, require_settings
-from wsss.plan.paths import INDEX, MODEL
+from wsss.plan.paths import MODEL
+from wsss.plan.read import CAM, IR_LABELS, SEEDS, THRESHOLD, Read
 from wsss.plan.row import Row
 from wsss.recipes.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
 from wsss.sections.background import Background
@@ -18,42 +19,18 @@ from wsss.sections.section import plain, typed
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan
 
-
-class Read(NamedTuple):
-    """What one stage reads of another.
-
-    Attributes:
-        name: of the input.
-        stage: the other stage.
-        file: which of its files.
-        of: the recipe that makes it, where it is another one.
-    """
-
-    name: str
-    stage: str
-    file: str = INDEX
-    of: str | None = None
-
-    def asked_of(self, reader: Row) -> Row:
-        """The row that is asked for it, where `reader` reads it: itself, or that of the other recipe."""
-        return reader.other(self.of) if self.of else reader
-
-
-CAM, SEEDS, IR_LABELS = Read("cam", "cam"), Read("seeds", "seeds"), Read("ir_labels", "ir_labels")
-THRESHOLD = Read("threshold", "threshold", "threshold.json")
-
 # --- classifier and CAM
 
 
 def classifier_weights(plan: "Plan", row: Row) -> dict[str, str]:
     """ImageNet weights of the recipe's backbone."""
-    return given.trunk_weights(plan, row, plan.recipe(row)["backbone"])
+    return shared.trunk_weights(plan, row, plan.recipe(row)["backbone"])
 
 
 def classifier_reads(plan: "Plan", row: Row) -> list[Read]:
     """Labels of pixels, where the net learns from those of another recipe (AMN)."""
     other = plan.recipe(row)["classifier"].get("labels_from")
-    return [Read("labels", "ir_labels", of=other)] if other else []
+    return [IR_LABELS._replace(of=other)] if other else []
 
 
 def cam_reads(plan: "Plan", row: Row) -> list[Read]:
@@ -64,7 +41,7 @@ def cam_reads(plan: "Plan", row: Row) -> list[Read]:
 
 def refuse_threshold(plan: "Plan", row: Row) -> None:
     """UserError where there is no threshold to find."""
-    owner = plan.maker(row, "cam")
+    owner = plan.owner(row, "cam")
     if owner != row:
         raise UserError(
             f"method {row.method} takes its cam from recipe {owner.method}, and with it the threshold; ask for that recipe's file instead"
@@ -77,7 +54,7 @@ def refuse_threshold(plan: "Plan", row: Row) -> None:
 
 
 def seeds_reads(plan: "Plan", row: Row) -> list[Read]:
-    """CAMs, the cut that was found on them where a rule takes it, and both of the recipe that fills up what they leave out."""
+    """CAMs; the found cut, where a rule uses it; the seeds and CAMs of `fill_from`."""
     seeds = plan.recipe(row).get("seeds", {})
     rules = [typed(seeds[name], Background) for name in ("confident", "unsure") if name in seeds]
     other = seeds.get("fill_from")
@@ -88,13 +65,13 @@ def seeds_reads(plan: "Plan", row: Row) -> list[Read]:
 def refuse_fill(plan: "Plan", row: Row) -> None:
     """UserError where seeds are filled up with seeds that have no unsure pass, or with these themselves."""
     if other := plan.recipe(row)["seeds"].get("fill_from"):
-        refuse_imported_seeds(plan.section(row.other(other), "seeds"), plan.maker(row.other(other), "seeds").method, "seeds.fill_from takes both passes")
+        refuse_imported_seeds(plan.section(row.other(other), "seeds"), plan.owner(row.other(other), "seeds").method, "seeds.fill_from takes both passes")
         refuse_circle("seeds", "fill_from")(plan, row)
 
 
 def refuse_ir_labels(plan: "Plan", row: Row) -> None:
     """UserError where there is but one seed."""
-    refuse_imported_seeds(plan.section(row, "seeds"), plan.maker(row, "seeds").method, "IR labels are made of two passes")
+    refuse_imported_seeds(plan.section(row, "seeds"), plan.owner(row, "seeds").method, "IR labels are made of two passes")
 
 
 # --- affinity
@@ -102,7 +79,7 @@ def refuse_ir_labels(plan: "Plan", row: Row) -> None:
 
 def affinity_reads(plan: "Plan", row: Row) -> list[Read]:
     """What the network learns from, IR labels or the seeds' probabilities, and the trunk it starts with."""
-    labels = SEEDS if given.refine(plan, row) == "affinitynet" else IR_LABELS
+    labels = SEEDS if shared.refine(plan, row) == "affinitynet" else IR_LABELS
     starts = plan.own_section(row, "affinity")["trunk"] == "classifier"
     return [labels, *([Read("classifier", "classifier", MODEL)] if starts else [])]
 
@@ -110,30 +87,30 @@ def affinity_reads(plan: "Plan", row: Row) -> list[Read]:
 def affinity_weights(plan: "Plan", row: Row) -> dict[str, str]:
     """ImageNet weights, where the trunk starts with those."""
     settings = plan.own_section(row, "affinity")
-    return given.trunk_weights(plan, row, settings["backbone"]) if settings["trunk"] == "imagenet" else {}
+    return shared.trunk_weights(plan, row, settings["backbone"]) if settings["trunk"] == "imagenet" else {}
 
 
 def refuse_affinity(plan: "Plan", row: Row) -> None:
     """UserError where AffinityNet lacks the probabilities that it learns from."""
-    if given.refine(plan, row) == "affinitynet":
-        seeds, owner = plan.section(row, "seeds"), plan.maker(row, "seeds").method
+    if shared.refine(plan, row) == "affinitynet":
+        seeds, owner = plan.section(row, "seeds"), plan.owner(row, "seeds").method
         refuse_imported_seeds(seeds, owner, "AffinityNet learns from the CRF's probabilities")
-        require_probabilities(seeds, owner)
+        require_probabilities(seeds, owner, row.file)
 
 
 def walk_network(plan: "Plan", row: Row) -> dict[str, Any] | None:
     """What the network that walks is built of, for training and for inference alike; None where nothing walks."""
-    refine = given.refine(plan, row)
+    refine = shared.refine(plan, row)
     if refine not in WALKS:
         return None
-    owner = plan.maker(row, "affinity")
+    owner = plan.owner(row, "affinity")
     section = plan.section(row, "affinity")
     if "import" in section:
         facts = read_facts(plan.artefact(row, "affinity", MODEL))
-        require_same_walk(refine, f"{owner.method} (imported)", facts["refine"])
+        require_same_walk(refine, f"{owner.method} (imported)", facts["refine"], row.file)
         require_settings(row.dataset, section["import"], "affinity", facts["settings"], NETWORK[refine])
         return facts["settings"]
-    require_same_walk(refine, owner.method, given.refine(plan, owner))
+    require_same_walk(refine, owner.method, shared.refine(plan, owner), row.file)
     return {key: section[key] for key in NETWORK[refine]}
 
 
@@ -142,7 +119,7 @@ def walk_network(plan: "Plan", row: Row) -> dict[str, Any] | None:
 
 def pseudo_masks_reads(plan: "Plan", row: Row) -> list[Read]:
     """The CRF-refined seed; or CAMs, with the network that walks and the cut where they are needed."""
-    refine = given.refine(plan, row)
+    refine = shared.refine(plan, row)
     if refine == "crf":
         return [SEEDS]
     is_cut_here = refine not in CUT_AFTER and is_found(typed(pseudo_masks_settings(plan, row)["bg"], Background))
@@ -166,4 +143,4 @@ def seed_bg(plan: "Plan", row: Row) -> dict[str, Any]:
 
 def walk_gpus(plan: "Plan", row: Row) -> int:
     """Only the walk uses a GPU."""
-    return int(given.refine(plan, row) in WALKS)
+    return int(shared.refine(plan, row) in WALKS)
