@@ -27,6 +27,7 @@ class Look:
     id: str
     held: frozenset[int]
     ignored: bool  # any pixel of 255
+    background: bool  # any pixel of 0
     claimed: frozenset[int]
 
     @property
@@ -48,7 +49,7 @@ class Look:
 def look(row: Row, values: bytes, index: dict[str, int]) -> Look:
     """A mask with these values. `index`: class name -> number in masks."""
     held = frozenset(values)
-    return Look(row.id, held - {0, IGNORE}, IGNORE in held, frozenset(index[name] for name in row.labels))
+    return Look(row.id, held - {0, IGNORE}, IGNORE in held, 0 in held, frozenset(index[name] for name in row.labels))
 
 
 def disagreements(looks: Sequence[Look], classes: Sequence[str], what: str) -> tuple[list[str], list[str]]:
@@ -61,6 +62,8 @@ def disagreements(looks: Sequence[Look], classes: Sequence[str], what: str) -> t
     binary = [one for one in looks if one.binary]
     if len(binary) > MOST * len(looks):
         return [_binary(binary, looks, what)], []
+    if looks and all(one.ignored and not one.background for one in looks):
+        return [_no_background(looks, what)], []
     wrong = [one for one in looks if one.denied or one.lacks]
     if not wrong and not binary:
         return [], []
@@ -82,6 +85,13 @@ def _binary(binary: Sequence[Look], looks: Sequence[Look], what: str) -> str:
     return (
         f"{what}: {len(binary)} of {len(looks)} hold 0 and 255 only ({first_few([one.id for one in binary], between=SEPARATOR)}); 255 is ignored in scores, "
         "so nothing would be left: write k for the k-th class (with one class 1 in place of 255)"
+    )
+
+
+def _no_background(looks: Sequence[Look], what: str) -> str:
+    return (
+        f"{what}: none of {len(looks)} holds 0 (background), and all hold 255 ({first_few([one.id for one in looks], between=SEPARATOR)}); 255 is ignored in "
+        "scores, so masks that cover too much would look right: write 0 where no object is, and 255 only where nobody can say"
     )
 
 

@@ -21,8 +21,27 @@ MIRRORED = (2, 3, 4)  # EXIF orientations that keep height and width
 
 
 @dataclass(frozen=True, slots=True)
+class MapLook:
+    """Of a saliency map: its darkest and brightest value, and the means over its border and over what lies inside, all 0 to 255."""
+
+    darkest: int
+    brightest: int
+    border: float
+    inside: float
+
+    @classmethod
+    def of(cls, saliency: np.ndarray) -> "MapLook":
+        """saliency: (H, W) uint8. The border is a tenth of each side."""
+        (height, width), total = saliency.shape, int(saliency.sum(dtype=np.int64))
+        inner = saliency[height // 10 : height - height // 10, width // 10 : width - width // 10]
+        within, rest = int(inner.sum(dtype=np.int64)), saliency.size - inner.size
+        inside = within / max(inner.size, 1)
+        return cls(int(saliency.min()), int(saliency.max()), (total - within) / rest if rest else inside, inside)
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """Of one row's files: its photo's size, the values in its masks, the brightest of its saliency map; None where there is none.
+    """Of one row's files: its photo's size, the values in its masks, what its saliency map is like; None where there is none.
 
     untold: size could not tell whether the masks are turned.
     """
@@ -30,7 +49,7 @@ class Seen:
     size: tuple[int, int] | None = None
     mask: bytes | None = None
     mask_train: bytes | None = None
-    brightest: int | None = None
+    saliency: "MapLook | None" = None
     untold: bool = False
 
 
@@ -68,9 +87,9 @@ def _look_at_row(row: Row, num_classes: int, root: Path) -> tuple[list[str], See
     saliency = _attempt(read_saliency, root / row.saliency, problems) if row.saliency else None
     if row.saliency and saliency is not None:
         problems += _size_problems(root / row.saliency, saliency, size, turned)
-    brightest = None if saliency is None else int(saliency.max())
+    looks = None if saliency is None or not saliency.size else MapLook.of(saliency)
     untold = bool(values) and turned != 1 and (turned in MIRRORED or (size is not None and size[0] == size[1]))
-    return problems, Seen(size, values.get("mask"), values.get("mask_train"), brightest, untold)
+    return problems, Seen(size, values.get("mask"), values.get("mask_train"), looks, untold)
 
 
 def _attempt(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | None:

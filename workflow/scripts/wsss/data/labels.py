@@ -6,10 +6,11 @@ from typing import Any
 
 from wsss.data.manifest import Dataset, Record
 from wsss.data.table import listing
-from wsss.digest import fingerprint
+from wsss.digest import fingerprint, sha256_file
 from wsss.engine.explain import for_people
 from wsss.engine.index import read_index
 from wsss.engine.recovery import remedy
+from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder
 
@@ -18,6 +19,26 @@ def label_facts(dataset: Dataset) -> dict[str, Any]:
     """For an index: the class list, and a digest over id and labels of all training images."""
     labels = sorted((record.id, list(record.labels)) for record in dataset.split("trainaug"))
     return {"classes": list(dataset.classes), "labels": fingerprint(labels)}
+
+
+def import_facts(dataset: Dataset) -> dict[str, Any]:
+    """`label_facts`, and of each training image the first digits of its photo's sha256: files from outside belong to these very photos."""
+    records = dataset.split("trainaug")
+    return {**label_facts(dataset), "photos": dict(zip((r.id for r in records), _photo_digests(records), strict=True))}
+
+
+def refuse_other_photos(path: str | Path, index: Mapping[str, Any], records: Iterable[Record]) -> None:
+    """UserError where a photo is not the one that the imported files beside the index at `path` were made of."""
+    known = index.get("photos", {})
+    records = [record for record in records if record.id in known]
+    changed = [r.id for r, digest in zip(records, _photo_digests(records), strict=True) if known[r.id] != digest]
+    if changed:
+        words = for_people("these photos have changed since it was imported, so its files may be of other pictures")
+        raise UserError(listing(f"{path}: {words}; {remedy(path)}", [for_people(f"{name}: another photo") for name in changed]))
+
+
+def _photo_digests(records: Iterable[Record]) -> list[str]:
+    return [digest[:16] for digest in threaded(sha256_file, (record.image for record in records))]
 
 
 def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset) -> bool:
@@ -56,6 +77,7 @@ def cams_of(path: str | Path, records: Iterable[Record], dataset: Dataset) -> Ca
     records = list(records)
     index = read_index(path, [record.id for record in records])
     cams = CamFolder.of(path, index)
+    refuse_other_photos(path, index, records)
     if not same_labels(path, index, dataset) and (found := cams.differences(records)):
         raise UserError(listing(f"{path}: not of the dataset's labels; {remedy(path)}", found))
     return cams

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from wsss.data.labels import cams_of, refuse_other_labels, same_labels
+from wsss.data.labels import cams_of, refuse_other_labels, refuse_other_photos, same_labels
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.table import listing
 from wsss.engine.explain import for_people
@@ -18,11 +18,13 @@ def input_index(task: Task, name: str, records: Iterable[Record]) -> dict[str, A
     """The index that is input `name`, checked to hold every record and, where imported, to be of the dataset's labels.
 
     Raises:
-        UserError: ids or files are missing, or of other labels; names the command that makes them again.
+        UserError: ids or files are missing, or of other labels or photos; names the command that makes them again.
     """
+    records = list(records)
     index = read_index(task.inputs[name], [r.id for r in records])
     if "imported" in index and not same_labels(task.inputs[name], index, load_manifest(task.inputs["manifest"])):
         refuse_other_labels(task.inputs[name])
+    refuse_other_photos(task.inputs[name], index, records)
     return index
 
 

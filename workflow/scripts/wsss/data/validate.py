@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsss.data.agreement import disagreements, look
+from wsss.data.agreement import ENOUGH, disagreements, look
 from wsss.data.class_names import bad_classes, unknown_class
-from wsss.data.files import look_at_files
+from wsss.data.files import MapLook, look_at_files
 from wsss.data.manifest import SPLITS, Row
 from wsss.data.same_files import same_files
 from wsss.data.table import bad_id, listing
@@ -15,6 +15,7 @@ from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
 DARK = 8  # no map above it in a whole set: shares or class ids, not brightness
+ODD = 0.5  # of the maps: above it the set is odd, not a map or two
 SMALL = 32  # pixels: of a side below it CAM, at stride 16, has one value or two
 MASKS = {  # what is counted together: the rows, and which of their masks
     "masks of training images": lambda row: "trainaug" in row.splits and "mask",
@@ -118,7 +119,9 @@ def set_problems(
     said: list[str] = []
     if is_sound and not problems:
         problems, said = same_files(rows, root)
-        problems += _dark_maps([one.brightest for one in seen if one.brightest is not None])
+        maps = {row.id: one.saliency for row, one in zip(rows, seen, strict=True) if one.saliency is not None}
+        problems += _dark_maps([one.brightest for one in maps.values()])
+        said += _odd_maps(maps)
         index = {name: number for number, name in enumerate(classes, 1)}
         for what, kind in MASKS.items():
             pairs = [(row, values) for row, one in zip(rows, seen, strict=True) if (of := kind(row)) and (values := getattr(one, of)) is not None]
@@ -139,6 +142,21 @@ def _dark_maps(brightest: Sequence[int]) -> list[str]:
         f"saliency maps: none of {len(brightest)} holds a value above {max(brightest)}, and 255 is salient; "
         "multiply maps of 0 and 1 by 255, or take `saliency` out"
     ]
+
+
+def _odd_maps(maps: dict[str, MapLook]) -> list[str]:
+    """Maps that say the same of every pixel, or that most likely are inverted: objects seldom fill a photo's border and spare its middle."""
+    flat = [name for name, one in maps.items() if one.darkest == one.brightest]
+    turned = [name for name, one in maps.items() if one.border > one.inside]
+    said = []
+    if len(flat) > ODD * len(maps):
+        said.append(f"saliency maps: {len(flat)} of {len(maps)} have one value all over ({first_few(flat)}), so nothing can be learned from them; make them again")
+    if len(turned) > ODD * len(maps) and len(maps) >= ENOUGH:
+        said.append(
+            f"saliency maps: {len(turned)} of {len(maps)} are brighter along the border than inside ({first_few(turned)}); "
+            "255 is salient: if the objects are dark in them, invert the maps (255 less each value)"
+        )
+    return said
 
 
 def _tiny(ids: Sequence[str], photos: int) -> list[str]:

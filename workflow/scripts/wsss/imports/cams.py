@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsss.data.copies import Original, copy_words, originals
-from wsss.data.labels import label_facts, same_labels
+from wsss.data.labels import import_facts, same_labels
 from wsss.data.manifest import Dataset, Record
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
@@ -65,7 +65,7 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
     facts = reader.facts(norm)
     target.options = reader.options(facts)
     ids = [r.id for r in records]
-    sha256 = target.seal(ids, sources, SUFFIX, reader.layout, **facts, **label_facts(held))
+    sha256 = target.seal(ids, sources, SUFFIX, reader.layout, **facts, **import_facts(held))
     how = f"{len(records)} CAMs ({reader.layout}; {NOTE}), stored with norm {facts['norm']}"
     return target.told(sha256, f"{source}: {how}")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from wsss.constants import IGNORE
 from wsss.data.copies import Original, copy_words, originals
-from wsss.data.labels import label_facts
+from wsss.data.labels import import_facts
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import resize_label
 from wsss.errors import UserError
@@ -60,7 +60,7 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
     if bare and not objects:
         what = "none of the masks holds a class, only background (0) and unsure (255)"
         raise target.refused(f"{source}: {what}, so nothing could be learned; give masks in which k is the k-th class of {shown(held)}")
-    sha256 = target.seal([r.id for r in records], sources, ".png", "label PNGs", **label_facts(held))
+    sha256 = target.seal([r.id for r in records], sources, ".png", "label PNGs", **import_facts(held))
     lines = [f"{source}: {len(records)} masks"]
     if bare:
         lines.append(f"note: {len(bare)} masks hold no class, though their images have labels ({', '.join(sorted(bare)[:5])})")

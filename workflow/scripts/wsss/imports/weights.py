@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from wsss import methods
+from wsss.data.labels import require_classes
+from wsss.data.manifest import Dataset
 from wsss.data.table import listing
 from wsss.digest import sha256_file
+from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.imports.command_line import dataset_of, parser, run
 from wsss.imports.layouts import CHANGES, LAYOUTS, amn_rules, target_of
@@ -49,6 +52,7 @@ def import_weights(source: Path, dataset: str, name: str, stage: str, method: st
     held = dataset_of(dataset)
     kind, network, facts = built(stage, recipe, held.num_classes)
     if stage == "classifier":
+        _refuse_other_classes(source, held)
         facts["classes"] = list(held.classes)
     state = unwrapped(load_any(source), source)
     layout = fill(network, kind, state, source)
@@ -59,6 +63,16 @@ def import_weights(source: Path, dataset: str, name: str, stage: str, method: st
     save_model(target, network, imported=origin, remake=again, **facts, **initial)
     tensors = f"{source}: {len(state)} tensors, {layout}"
     return f"{tensors}\nsha256 {sha256}\n{target}: ready; in a recipe: `{stage}: {{import: {name}}}`"
+
+
+def _refuse_other_classes(source: Path, dataset: Dataset) -> None:
+    """UserError for a classifier of this workflow that was trained on another class list: its outputs would be taken for other classes."""
+    try:
+        facts = read_facts(source)
+    except UserError:
+        return  # a checkpoint of somebody else's, which does not say
+    if "classes" in facts:
+        require_classes(source, facts, dataset, f"train one on {dataset.name}, or give the dataset these classes in this order")
 
 
 def built(stage: str, recipe: dict[str, Any], num_classes: int) -> tuple[str, torch.nn.Module, dict[str, Any]]:

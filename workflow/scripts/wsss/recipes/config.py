@@ -88,6 +88,7 @@ class Config:
         while "from" in (entry := self.recipe(seen[-1], dataset).get(stage, {})):
             if entry["from"] in seen:
                 raise UserError(f"config/methods: {stage} goes round in a circle: {' -> '.join([*seen, entry['from']])}")
+            self.existing("methods", entry["from"], f"recipe {seen[-1]} on {dataset}: {stage}.from: ")
             seen.append(entry["from"])
         return seen[-1]
 
@@ -99,8 +100,10 @@ class Config:
             if (current := waiting.pop()) not in found:
                 found.add(current)
                 recipe = self.recipe(current, dataset)
-                sections = [recipe.get(stage, {}) for stage in SECTIONS]
-                waiting += [section[key] for section in sections for key in BORROWED if key in section]
+                borrowed = [(stage, key) for stage in SECTIONS for key in BORROWED if key in recipe.get(stage, {})]
+                for stage, key in borrowed:
+                    self.existing("methods", recipe[stage][key], f"recipe {current} on {dataset}: {stage}.{key}: ")
+                waiting += [recipe[stage][key] for stage, key in borrowed]
         return found
 
     def _refuse_idle(self, name: str, dataset: str) -> None:

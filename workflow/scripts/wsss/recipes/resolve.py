@@ -64,6 +64,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
     recipe, laid, path = merged(chain), list(chain), f"config/methods/{name}.yaml"
     _check_options(recipe, path)
     maps = _cam_has_bg_map(config, recipe)
+    states = [(path, recipe)]
     for layer in _preset_layers(config, chain, recipe, dataset) + _override_layers(config, chain, dataset):
         where = f"{layer.source} (laid on method {name})"
         if layer.recipe == name:
@@ -76,12 +77,30 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
         _check_options(recipe, where)
-    return Resolved(_finished(recipe, name, maps), laid)
+        states.append((where, recipe))
+    try:
+        return Resolved(_finished(recipe, name, maps, path), laid)
+    except UserError:
+        path = _culprit(states, name, maps)
+    return Resolved(_finished(recipe, name, maps, path), laid)  # the same error, which names the file that brought it
 
 
-def _finished(recipe: dict[str, Any], name: str, maps: bool | None) -> dict[str, Any]:
-    """The recipe with its name, checked as a whole."""
-    path = f"config/methods/{name}.yaml"
+def _culprit(states: list[tuple[str, dict]], name: str, maps: bool | None) -> str:
+    """The file from which on the recipe is wrong. states: a file, and the recipe with all up to it laid on."""
+    found = states[-1][0]
+    for where, recipe in reversed(states):
+        try:
+            _finished(recipe, name, maps, where)
+        except UserError:
+            found = where
+        else:
+            break
+    return found
+
+
+def _finished(recipe: dict[str, Any], name: str, maps: bool | None, path: str) -> dict[str, Any]:
+    """The recipe with its name, checked as a whole; `path` is the file that errors name."""
+    recipe = dict(recipe)
     for key in ("extends", "parts"):
         recipe.pop(key, None)
     if recipe.get("wrap") == wrappers.NONE:

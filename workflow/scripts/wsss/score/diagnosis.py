@@ -126,10 +126,16 @@ def too_little(facts: Facts) -> Iterator[str]:
 def whole_photos(facts: Facts) -> Iterator[str]:
     """Many photos without any background, or labelled ones without any object."""
     full = _where(facts, "all_foreground", lambda share: share > LIMITS["all_foreground"])
+    empty = _where(facts, "all_background", lambda share: share > LIMITS["all_background"])
+    if both := {name: found for name, found in full.items() if name in empty}:
+        yield (
+            f"{_shares(both, 'all_foreground')} of the photos whole and {_shares(both, 'all_background', 'leave')} of the labelled ones without any object: "
+            "no threshold mends both; see whether the classifier has learned, and train it longer (classifier.steps) or add photos"
+        )
+        return
     if full and not _covering(facts):
         first = next(iter(full))
         yield f"{_shares(full, 'all_foreground')} of the photos whole; {_move_cut(full[first], first, up=True)}"
-    empty = _where(facts, "all_background", lambda share: share > LIMITS["all_background"])
     if empty:
         first = next(iter(empty))
         yield (

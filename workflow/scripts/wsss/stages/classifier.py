@@ -59,6 +59,7 @@ def run(task: Task) -> None:
         after_step=learner.after_step,
         check=check_trained,
         saved=method,
+        facts={"classes": list(dataset.classes)},
     )
 
 

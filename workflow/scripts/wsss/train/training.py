@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,6 +37,7 @@ def train(
     finish: Callable[[], None] | None = None,
     check: Callable[[list[dict[str, float]]], None] | None = None,
     saved: torch.nn.Module | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Train (or resume), then write model, history and run record; what finished before is not trained again.
 
@@ -46,6 +48,7 @@ def train(
         finish: may change the trained network.
         check: looks at the trained network, given a row of the history a step.
         saved: the part of `network` that the model file holds; None: all of it.
+        facts: plain data that the model file says of itself, beside what all say.
 
     Raises:
         UserError: the network diverged; then nothing is written.
@@ -82,7 +85,7 @@ def train(
         check(history)
     write_history(task.outputs["history"], history)
     initial = initial_weights(task)
-    save_model(task.outputs["model"], network if saved is None else saved, params=task.params, **initial)
+    save_model(task.outputs["model"], network if saved is None else saved, params=task.params, **initial, **(facts or {}))
     task.write_record(images=len(history) * settings.batch_size, **initial)
     backup.keep(task.outputs.values(), made_with)
     tidy(task.folder, state_path)
