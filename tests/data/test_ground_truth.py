@@ -87,6 +87,13 @@ def test_masks_of_0_and_255_only(make):
     refused(make, "masks of training images: 3 of 3 hold 0 and 255 only", "1 in place of 255")
 
 
+def test_masks_whose_background_is_255(make, caplog):
+    make({f"i{n}": (CLASSES[n], [255, n + 1], "train") for n in range(3)})
+    refused(make, "masks of training images: none of 3 holds 0 (background), and all hold 255", "write 0 where no object is")
+    make({f"i{n}": (CLASSES[n], [255, n + 1], "train") for n in range(2)})
+    said(make, caplog, "none of 2 holds 0 (background)")
+
+
 def test_one_mask_of_0_and_255_is_said(make, caplog):
     make({**right(5), "odd": ("cat", [0, 255], "train")})
     said(make, caplog, "of 6, 1 hold 0 and 255 (ignored) only", "(odd)")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,16 @@ def maps(tmp_path, value, folder="maps"):
 @pytest.mark.parametrize("value", [0, 1])
 def test_dark_saliency_maps(build, tmp_path, value):
     refused(build, HEAD + "a.png,cat\n", f"a value above {value}, and 255 is salient", saliency=maps(tmp_path, value))
+
+
+@pytest.mark.parametrize("change, words", [(lambda one: 255 - one, "3 of 3 are brighter along the border than inside"), (lambda one: one | 255, "3 of 3 have one value all over")])
+def test_saliency_maps_that_can_hardly_be_right_are_said(build, tmp_path, caplog, change, words):
+    given = maps(tmp_path, 255)
+    assert build(HEAD + "a.png,cat\nb.png,cat\nc.png,cat\n", saliency=given) and "saliency maps:" not in caplog.text
+    for path in Path(given).iterdir():
+        Image.fromarray(change(np.array(Image.open(path)))).save(path)
+    build(HEAD + "a.png,cat\nb.png,cat\nc.png,cat\n", saliency=given)
+    assert words in caplog.text
 
 
 def test_ground_truth_is_no_saliency(build, tmp_path):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from foreign_cams import IDS, SIZES, irn_dict, masks, records, save
+from PIL import Image
 from wsss.data.stage_inputs import cam_folder, input_index
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
@@ -50,6 +51,19 @@ def test_cams_and_masks_are_refused_once_the_class_list_is_another(site):
     for stage, ask in (("cam", lambda t: cam_folder(t, records())), ("ir_labels", lambda t: input_index(t, "ir_labels", records()))):
         with pytest.raises(UserError, match="made of the classes red, green; own has green, red; run: python workflow/scripts/import_"):
             ask(stage_inputs(stage))
+
+
+def test_what_was_imported_is_refused_once_a_photo_is_another(site):
+    for n in (0, 1):
+        save(site / "maps", IDS[n], irn_dict(n))
+    import_cams(site / "maps", "own", "mine")
+    import_masks(masks(site / "png"), "own", "mine", "ir_labels")
+    photo = records()[0].image
+    Image.new("RGB", Image.open(photo).size, (9, 99, 9)).save(photo)
+    for stage, ask in (("cam", lambda t, r: cam_folder(t, r)), ("ir_labels", lambda t, r: input_index(t, "ir_labels", r))):
+        with pytest.raises(UserError, match="these photos have changed since it was imported.*run: python(.|\n)*p 0 ü: another photo"):
+            ask(stage_inputs(stage), records())
+        ask(stage_inputs(stage), records()[1:])
 
 
 def test_masks_are_refused_once_labels_have_changed(site):

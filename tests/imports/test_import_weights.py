@@ -1,8 +1,10 @@
 """The authors' weights in our modules: names, shapes, doubled tensors, what is refused, and the stage that reads them."""
 
+import json
 import os
 import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from wsss.imports.weights import built, fill, import_weights, main, renamed, unw
 from wsss.io.models import load_model
 from wsss.nets.resnet38d import ResNet38d
 from wsss.plan.imported_stages import require_settings
+from wsss.plan.paths import MODEL
 from wsss.recipes.refinement import NETWORK
 from wsss.refine.boundary_net import IrnNet
 
@@ -235,6 +238,17 @@ def test_an_imported_classifier_makes_cams(site):
     chain = Chain(site / "results/demo_tiny", "irn")
     folder = chain.run("cam", {"model": str(target)})
     assert (folder / "index.json").is_file() and len(list(folder.glob("*.npz"))) == 6
+
+
+def test_a_classifier_of_ours_with_other_classes_is_refused(site):
+    chain = Chain(site / "results/demo_tiny", "cam")
+    model = chain.run("classifier") / MODEL
+    assert "ready" in import_weights(model, "demo_tiny", "same", "classifier", "cam")
+    facts = Path("results/demo_tiny/dataset.json")
+    content = json.loads(facts.read_text())
+    facts.write_text(json.dumps({**content, "classes": content["classes"][::-1]}))
+    with pytest.raises(UserError, match=f"{MODEL}: made of the classes .*; own has .*; train one on own"):
+        import_weights(model, "demo_tiny", "other", "classifier", "cam")
 
 
 def test_an_imported_boundary_network_knows_its_shape(site):

@@ -199,6 +199,21 @@ def test_parts_are_not_laid_on_by_a_dataset(project):
         config(project).recipe("cam", "demo")
 
 
+def test_an_error_names_the_file_that_brought_it(project):
+    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"classifier": {"augmentation": {"resize": {"scale": [2, 1]}}}}}))
+    with pytest.raises(UserError, match=r"config/datasets/demo.yaml \(laid on method cam\): classifier: augmentation.resize.scale"):
+        config(project).recipe("cam", "demo")
+    rewrite(project / "methods/cam.yaml", lambda c: c["classifier"]["augmentation"].update(resize={"scale": [3, 1]}))
+    with pytest.raises(UserError, match="^config/methods/cam.yaml: classifier: augmentation.resize.scale"):
+        config(project).recipe("cam", "voc12")
+
+
+def test_a_recipe_that_is_asked_for_and_is_not_there_is_named_with_who_asks(project):
+    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"cam": {"cam": {"from": "nosuch"}}}))
+    with pytest.raises(UserError, match=r"^recipe cam on demo: cam.from: .*methods/nosuch.yaml: no such file"):
+        config(project).owner("cam", "demo", "cam")
+
+
 def test_seeds_of_another_recipe_may_be_made_of_its_own_cams(project):
     (project / "methods/mine.yaml").write_text(yaml.safe_dump({"extends": "cam", "seeds": {"from": "other"}, "ir_labels": {"from": "other"}}))
     (project / "methods/other.yaml").write_text(yaml.safe_dump({"extends": "cam", "classifier": {"from": "mine"}, "cam": {"from": "mine"}}))

@@ -172,6 +172,11 @@ def test_masks_and_loss_together_name_the_cause():
     assert "it has not learned; set classifier.steps to 400 or more" in lines[0]
 
 
+def test_whole_and_empty_photos_together_ask_for_no_threshold():
+    lines = diagnose(facts(seeds=stage(all_foreground=50.0, all_background=50.0, cut=CUT)))
+    assert len(lines) == 1 and "no threshold mends both" in lines[0] and "seeds.confident" not in lines[0]
+
+
 def test_advice_knows_how_a_cut_works():
     """A higher power is a weaker background: it has to go down for smaller masks, where a threshold goes up."""
     too_much = diagnose(facts(seeds=stage(foreground=96.0, cut=POWER)))

@@ -33,10 +33,11 @@ class MapLook:
     def of(cls, saliency: np.ndarray) -> "MapLook":
         """saliency: (H, W) uint8. The border is a tenth of each side."""
         (height, width), total = saliency.shape, int(saliency.sum(dtype=np.int64))
-        inner = saliency[height // 10 : height - height // 10, width // 10 : width - width // 10]
-        within, rest = int(inner.sum(dtype=np.int64)), saliency.size - inner.size
-        inside = within / max(inner.size, 1)
-        return cls(int(saliency.min()), int(saliency.max()), (total - within) / rest if rest else inside, inside)
+        rows, columns = max(height // 10, 1), max(width // 10, 1)
+        inner = saliency[rows : height - rows, columns : width - columns]
+        within = int(inner.sum(dtype=np.int64))
+        border = (total - within) / (saliency.size - inner.size)
+        return cls(int(saliency.min()), int(saliency.max()), border, within / inner.size if inner.size else border)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,10 @@ class Config:
 
     def _resolve(self, name: str, dataset: str) -> Resolved:
         if (name, dataset) not in self._resolved:
-            self._resolved[name, dataset] = resolve(self, name, dataset)
+            self._resolved[name, dataset] = resolved = resolve(self, name, dataset)
             try:
+                for stage, key in _borrowed(resolved.recipe):
+                    self.existing("methods", resolved.recipe[stage][key], f"recipe {name} on {dataset}: {stage}.{key}: ")
                 self._refuse_idle(name, dataset)
             except UserError:
                 del self._resolved[name, dataset]  # refused when asked again, too
@@ -88,7 +90,6 @@ class Config:
         while "from" in (entry := self.recipe(seen[-1], dataset).get(stage, {})):
             if entry["from"] in seen:
                 raise UserError(f"config/methods: {stage} goes round in a circle: {' -> '.join([*seen, entry['from']])}")
-            self.existing("methods", entry["from"], f"recipe {seen[-1]} on {dataset}: {stage}.from: ")
             seen.append(entry["from"])
         return seen[-1]
 
@@ -100,10 +101,7 @@ class Config:
             if (current := waiting.pop()) not in found:
                 found.add(current)
                 recipe = self.recipe(current, dataset)
-                borrowed = [(stage, key) for stage in SECTIONS for key in BORROWED if key in recipe.get(stage, {})]
-                for stage, key in borrowed:
-                    self.existing("methods", recipe[stage][key], f"recipe {current} on {dataset}: {stage}.{key}: ")
-                waiting += [recipe[stage][key] for stage, key in borrowed]
+                waiting += [recipe[stage][key] for stage, key in _borrowed(recipe)]
         return found
 
     def _refuse_idle(self, name: str, dataset: str) -> None:
@@ -147,6 +145,11 @@ class Config:
             known = f"known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)"
             raise UserError(f"{asked_by}{path}: no such file; {known}{passed_over or nearest([name], self.names(kind))}")
         return path
+
+
+def _borrowed(recipe: dict[str, Any]) -> list[tuple[str, str]]:
+    """The keys of a recipe that name other ones, each with its stage."""
+    return [(stage, key) for stage in SECTIONS for key in BORROWED if key in recipe.get(stage, {})]
 
 
 def _of_command_line(main: dict[str, Any], path: Path, schema: dict[str, Any]) -> str:

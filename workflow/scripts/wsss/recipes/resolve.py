@@ -63,7 +63,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
     chain = extended(config, name)
     recipe, laid, path = merged(chain), list(chain), f"config/methods/{name}.yaml"
     _check_options(recipe, path)
-    maps = _cam_has_bg_map(config, recipe)
+    maps = _cam_has_bg_map(config, recipe, path)
     states = [(path, recipe)]
     for layer in _preset_layers(config, chain, recipe, dataset) + _override_layers(config, chain, dataset):
         where = f"{layer.source} (laid on method {name})"
@@ -112,14 +112,14 @@ def _finished(recipe: dict[str, Any], name: str, maps: bool | None, path: str) -
     return recipe
 
 
-def extended(config: "Config", name: str) -> list[Layer]:
+def extended(config: "Config", name: str, asked_by: str = "") -> list[Layer]:
     """The files of a recipe, from the root of its `extends` chain down."""
     chain: list[Layer] = []
     current: str | None = name
     while current:
         if current in [layer.recipe for layer in chain]:
             raise UserError(f"config/methods/{name}.yaml: extends goes round in a circle at {current}")
-        path = config.existing("methods", current)
+        path = config.existing("methods", current, asked_by)
         content = read_yaml(path)
         check(content, PART, path)
         chain += [Layer(str(path), current, content), *reversed(_parts(config, content, path))]
@@ -194,12 +194,12 @@ def _override_layers(config: "Config", chain: list[Layer], dataset: str) -> list
     return [Layer(path, layer.recipe, overrides[layer.recipe]) for layer in chain if layer.recipe in overrides]
 
 
-def _cam_has_bg_map(config: "Config", recipe: dict) -> bool | None:
+def _cam_has_bg_map(config: "Config", recipe: dict, path: str) -> bool | None:
     """Whether the CAMs that a recipe reads have a background map; None where they are imported, or there are none."""
     seen: list[str] = []
     while (source := recipe.get("cam", {}).get("from")) and source not in seen:
         seen.append(source)
-        recipe = merged(extended(config, source))
+        recipe = merged(extended(config, source, f"{path}: cam.from: "))
     if "cam" not in recipe or "import" in recipe["cam"] or recipe.get("net") not in methods.METHODS:
         return None
     return has_bg_map(recipe["net"])
