@@ -63,8 +63,8 @@ def disagreements(looks: Sequence[Look], classes: Sequence[str], what: str) -> t
     if len(binary) > MOST * len(looks):
         return [_binary(binary, looks, what)], []
     if looks and all(one.ignored and not one.background for one in looks):
-        words = [_no_background(looks, what)]
-        return (words, []) if len(looks) >= ENOUGH else ([], words)
+        no_background = [_no_background(looks, what)]
+        return (no_background, []) if len(looks) >= ENOUGH else ([], no_background)
     wrong = [one for one in looks if one.denied or one.lacks]
     if not wrong and not binary:
         return [], []
