@@ -206,6 +206,19 @@ def test_a_photo_that_shows_nothing(tmp_path):
     assert read_image(tmp_path / "a.png").shape == (6, 8, 3)
 
 
+@pytest.mark.parametrize("mode, clear", [("P", bytes(8)), ("L", 7), ("RGB", (7, 7, 7))], ids=["palette", "gray", "colour"])
+def test_a_photo_without_alpha_that_shows_nothing(tmp_path, mode, clear):
+    image = Image.new(mode, (8, 6), (7, 7, 7) if mode == "RGB" else 7)
+    if mode == "P":
+        image.putpalette(bytes(range(30)))
+    image.save(tmp_path / "a.png", transparency=clear)
+    with pytest.raises(UserError, match="a.png: every pixel is transparent"):
+        read_image(tmp_path / "a.png")
+    image.putpixel((0, 0), {"P": 9, "L": 8, "RGB": (8, 7, 7)}[mode])
+    image.save(tmp_path / "a.png", transparency=clear)
+    assert read_image(tmp_path / "a.png").shape == (6, 8, 3)
+
+
 def test_gif_numbers_classes_anew(tmp_path):
     mask = np.zeros((6, 8), np.uint8)
     mask[0], mask[3] = 255, 1

@@ -111,8 +111,13 @@ def refuse_frames(image: Image.Image, path: str | Path) -> None:
 
 def refuse_unseen(image: Image.Image, path: str | Path) -> None:
     """UserError for a loaded image that shows nothing: every pixel is transparent, so it would be white."""
-    if image.mode in ("RGBA", "LA") and not image.getchannel("A").getextrema()[1]:
+    if image.has_transparency_data and not image.mode.startswith("I") and not _opacity(image).getextrema()[1]:
         raise UserError(f"{path}: every pixel is transparent, so nothing would be seen; save it without its alpha channel, or replace it")
+
+
+def _opacity(image: Image.Image) -> Image.Image:
+    """The alpha channel; that of a palette's entries, or of the one colour that counts as transparent, where those say it."""
+    return (image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A")
 
 
 def orientation(image: Image.Image) -> int:
