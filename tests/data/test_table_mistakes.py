@@ -150,6 +150,7 @@ def test_a_list_of_classes_settles_numbers(build):
 
 def test_rows_that_are_found_by_nobody(build, tmp_path):
     refused(build, "id,labels\na.png,cat\n", "ids have no suffix; call the column image", without=["0 classes"])
+    refused(build, "id,labels\n" + "".join(f"{name}.png,cat\n" for name in PHOTOS), "'a.png': is a file's name, ids have no suffix; call the column image", without=["but there is"])
     refused(build, HEAD + "x.png,cat\n", "no such file below", without=["0 classes", "in training"])
     refused(build, HEAD + "a.png,cat\n./a.png,dog\n", "stands in line 2 too; keep one row", without=["rename"])
     Image.new("RGB", (8, 6)).save(tmp_path / "images" / "a.jpg")

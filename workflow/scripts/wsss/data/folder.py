@@ -28,11 +28,13 @@ from wsss.data.own_files import (
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import hidden, shown
 from wsss.data.unread_tables import layout_fault
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
 COLUMNS = ("image", "id", "labels", "split", "mask")
+NO_ID = for_people("is a file's name, ids have no suffix; call the column image")
 FEW = 3  # rows: each is named where its image is missing
 LAYOUT = (
     "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
@@ -116,9 +118,11 @@ def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list
 
 
 def _refuse_other_folder(cells: list[tuple[int, dict[str, str]]], source: Source, table: Path) -> None:
-    """UserError in one line where many rows have no image at all: `images` is another folder, or empty."""
+    """UserError in one line where many rows have no image at all: ids are names of files; or `images` is another folder, or empty."""
     if len(cells) > FEW and not any(located(row, source)[0] for _, row in cells):
         first = cells[0][1].get("image") or cells[0][1].get("id") or ""
+        if _is_file_name(first, cells[0][1], source):
+            raise UserError(f"{table}: id {shown(first)!r}: {NO_ID}")
         meant = meant_by(first, source)
         raise UserError(
             f"{source.images}: holds none of the {len(cells)} images that {table} names (the first is {shown(first)!r}{meant}); "
@@ -170,11 +174,16 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
 
 def _missing_image(named: str, cells: dict[str, str], source: Source) -> str:
     where = f"{source.images} or {source.beside}"
-    if not cells.get("image") and named and find_image({"image": named}, source):
-        return f"id {named!r}: is a file's name, ids have no suffix; call the column image"
+    if _is_file_name(named, cells, source):
+        return f"id {named!r}: {NO_ID}"
     if closed := closed_folder(named, source):
         return f"image {named!r}: the folder {closed} may not be looked into; change its mode or owner"
     return f"image {named!r}: no such file below {where}{meant_by(named, source)}; mend the path"
+
+
+def _is_file_name(named: str, cells: dict[str, str], source: Source) -> bool:
+    """Whether a row's id is the name of a photo that is there."""
+    return bool(not cells.get("image") and named and find_image({"image": named}, source))
 
 
 def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]:
