@@ -66,6 +66,14 @@ def test_misnamed_columns(build, column, meant):
     refused(build, text, f"column {column!r} is not known; did you mean {meant!r}?")
 
 
+@pytest.mark.parametrize("column", ["is_val", "Validation", "isTest", "train"])
+def test_a_column_of_yes_and_no_for_the_split(build, column, caplog):
+    refused(build, f"image,labels,{column}\na.png,cat,0\nb.png,cat,1\n", f"column {column!r} is not known; did you mean 'split', whose cells hold the word train or val")
+    with caplog.at_level(logging.WARNING):
+        assert build(f"image,labels,split,{column}\na.png,cat,train,0\nb.png,cat,val,1\n").split("val")
+    assert f"columns that are not read: {column!r}" in caplog.text
+
+
 def test_misnamed_columns_of_an_id_table(tmp_path):
     (tmp_path / "t.csv").write_text("id,labels,Labels\n1,cat,dog\n")
     with pytest.raises(UserError, match="did you mean 'labels'"):

@@ -44,11 +44,12 @@ def refused(build, text, *parts, without=(), **params):
         ("# mine\nimage,labels\na.png,cat\n", "the header in line 1 has (1: # mine)"),
         (HEAD + "a.png," + "x" * 200_000, "shorten the cell"),
         ("image,dog,cat\na.png,1,0\nb.png,0,1\n", "has a column for each class (dog, cat)"),
+        ("image,cat,train\na.png,1,0\nb.png,0,1\n", "has a column for each class (cat, train)"),
         ("a.png,dog\nb.png,cat\n", "line 1 is a photo's row already"),
         (b"PK\x03\x04" + bytes(40), "a workbook of a spreadsheet"),
         ('{"a.png": ["dog"]}', "is JSON"),
     ],
-    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "huge", "one_hot", "no_header", "xlsx", "json"],
+    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "huge", "one_hot", "one_hot_train", "no_header", "xlsx", "json"],
 )
 def test_tables_in_another_form(build, text, part):
     refused(build, text, part, without=["double quote that was opened"])
