@@ -27,6 +27,7 @@ from wsss.data.own_files import (
 )
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import hidden, shown
+from wsss.data.unnamed_photos import unnamed_photos
 from wsss.data.unread_tables import layout_fault
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
@@ -71,6 +72,7 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     problems += found
     found, more = unlearnable(rows, classes) if not problems else ([], [])
     problems += found
+    more += unnamed_photos(rows, source, table, Path(out_dir).absolute()) if not problems else []
     for line in said + more:
         log.warning("%s: %s", table, line)
     problems += set_problems(rows, classes, str(table), is_sound=not problems)

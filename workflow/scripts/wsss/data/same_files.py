@@ -71,11 +71,11 @@ def _tail(path: Path) -> bytes:
 
 def _contradicting(groups: Sequence[Sequence[Row]]) -> list[str]:
     """What to say of training photos that are the same and have other labels."""
-    wrong = [some for group in groups if len(some := _one_each(group)) > 1]
+    wrong = [rows for group in groups if len(rows := _one_each(group)) > 1]
     if not wrong:
         return []
-    some = ["; ".join(f"{row.image}: {', '.join(row.labels) or 'none'}" for row in rows[:SHOWN]) for rows in wrong]
-    return [f"{len(wrong)} photos are in training twice or more, with labels that contradict ({first_few(some, SHOWN, ' | ')}): keep one row of each, with all its labels"]
+    shown = ["; ".join(f"{row.image}: {', '.join(row.labels) or 'none'}" for row in rows[:SHOWN]) for rows in wrong]
+    return [f"{len(wrong)} photos are in training twice or more, with labels that contradict ({first_few(shown, SHOWN, ' | ')}): keep one row of each, with all its labels"]
 
 
 def _one_each(rows: Sequence[Row]) -> list[Row]:
