@@ -11,6 +11,7 @@ from wsss.constants import LONG_SIDE
 from wsss.data.class_names import bad_classes, bad_numbers, plain, table_faults, table_slips, unknown_class
 from wsss.data.columns import check_columns
 from wsss.data.given_masks import missing_masks
+from wsss.data.joined_names import joined_doubts
 from wsss.data.learnable import unlearnable
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.own_files import (
@@ -26,7 +27,7 @@ from wsss.data.own_files import (
     stem_of,
 )
 from wsss.data.table import bad_id, listing, read_rows, split_list
-from wsss.data.text import hidden, shown
+from wsss.data.text import first_few, hidden, shown
 from wsss.data.unnamed_photos import unnamed_photos
 from wsss.data.unread_tables import layout_fault
 from wsss.engine.explain import for_people
@@ -150,7 +151,10 @@ def _label_faults(table: Path, rows: Sequence[Row], classes: Sequence[str]) -> l
     counts = Counter(label for row in rows for label in set(row.labels))
     if slips := table_slips(counts):
         log.warning("%s: labels that may be slips: %s; `classes` of the dataset settles it", table, "; ".join(slips))
-    return [*table_faults(counts), *bad_classes(classes)] or bad_numbers(classes)
+    faults = [*table_faults(counts), *bad_classes(classes)]
+    if not faults and (doubts := joined_doubts(counts)):
+        log.warning("%s: labels that may be several names each: %s; join names by ';', or list them in `classes` of the dataset", table, first_few(doubts))
+    return faults or bad_numbers(classes)
 
 
 def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
