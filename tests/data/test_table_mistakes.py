@@ -42,6 +42,8 @@ def refused(build, text, *parts, without=(), **params):
         ("sep=;\nimage;labels\na.png;cat\n", "line 1 tells a spreadsheet"),
         ("sep=,\nimage,labels\na.png,cat\n", "line 1 tells a spreadsheet"),
         ("# mine\nimage,labels\na.png,cat\n", "the header in line 1 has (1: # mine)"),
+        (HEAD + "a.png\nb.png,cat\n", "line 2: not as many cells as the header in line 1 has (2: image, labels), but 1; write every cell"),
+        (HEAD + "a.png,cat,dog\n", "but 3; put cells that hold a comma in double quotes"),
         (HEAD + "a.png," + "x" * 200_000, "shorten the cell"),
         ("image,dog,cat\na.png,1,0\nb.png,0,1\n", "has a column for each class (dog, cat)"),
         ("image,cat,train\na.png,1,0\nb.png,0,1\n", "has a column for each class (cat, train)"),
@@ -49,7 +51,7 @@ def refused(build, text, *parts, without=(), **params):
         (b"PK\x03\x04" + bytes(40), "a workbook of a spreadsheet"),
         ('{"a.png": ["dog"]}', "is JSON"),
     ],
-    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "huge", "one_hot", "one_hot_train", "no_header", "xlsx", "json"],
+    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "few_cells", "many_cells", "huge", "one_hot", "one_hot_train", "no_header", "xlsx", "json"],
 )
 def test_tables_in_another_form(build, text, part):
     refused(build, text, part, without=["double quote that was opened"])
@@ -63,8 +65,9 @@ def test_tables_in_another_form(build, text, part):
         "image,labels\ra.png,cat\r",
         '"image","labels"\r\n\r\n"a.png"," cat "\r\n',
         HEAD + "a.png,cat\u00a0\n",
+        HEAD + "  \na.png,cat\n",
     ],
-    ids=["two_boms", "trailing_commas", "old_mac", "quotes_and_crlf", "no_break_space"],
+    ids=["two_boms", "trailing_commas", "old_mac", "quotes_and_crlf", "no_break_space", "line_of_spaces"],
 )
 def test_tables_that_can_be_meant(build, text):
     dataset = build(text)
