@@ -60,10 +60,10 @@ def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, 
 def _ragged(lines: Sequence[tuple[int, int]], header: Sequence[str]) -> str:
     """What to say of lines, each with its count of cells, that have too few or too many."""
     numbers, counts = ", ".join(str(line) for line, _ in lines[:50]), [count for _, count in lines]
-    mends = ["write every cell, with a comma for an empty one too"] if min(counts) < len(header) else []
-    mends += ["put cells that hold a comma in double quotes"] if max(counts) > len(header) else []
-    wanted = f"the header in line 1 has ({len(header)}: {', '.join(header):.80})"
-    return f"line {numbers}: not as many cells as {wanted}, but {counts[0]}{' in the first' if len(lines) > 1 else ''}; {'; '.join(mends)}"
+    mends = [for_people("write every cell, with a comma for an empty one too")] if min(counts) < len(header) else []
+    mends += [for_people("put cells that hold a comma in double quotes")] if max(counts) > len(header) else []
+    first = for_people(", but {} in the first" if len(lines) > 1 else ", but {}").format(counts[0])
+    return for_people(f"line {numbers}: not as many cells as the header in line 1 has ({len(header)}: {', '.join(header):.80}){first}; {'; '.join(mends)}")
 
 
 def _refuse_other_separator(path: str | Path, header: Sequence[str]) -> None:
