@@ -66,6 +66,17 @@ def test_images_beside_the_csv(own):
     assert dataset.records[0].id == "near__x" and dataset.records[0].image == own.root / "near/x.png"
 
 
+def test_photos_in_no_row_are_counted(own, caplog):
+    for name in ("masks/a.png", "a.jpg", "val/x.png", ".hidden.png", "scan.gif"):
+        picture(own.root / "images" / name)
+    (own.root / "images/link").symlink_to(own.root / "images/sub")
+    own("image,labels\na.png,dog\nsub/ü.PNG,cat\nlink/deep/d.png,cat\n")
+    assert "1 of 4 photos in" in caplog.text and "are in no row of labels.csv (b c.jpg)" in caplog.text
+    caplog.clear()
+    own("image,labels\na.png,dog\nsub/ü.PNG,cat\nb c.jpg,cat\nsub/deep/d.png,cat\n")
+    assert "in no row" not in caplog.text
+
+
 def test_masks_and_saliency(own):
     (own.root / "saliency/sub").mkdir(parents=True)
     for stem in ("a", "sub/ü"):

@@ -250,6 +250,18 @@ def test_a_copy_of_a_training_photo_in_val_is_said(make, caplog):
     said(make, caplog, "1 photos of val are in training too, as copies", "train0 = v")
 
 
+def test_copies_with_labels_that_contradict_are_said(make, caplog):
+    make({**right(3), "again": ("dog", None, "train"), "right": ("cat", None, "train")})
+    for name in ("again", "right"):
+        shutil.copy(make.root / "images/train0.png", make.root / f"images/{name}.png")
+    said(make, caplog, "1 photos are in training twice or more, with labels that contradict", "train0.png: cat; ", "again.png: dog)")
+    caplog.clear()
+    make({**right(2), "right": ("cat", None, "train")})
+    shutil.copy(make.root / "images/train0.png", make.root / "images/right.png")
+    said(make, caplog)
+    assert "contradict" not in caplog.text
+
+
 def test_a_photo_with_two_ids_is_said(make, caplog):
     make({**right(2), "again": ("cat", [0, 1], "train")})
     (make.root / "images/again.png").unlink()

@@ -6,10 +6,13 @@ import logging
 import numpy as np
 import pytest
 from helpers import PHOTOS, table_builder
-from wsss.data.class_names import bad_classes
+from wsss.data.class_names import bad_classes, table_faults
+from wsss.data.coco_labels import COCO_CLASSES
+from wsss.data.joined_names import joined_doubts
 from wsss.data.label_csv import read_labels
 from wsss.data.table import bad_id, read_rows
 from wsss.data.text import as_cell
+from wsss.data.voc_lists import VOC_CLASSES
 from wsss.errors import UserError
 from wsss.io.masks import write_mask
 from wsss.report.panels import write_panel
@@ -66,6 +69,14 @@ def test_misnamed_columns(build, column, meant):
     refused(build, text, f"column {column!r} is not known; did you mean {meant!r}?")
 
 
+@pytest.mark.parametrize("column", ["is_val", "Validation", "isTest", "train"])
+def test_a_column_of_yes_and_no_for_the_split(build, column, caplog):
+    refused(build, f"image,labels,{column}\na.png,cat,0\nb.png,cat,1\n", f"column {column!r} is not known; did you mean 'split', whose cells hold the word train or val")
+    with caplog.at_level(logging.WARNING):
+        assert build(f"image,labels,split,{column}\na.png,cat,train,0\nb.png,cat,val,1\n").split("val")
+    assert f"columns that are not read: {column!r}" in caplog.text
+
+
 def test_misnamed_columns_of_an_id_table(tmp_path):
     (tmp_path / "t.csv").write_text("id,labels,Labels\n1,cat,dog\n")
     with pytest.raises(UserError, match="did you mean 'labels'"):
@@ -108,6 +119,45 @@ def test_other_columns_are_said(build, caplog):
 )
 def test_labels_that_cannot_be_meant(build, labels, part):
     refused(build, labelled(*labels), part)
+
+
+@pytest.mark.parametrize(
+    "labels, part",
+    [
+        (["cat dog", "dog horse", "horse cat"], "'cat dog': cat, dog stand in other labels too; join names by ';'"),
+        (["cat_dog", "dog_cat"], "'dog_cat': cat, dog stand in"),
+        (["cat/dog", "dog/horse"], "'cat/dog': dog stands in other labels too"),
+        (["cat:dog", "dog:horse"], "'dog:horse': dog stands in"),
+        (["cat - dog", "dog - horse"], "join names by ';'"),
+        (["cat. dog", "dog. horse"], "join names by ';'"),
+        (["cat؛dog", "bird"], "joined by ';'"),
+        (["cat x4", "cat"], "'cat x4': has a count or a score beside the name; write 'cat'"),
+        (["cat (0.6)", "dog:0.9"], "'dog:0.9': has a count or a score"),
+        (["cat:1", "dog:0"], "'dog:0': has a number beside the name; write 'dog'"),
+        (["!cat", "dog"], "'!cat': has a sign in front; write 'cat'"),
+        (["-cat", "dog"], "'-cat': has a sign in front"),
+        (["cat?", "cat"], "'cat?': is 'cat' with a mark"),
+    ],
+)
+def test_labels_of_several_names_or_with_something_beside(build, labels, part):
+    refused(build, labelled(*labels), part, "list it in `classes`")
+    assert build(labelled(*labels), classes=labels).classes == tuple(labels)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["dining table", "coffee table"], ["polar bear", "brown bear", "bear"], ["red car", "blue car", "red bus"], ["traffic light", "traffic sign"],
+     ["grade:1", "grade:2"], ["boeing 737", "boeing 747"], ["no helmet", "helmet"], ["c++", "c#", "A+", "A"], COCO_CLASSES, VOC_CLASSES],
+)  # fmt: skip
+def test_names_that_share_a_word_are_classes(labels):
+    assert not joined_doubts(labels) and not table_faults(dict.fromkeys(labels, 1))
+
+
+@pytest.mark.parametrize("labels", [["animal/cat", "animal/dog"], ["ham and cheese", "cheese and onion"], ["table tennis", "dining table"]])
+def test_labels_that_may_be_several_names_are_said(build, caplog, labels):
+    with caplog.at_level(logging.WARNING):
+        build(labelled(*labels))
+    assert f"may be several names each: {labels[0]!r} (shares" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["background", "BACKGROUND", "cat\ndog", "a\tb", "cat\u202e", "precision"])

@@ -16,6 +16,7 @@ from wsss.io.saliency import read_saliency
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 16), dtype=np.uint8)
+LARGE = np.kron(GRAY, np.ones((4, 4), np.uint8))  # OpenCV writes no smaller JPEG 2000
 MASK = (np.arange(12 * 16).reshape(12, 16) // 64).astype(np.uint8)
 
 
@@ -38,12 +39,15 @@ UNKNOWN = {
     "int32.tif": lambda p: save(p, GRAY.astype(np.int32) * 100),
     "int32_small.tif": lambda p: save(p, GRAY.astype(np.int32)),
     "signed.tif": lambda p: save(p, GRAY.astype(np.uint16) * 100, tiffinfo={339: 2}),
+    "signed_8.tif": lambda p: save(p, GRAY, tiffinfo={339: 2}),
     "12_bits.png": lambda p: save(p, GRAY.astype(np.uint16) * 16),
     "12_bits.tif": lambda p: save(p, GRAY.astype(np.uint16) * 16),
     "14_bits.png": lambda p: save(p, GRAY.astype(np.uint16) * 64),
     "8_bits.png": lambda p: save(p, GRAY.astype(np.uint16)),
     "12_bits_rgb.png": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 16),
     "12_bits_rgb.tif": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 16),
+    "12_bits_rgb.ppm": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 16),
+    "12_bits_rgb.jp2": lambda p: colours_16(p, np.dstack([LARGE] * 3).astype(np.uint16) * 16),
     "8_bits_rgb.png": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16)),
     "12_bits_alpha.png": lambda p: colours_16(p, np.dstack([GRAY] * 3 + [np.full_like(GRAY, 255)]).astype(np.uint16) * np.array([16, 16, 16, 257], np.uint16)),
     "floats.pfm": lambda p: save(p, GRAY.astype(np.float32)),
@@ -65,6 +69,8 @@ KNOWN = {
     "full_rgb.tif": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 257),
     "full.jp2": lambda p: save(p, GRAY.astype(np.uint16) * 257),
     "maxval.pgm": lambda p: p.write_bytes(b"P5 16 12 4095\n" + np.round(GRAY * (4095 / 255)).astype(">u2").tobytes()) and p,
+    "full_rgb.ppm": lambda p: colours_16(p, np.dstack([GRAY] * 3).astype(np.uint16) * 257),
+    "maxval.ppm": lambda p: p.write_bytes(b"P6 16 12 4095\n" + np.round(np.dstack([GRAY] * 3) * (4095 / 255)).astype(">u2").tobytes()) and p,
     "plain.png": lambda p: save(p, GRAY),
     "plain.bmp": lambda p: save(p, np.dstack([GRAY] * 3)),
 }
@@ -74,6 +80,11 @@ KNOWN = {
 def test_types_with_a_known_range_keep_their_values(tmp_path, name):
     read = read_image(KNOWN[name](tmp_path / name))
     assert np.abs(read.astype(int) - GRAY[..., None]).max() <= 1
+
+
+def test_colours_of_16_bits_in_jpeg_2000_are_read(tmp_path):
+    read = read_image(colours_16(tmp_path / "p.jp2", np.dstack([BLOCKS[..., 0]] * 3).astype(np.uint16) * 257))
+    assert looks_like(read, BLOCKS[..., [0, 0, 0]])
 
 
 def test_a_black_photo_is_black_at_any_depth(tmp_path):

@@ -43,13 +43,16 @@ def refused(build, text, *parts, without=(), **params):
         ("sep=;\nimage;labels\na.png;cat\n", "line 1 tells a spreadsheet"),
         ("sep=,\nimage,labels\na.png,cat\n", "line 1 tells a spreadsheet"),
         ("# mine\nimage,labels\na.png,cat\n", "the header in line 1 has (1: # mine)"),
+        (HEAD + "a.png\nb.png,cat\n", "line 2: not as many cells as the header in line 1 has (2: image, labels), but 1; write every cell"),
+        (HEAD + "a.png,cat,dog\n", "but 3; put cells that hold a comma in double quotes"),
         (HEAD + "a.png," + "x" * 200_000, "shorten the cell"),
         ("image,dog,cat\na.png,1,0\nb.png,0,1\n", "has a column for each class (dog, cat)"),
+        ("image,cat,train\na.png,1,0\nb.png,0,1\n", "has a column for each class (cat, train)"),
         ("a.png,dog\nb.png,cat\n", "line 1 is a photo's row already"),
         (b"PK\x03\x04" + bytes(40), "a workbook of a spreadsheet"),
         ('{"a.png": ["dog"]}', "is JSON"),
     ],
-    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "huge", "one_hot", "no_header", "xlsx", "json"],
+    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "few_cells", "many_cells", "huge", "one_hot", "one_hot_train", "no_header", "xlsx", "json"],
 )
 def test_tables_in_another_form(build, text, part):
     refused(build, text, part, without=["double quote that was opened"])
@@ -63,8 +66,9 @@ def test_tables_in_another_form(build, text, part):
         "image,labels\ra.png,cat\r",
         '"image","labels"\r\n\r\n"a.png"," cat "\r\n',
         HEAD + "a.png,cat\u00a0\n",
+        HEAD + "  \na.png,cat\n",
     ],
-    ids=["two_boms", "trailing_commas", "old_mac", "quotes_and_crlf", "no_break_space"],
+    ids=["two_boms", "trailing_commas", "old_mac", "quotes_and_crlf", "no_break_space", "line_of_spaces"],
 )
 def test_tables_that_can_be_meant(build, text):
     dataset = build(text)
@@ -151,6 +155,7 @@ def test_a_list_of_classes_settles_numbers(build):
 
 def test_rows_that_are_found_by_nobody(build, tmp_path):
     refused(build, "id,labels\na.png,cat\n", "ids have no suffix; call the column image", without=["0 classes"])
+    refused(build, "id,labels\n" + "".join(f"{name}.png,cat\n" for name in PHOTOS), "'a.png': is a file's name, ids have no suffix; call the column image", without=["but there is"])
     refused(build, HEAD + "x.png,cat\n", "no such file below", without=["0 classes", "in training"])
     refused(build, HEAD + "a.png,cat\n./a.png,dog\n", "stands in line 2 too; keep one row", without=["rename"])
     Image.new("RGB", (8, 6)).save(tmp_path / "images" / "a.jpg")
@@ -214,6 +219,19 @@ def test_a_photo_that_shows_nothing(tmp_path):
         read_image(tmp_path / "a.png")
     colours[0, 0, 3] = 1
     Image.fromarray(colours).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("mode, clear", [("P", bytes(8)), ("L", 7), ("RGB", (7, 7, 7))], ids=["palette", "gray", "colour"])
+def test_a_photo_without_alpha_that_shows_nothing(tmp_path, mode, clear):
+    image = Image.new(mode, (8, 6), (7, 7, 7) if mode == "RGB" else 7)
+    if mode == "P":
+        image.putpalette(bytes(range(30)))
+    image.save(tmp_path / "a.png", transparency=clear)
+    with pytest.raises(UserError, match="a.png: every pixel is transparent"):
+        read_image(tmp_path / "a.png")
+    image.putpixel((0, 0), {"P": 9, "L": 8, "RGB": (8, 7, 7)}[mode])
+    image.save(tmp_path / "a.png", transparency=clear)
     assert read_image(tmp_path / "a.png").shape == (6, 8, 3)
 
 

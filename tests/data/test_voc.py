@@ -127,6 +127,7 @@ def test_train_is_never_taken_for_trainaug(tree):
         ("train_aug", "a\nc\n", "1 images of train are not in trainaug"),
         ("train_aug", "a\nb\nc\nv\n", "1 images of val are also training images"),
         ("train", "a\nb\nb\n", "twice"),
+        ("train_aug", "a.jpg\nb.jpg\nc.jpg\n", "3 ids of the trainaug list have a suffix \\(a.jpg, b.jpg, c.jpg\\).*take the suffixes out"),
         ("val", "", "no id"),
     ],
 )

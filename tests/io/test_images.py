@@ -108,6 +108,12 @@ def test_empty_missing_and_foreign_files(tmp_path, read):
             read(tmp_path / name)
 
 
+def test_a_missing_image_whose_name_is_there_in_capitals(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "A.JPG")
+    with pytest.raises(UserError, match="a.jpg: missing image, but there is 'A.JPG', in other letters; rename it to 'a.jpg'"):
+        images.read_image(tmp_path / "a.jpg")
+
+
 def test_a_folder_in_an_images_place(tmp_path):
     with pytest.raises(UserError, match="not a readable image"):
         images.read_image(tmp_path)

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 
+from wsss.data.joined_names import joined_faults
 from wsss.data.text import first_few, hidden, shown
 
-SEPARATORS = ",|，；、"  # between names where a ';' is meant
+SEPARATORS = ",|，；、؛،"  # between names where a ';' is meant
 # What programs write where there is nothing, and what people call pixels of no class.
 MISSING = {"nan", "none", "null", "n/a", "<na>", "nil", "unknown", "bg", "void", "ignore", "ignored", "unlabelled", "unlabeled", "undefined"}
 YES_NO = {"true", "false", "yes", "no"}
@@ -68,7 +69,8 @@ def table_faults(counts: Mapping[str, int]) -> list[str]:
     Args:
         counts: label -> number of images.
     """
-    return [f"label {label!r}: {fault}" for label in counts if (fault := _table_fault(label, counts))]
+    joined = joined_faults(counts)
+    return [f"label {label!r}: {fault}" for label in counts if (fault := _table_fault(label, counts, joined))]
 
 
 def table_slips(counts: Mapping[str, int]) -> list[str]:
@@ -96,7 +98,7 @@ def _faults(name: str) -> list[str]:
     return []
 
 
-def _table_fault(label: str, counts: Mapping[str, int]) -> str | None:
+def _table_fault(label: str, counts: Mapping[str, int], joined: Mapping[str, str]) -> str | None:
     meant = "; if that is its name, list it in `classes` of the dataset"
     if any(character in label for character in SEPARATORS):
         return f"names of classes are joined by ';'{meant}"
@@ -105,6 +107,8 @@ def _table_fault(label: str, counts: Mapping[str, int]) -> str | None:
     if len(parts) > 1 and (any if is_joined else all)(part in counts for part in parts):
         known = [part for part in parts if part in counts]
         return f"{', '.join(known)} {'are classes of their' if len(known) > 1 else 'is a class of its'} own; join names by ';'{meant}"
+    if label in joined:
+        return f"{joined[label]}{meant}"
     if label.casefold() in MISSING:
         return f"says that there is none; leave the cell empty{meant}"
     if label.casefold() in YES_NO:

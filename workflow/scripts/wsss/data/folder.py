@@ -11,6 +11,7 @@ from wsss.constants import LONG_SIDE
 from wsss.data.class_names import bad_classes, bad_numbers, plain, table_faults, table_slips, unknown_class
 from wsss.data.columns import check_columns
 from wsss.data.given_masks import missing_masks
+from wsss.data.joined_names import joined_doubts
 from wsss.data.learnable import unlearnable
 from wsss.data.manifest import Dataset, Row, write_manifest
 from wsss.data.own_files import (
@@ -26,13 +27,16 @@ from wsss.data.own_files import (
     stem_of,
 )
 from wsss.data.table import bad_id, listing, read_rows, split_list
-from wsss.data.text import hidden, shown
+from wsss.data.text import first_few, hidden, shown
+from wsss.data.unnamed_photos import unnamed_photos
 from wsss.data.unread_tables import layout_fault
+from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
 log = logging.getLogger(__name__)
 SPLITS_OF = {"": ("train", "trainaug"), "train": ("train", "trainaug"), "val": ("val",)}
 COLUMNS = ("image", "id", "labels", "split", "mask")
+NO_ID = for_people("is a file's name, ids have no suffix; call the column image")
 FEW = 3  # rows: each is named where its image is missing
 LAYOUT = (
     "give it the columns image (path below the images folder; or instead id, that path without suffix) and "
@@ -69,6 +73,7 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     problems += found
     found, more = unlearnable(rows, classes) if not problems else ([], [])
     problems += found
+    more += unnamed_photos(rows, source, table, Path(out_dir).absolute()) if not problems else []
     for line in said + more:
         log.warning("%s: %s", table, line)
     problems += set_problems(rows, classes, str(table), is_sound=not problems)
@@ -116,9 +121,11 @@ def _read(table: list[tuple[int, dict[str, str]]], source: Source) -> tuple[list
 
 
 def _refuse_other_folder(cells: list[tuple[int, dict[str, str]]], source: Source, table: Path) -> None:
-    """UserError in one line where many rows have no image at all: `images` is another folder, or empty."""
+    """UserError in one line where many rows have no image at all: ids are names of files; or `images` is another folder, or empty."""
     if len(cells) > FEW and not any(located(row, source)[0] for _, row in cells):
         first = cells[0][1].get("image") or cells[0][1].get("id") or ""
+        if _is_file_name(first, cells[0][1], source):
+            raise UserError(f"{table}: id {shown(first)!r}: {NO_ID}")
         meant = meant_by(first, source)
         raise UserError(
             f"{source.images}: holds none of the {len(cells)} images that {table} names (the first is {shown(first)!r}{meant}); "
@@ -144,7 +151,10 @@ def _label_faults(table: Path, rows: Sequence[Row], classes: Sequence[str]) -> l
     counts = Counter(label for row in rows for label in set(row.labels))
     if slips := table_slips(counts):
         log.warning("%s: labels that may be slips: %s; `classes` of the dataset settles it", table, "; ".join(slips))
-    return [*table_faults(counts), *bad_classes(classes)] or bad_numbers(classes)
+    faults = [*table_faults(counts), *bad_classes(classes)]
+    if not faults and (doubts := joined_doubts(counts)):
+        log.warning("%s: labels that may be several names each: %s; join names by ';', or list them in `classes` of the dataset", table, first_few(doubts))
+    return faults or bad_numbers(classes)
 
 
 def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
@@ -170,11 +180,16 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
 
 def _missing_image(named: str, cells: dict[str, str], source: Source) -> str:
     where = f"{source.images} or {source.beside}"
-    if not cells.get("image") and named and find_image({"image": named}, source):
-        return f"id {named!r}: is a file's name, ids have no suffix; call the column image"
+    if _is_file_name(named, cells, source):
+        return f"id {named!r}: {NO_ID}"
     if closed := closed_folder(named, source):
         return f"image {named!r}: the folder {closed} may not be looked into; change its mode or owner"
     return f"image {named!r}: no such file below {where}{meant_by(named, source)}; mend the path"
+
+
+def _is_file_name(named: str, cells: dict[str, str], source: Source) -> bool:
+    """Whether a row's id is the name of a photo that is there."""
+    return bool(not cells.get("image") and named and find_image({"image": named}, source))
 
 
 def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]:

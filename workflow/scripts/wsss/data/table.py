@@ -31,7 +31,7 @@ def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, 
             quote that is not closed takes in those below it); at the end, if any row had too many or too few cells.
     """
     reader = csv.reader(_utf8_text(Path(path)), strict=True)
-    ragged: list[str] = []
+    ragged: list[tuple[int, int]] = []  # line, cells
     line = 0  # the last one of the row before
     try:
         header = [name.strip().lstrip(BOM) for name in next(reader, [])]
@@ -48,16 +48,22 @@ def iter_rows(path: str | Path, required: Sequence[str]) -> Iterator[tuple[int, 
             line = reader.line_num
             if len(cells) == len(header):
                 yield line, dict(zip(header, cells, strict=True))
-            elif cells:
-                ragged.append(str(line))
+            elif len(cells) > 1 or "".join(cells).strip():  # a line of spaces is an empty one
+                ragged.append((line, len(cells)))
     except csv.Error as error:
         mend = for_people("no list of labels is that long; shorten the cell") if "field limit" in str(error) else QUOTE
         raise UserError(f"{path}: line {line + 1}: not a CSV ({error}); {mend}") from error
     if ragged:
-        raise UserError(
-            f"{path}: line {', '.join(ragged[:50])}: not as many cells as the header in line 1 has ({len(header)}: {', '.join(header):.80}); "
-            f"put cells that hold a comma in double quotes"
-        )
+        raise UserError(f"{path}: {_ragged(ragged, header)}")
+
+
+def _ragged(lines: Sequence[tuple[int, int]], header: Sequence[str]) -> str:
+    """What to say of lines, each with its count of cells, that have too few or too many."""
+    numbers, counts = ", ".join(str(line) for line, _ in lines[:50]), [count for _, count in lines]
+    mends = [for_people("write every cell, with a comma for an empty one too")] if min(counts) < len(header) else []
+    mends += [for_people("put cells that hold a comma in double quotes")] if max(counts) > len(header) else []
+    first = for_people(", but {} in the first" if len(lines) > 1 else ", but {}").format(counts[0])
+    return for_people(f"line {numbers}: not as many cells as the header in line 1 has ({len(header)}: {', '.join(header):.80}){first}; {'; '.join(mends)}")
 
 
 def _refuse_other_separator(path: str | Path, header: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list
 from wsss.errors import UserError
 
 LISTS = Path("ImageSets/Segmentation")
+SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _COUNT_MENDS = {
     "train": "unpack the archive again; train.txt is VOC's own list, not trainaug",
@@ -108,6 +109,7 @@ def read_voc_tree(
     trainaug = _trainaug(
         root, train, val, trainaug_list, sbd, expected.get("trainaug", sbd_data.TRAINAUG_IMAGES)
     )
+    _refuse_suffixes(root, {"train": train, "trainaug": trainaug, "val": val})
     _check_splits(root, train, trainaug, val)
     check_counts(root, {"train": len(train), "trainaug": len(trainaug), "val": len(val)}, expected)
     ids = [*trainaug, *val]
@@ -138,6 +140,14 @@ def _trainaug(
         f"{root / LISTS}: no trainaug list (train_aug.txt); set the dataset's `trainaug` to a list file, "
         "or `sbd` to SBD's dataset folder"
     )
+
+
+def _refuse_suffixes(root: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """UserError naming the first id that is a photo's file name: its list would be no part of another one, or without annotations."""
+    for name, ids in lists.items():
+        wrong = [image_id for image_id in ids if image_id.lower().endswith(SUFFIXES)]
+        if wrong and (root / "JPEGImages" / wrong[0]).is_file():
+            raise UserError(f"{root}: {len(wrong)} ids of the {name} list have a suffix ({', '.join(wrong[:5])}), and ids have none; take the suffixes out")
 
 
 def _check_splits(root: Path, train: Sequence[str], trainaug: Sequence[str], val: Sequence[str]) -> None:
@@ -212,7 +222,7 @@ class _Files:
 
     def _image(self, image_id: str) -> Path:
         folder = self.root / "JPEGImages"
-        names = [f"{image_id}{suffix}" for suffix in (".jpg", ".jpeg", ".png")]
+        names = [f"{image_id}{suffix}" for suffix in SUFFIXES]
         return folder / next((name for name in names if name in self._names(folder)), names[0])
 
     def _png(self, folder: Path, image_id: str, needed: bool) -> Path | None:

@@ -13,12 +13,23 @@ CONVERT = for_people(
 )
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF tags
 _WHITE_IS_ZERO, _APART, _UNSIGNED = 0, 2, 1
+_CODESTREAM, _DEPTH_AT = b"\xff\x4f\xff\x51", 42  # of JPEG 2000: how its pixels begin, and where the bits of the first channel are told
 
 
 def deep_bits(image: Image.Image) -> bool:
     """Whether an opened, not yet loaded image holds 16 bits a channel, of which Pillow may keep the upper 8."""
-    deep = image.mode.startswith("I") or any(";16" in name for name in _layouts(image))
+    deep = image.mode.startswith("I") or any(";16" in name for name in _layouts(image)) or _says_16_bits(image)
     return deep and image.format != "BMP"  # whose 16 bits are three colours
+
+
+def _says_16_bits(image: Image.Image) -> bool:
+    """Whether a colour PPM or JPEG 2000, whose layout in Pillow's words tells no depth, says 65535 is white. Where it says 4095, it is right."""
+    if image.format == "JPEG2000" and isinstance(image, ImageFile.ImageFile) and image.fp:
+        image.fp.seek(0)
+        content = image.fp.read()  # small beside what decoding takes
+        start = content.find(_CODESTREAM)
+        return start >= 0 and content[start + _DEPTH_AT : start + _DEPTH_AT + 1] in (b"\x0f", b"\x8f")  # bits less one; 0x80: signed
+    return any(tile[0].startswith("ppm") and tile[3][-1] == 65535 for tile in _tiles(image))
 
 
 def scales_values(image: Image.Image) -> bool:
@@ -45,8 +56,10 @@ def refuse_unknown_range(image: Image.Image, path: object) -> None:
     tags = getattr(image, "tag_v2", {})
     bits, signs = tags.get(_BITS_PER_SAMPLE, (8,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
     kind = "floating-point" if image.mode == "F" else f"{bits[0]}-bit" if image.mode.startswith("I") and bits[0] not in (8, 16) else ""
-    if not kind and image.mode.startswith("I") and (set(signs) != {_UNSIGNED} or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO):
-        kind = for_people("signed or inverted 16-bit")
+    if not kind and set(signs) != {_UNSIGNED}:
+        kind = for_people(f"signed {bits[0]}-bit")  # Pillow takes those of 8 bits for unsigned
+    if not kind and image.mode.startswith("I") and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        kind = for_people("inverted 16-bit")
     if kind:
         raise UserError(f"{path}: holds {kind} values, and nothing says which of them is white; {CONVERT}")
 

@@ -1,5 +1,6 @@
 """Reading photos: whatever the file holds, (H, W, 3) uint8 RGB comes out, or an error naming the file."""
 
+import os
 import struct
 import zlib
 from importlib.util import find_spec
@@ -56,10 +57,20 @@ def read_photo(path: str | Path) -> tuple[np.ndarray, int]:
 def unreadable(path: str | Path, error: Exception) -> UserError:
     """What to say of an image that was not read. A photo that a stage made (a demo scene, a smaller copy) can be made again."""
     if isinstance(error, FileNotFoundError):
+        if twin := _other_letters(Path(path)):
+            return UserError(f"{path}: missing image, but there is {twin!r}, in other letters; rename it to {Path(path).name!r}")
         return UserError(f"{path}: missing image; {remedy(path, 'restore it or take it out of the list')}")
     if isinstance(error, PermissionError):
         return UserError(f"{path}: no permission to read it; change its mode or owner, or take it out of the list")
     return UserError(f"{path}: not a readable image ({error}); {remedy(path, 'replace it or take it out of the list')}")
+
+
+def _other_letters(path: Path) -> str | None:
+    """A file beside the missing `path` whose name has small letters for capitals, or the other way round."""
+    try:
+        return next((name for name in os.listdir(path.parent) if name.casefold() == path.name.casefold() and name != path.name), None)
+    except OSError:
+        return None
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -111,8 +122,13 @@ def refuse_frames(image: Image.Image, path: str | Path) -> None:
 
 def refuse_unseen(image: Image.Image, path: str | Path) -> None:
     """UserError for a loaded image that shows nothing: every pixel is transparent, so it would be white."""
-    if image.mode in ("RGBA", "LA") and not image.getchannel("A").getextrema()[1]:
+    if image.has_transparency_data and not image.mode.startswith("I") and not _opacity(image).getextrema()[1]:
         raise UserError(f"{path}: every pixel is transparent, so nothing would be seen; save it without its alpha channel, or replace it")
+
+
+def _opacity(image: Image.Image) -> Image.Image:
+    """The alpha channel; that of a palette's entries, or of the one colour that counts as transparent, where those say it."""
+    return (image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A")
 
 
 def orientation(image: Image.Image) -> int:
