@@ -76,7 +76,7 @@ class OwnFolder:
     layout, suffix = "this workflow's layout", SUFFIX
 
     def __init__(self, index: Path, dataset: Dataset) -> None:
-        self.content = read_json(index)
+        self.content = read_json(index, "copy the folder again from where it was made")
         self.folder = CamFolder.of(index, self.content)
         same_labels(index, self.content, dataset)  # of the same classes; labels are compared file by file
 
