@@ -30,12 +30,20 @@ def test_unknown_keys_end_in_one_line(clone):
         ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: coco14, coco17"]),
         ("results/demo_tiny/anm/miou.txt", ["methods/anm.yaml: no such file", "did you mean amn?"]),
         ("results/dmo_tiny/amn/miuo.txt", ["results/dmo_tiny/amn/miuo.txt", "did you mean results/demo_tiny/amn/miou.txt?"]),
+        ("results/demo_tiny/amn.seed0/miou.txt", ["did you mean results/demo_tiny/amn/miou.txt?", "seeds are 1, 2, ...; plain amn is seed 0"]),
         ("xyz", ["xyz: nothing makes a file of this name", "results/DATASET/METHOD/miou.txt", "config/methods"]),
         ("report", ["ask for one of them, such as results/demo_small/report/index.html"]),
     ],
 )
 def test_targets_that_cannot_be(fresh, target, words):
     assert has_line(complaint(fresh, "-n", target), *words)
+
+
+def test_the_whole_path_of_a_right_target(fresh):
+    (fresh.parent / "link").symlink_to(fresh)
+    for folder in (fresh, fresh.parent / "link"):
+        lines = complaint(fresh, "-n", str(folder / "results/demo_tiny/amn/miou.txt"))
+        assert has_line(lines, "targets are written from the working directory: results/demo_tiny/amn/miou.txt")
 
 
 def test_a_target_of_a_config_file_that_is_misnamed(clone):
