@@ -130,7 +130,7 @@ def mask(rle, left=0, top=0, width=4, height=2):
         (polygon("1,1;9,9;5"), "has a point without x or y"),
         (mask("99999999999999999999, 5"), "100000000000000000004 pixels in its rle, 4x2 in its box"),
         (mask("9999999999, 5"), "10000000004 pixels in its rle"),
-        (mask("-2, 10"), "8 pixels in its rle"),
+        (mask("-2, 10"), "a run of -2 pixels in its rle; runs are 0 or more"),
         (mask("1000000000000", width=10**6, height=10**6), "reaches out of the image"),
         (mask("0, 8", left=-6, top=-3), "reaches out of the image"),
     ],
