@@ -1,6 +1,7 @@
 """Mistakes of the user's end in one line; photos without masks have no mIoU, and a report."""
 
 import json
+import shutil
 
 import pytest
 from helpers import edit, own_photos, planned, rules_of, shorten, snakemake
@@ -50,6 +51,12 @@ def test_a_target_of_a_config_file_that_is_misnamed(clone):
     (clone / "config/datasets/Photos.v2.yaml").write_text("kind: folder\n")
     lines = complaint(clone, "-n", "results/Photos.v2/manifest.csv")
     assert has_line(lines, "nothing makes a file of this name", "config/datasets/Photos.v2.yaml is passed over", "rename the file")
+
+
+def test_a_config_folder_that_cannot_be_read(clone):
+    shutil.rmtree(clone / "config/methods")
+    (clone / "config/methods").write_text("")
+    assert has_line(complaint(clone, "-n", TARGET), "config/methods: cannot be read (Not a directory); put a folder there")
 
 
 def test_a_folder_without_masks_has_no_miou(clone):
