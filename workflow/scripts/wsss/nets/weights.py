@@ -25,6 +25,7 @@ OTHER_FILES = {  # what lies under the name of weights, by how it begins
     b"<": for_people("is a web page, mostly a login or an error, not weights; download the file again"),
     b"\x93NUMPY": for_people("is a NumPy array, not weights; give the network's file, of torch.save or safetensors"),
 }
+GET_AGAIN = for_people("download it again, or save it again where it was made")
 
 
 def load(path: Path, name: str) -> dict[str, Tensor]:
@@ -106,7 +107,7 @@ def convert(state: Mapping[str, Tensor], raw: Path, target: Path, name: str, sou
     return target
 
 
-def _unreadable(path: Path, error: Exception, mend: str = "download it again, or save it again where it was made") -> UserError:
+def _unreadable(path: Path, error: Exception, mend: str = GET_AGAIN) -> UserError:
     if not path.is_file():
         return UserError(
             f"{path}: missing weights; let the workflow fetch them, or set the local path in the config"
