@@ -23,6 +23,7 @@ from wsss.imports.export import export_cams
 from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.grids import walk_grid
 from wsss.io.images import image_size
+from wsss.plan.imported_stages import import_facts
 
 DATA = os.environ.get("WSSS_TEST_DATA")
 
@@ -142,6 +143,17 @@ def test_our_former_layout_is_refused(site):
     write_index(site / "old", {}, [".npy"], geometry="pad16", norm="max", scales=[1.0])
     with pytest.raises(UserError, match="CAMs of the former format"):
         import_cams(site / "old", "own", "mine")
+
+
+def test_a_damaged_index_of_a_source_is_never_to_be_deleted(site):
+    """Nothing here makes it again, and without it the files are no CAMs of ours."""
+    (site / "ours").mkdir()
+    (site / "ours/index.json").write_text("{")
+    with pytest.raises(UserError, match="ours/index.json: not valid JSON .*; copy the folder again from where it was made") as error:
+        import_cams(site / "ours", "own", "mine")
+    assert "delete" not in str(error.value) and "snakemake" not in str(error.value)
+    with pytest.raises(UserError, match="not valid JSON .*; import it again"):
+        import_facts("ours/index.json")
 
 
 def test_commands(site):

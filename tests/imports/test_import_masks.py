@@ -38,6 +38,16 @@ def test_masks_that_are_refused(site, words, change, mode):
         import_masks(masks(site / "png", change, mode), "own", "mine", "pseudo_masks")
 
 
+def test_a_folder_without_pngs_says_what_is_there(site):
+    for path in masks(site / "jpg").iterdir():
+        path.rename(path.with_suffix(".JPG"))
+    with pytest.raises(UserError, match="3 of 3 .* no file here; it holds 3 .JPG; masks are PNG, since JPEG changes label values"):
+        import_masks(site / "jpg", "own", "mine", "seeds")
+    (site / "none").mkdir()
+    with pytest.raises(UserError, match="it holds nothing; give ID.png files"):
+        import_masks(site / "none", "own", "mine", "seeds")
+
+
 def test_a_missing_mask_is_named(site):
     (masks(site / "png") / f"{IDS[2]}.png").unlink()
     with pytest.raises(UserError, match="1 of 3 training images have no file here.*\n  p 2 ü"):

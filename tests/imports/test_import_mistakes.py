@@ -11,6 +11,7 @@ from wsss.errors import UserError
 from wsss.imports.cams import import_cams
 from wsss.imports.masks import import_masks
 from wsss.imports.weights import fill
+from wsss.io.cams import read_cam
 from wsss.nets.weights import load_any
 
 SIZES = ((33, 47), (40, 64), (21, 22))
@@ -48,6 +49,21 @@ def test_maps_of_zeros(site):
     with pytest.raises(UserError, match="all maps of all images are zero"):
         import_cams(cams(site, lambda maps: maps * 0), "own", "mine")
     assert not (site / "imports/own/mine/cam").exists()
+
+
+@pytest.mark.parametrize("peak, words", [(1e-9, "values up to 1e-09 only, and float16"), (1e-60, "float32 holds none of them")])
+def test_maps_that_would_be_stored_as_zeros(site, peak, words):
+    with pytest.raises(UserError, match=f"p 0 ü.npy: .*{words}.*normalise the maps"):
+        import_cams(cams(site, lambda maps: maps.astype(np.float64) * peak), "own", "mine")
+    assert not (site / "imports/own/mine/cam").exists()
+
+
+def test_small_maps_that_are_not_lost(site):
+    source = cams(site, lambda maps: maps * 1e-9)
+    import_cams(source, "own", "scaled", scale=1e-9)
+    assert read_cam(site / f"imports/own/scaled/cam/{IDS[0]}.npz").maps[0].max() == 1
+    import_cams(cams(site, lambda maps: maps * 0 + 1e-9), "own", "flat")
+    assert read_cam(site / f"imports/own/flat/cam/{IDS[0]}.npz").maps[0].max() == np.float32(1e-9)
 
 
 def test_a_scale_that_the_maps_exceed(site):

@@ -102,6 +102,26 @@ def test_a_safetensors_file_may_be_the_source(tmp_path, state):
     assert torch.equal(weights.load(second, "resnet18")["fc.bias"], state["fc.bias"])
 
 
+@pytest.mark.parametrize("right, wrong", [("pth", "safetensors"), ("safetensors", "pth")])
+def test_weights_are_known_by_what_they_hold(tmp_path, right, wrong):
+    state = {"a": torch.ones(2)}
+    path = tmp_path / f"w.{wrong}"
+    (safetensors.torch.save_file if right == "safetensors" else torch.save)(state, path)
+    assert torch.equal(weights.load_any(path)["a"], state["a"])
+    if right == "pth":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+        assert torch.equal(weights.load_any(path)["a"], state["a"])
+    path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(UserError, match=f"w.{wrong}: (damaged|holds objects of Python beside tensors, or is damaged)") as error:
+        weights.load_any(path)
+    assert "delete" not in str(error.value)  # it may be the user's only copy
+
+
+def test_other_weights_may_be_called_as_those_of_mxnet_are(tmp_path, state):
+    local = saved(tmp_path / "r18.params", state)
+    assert "fc.bias" in weights.load(fetch("resnet18", tmp_path / "a.safetensors", local=local), "resnet18")
+
+
 def test_old_files_without_counters_and_without_classifier(tmp_path, state):
     small = {
         k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith("fc.")

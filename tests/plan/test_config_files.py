@@ -1,5 +1,7 @@
 """config.yaml, and YAML itself: what users get wrong is one line with file and key."""
 
+import os
+
 import pytest
 from config_files import CONFIG, MAIN, config, rewrite
 from wsss.errors import UserError
@@ -83,6 +85,35 @@ def test_mappings_may_be_laid_below_others(tmp_path):
     (tmp_path / "x.yaml").write_text("a: &a {x: 1}\nb:\n  <<: *a\n  y: 3\n  y: 4\n")
     with pytest.raises(UserError, match="key given twice"):
         read_yaml(tmp_path / "x.yaml")
+
+
+@pytest.fixture(params=[0o000, 0o444])
+def closed(request, project, monkeypatch):
+    """config/ for somebody whom modes of folders bind, which root is not; by a short path, since those above are root's own."""
+    monkeypatch.chdir(project)
+    project.chmod(0o755)
+    (project / "methods").chmod(request.param)
+    uid = os.geteuid()
+    if uid == 0:
+        os.seteuid(65534)
+    yield Config(".", MAIN)
+    os.seteuid(uid)
+    (project / "methods").chmod(0o755)  # pytest is to delete it
+
+
+def test_a_folder_that_may_not_be_read_is_named(closed):
+    words = "^methods: cannot be read .Permission denied.; change its mode or owner: chmod u.rx methods"
+    with pytest.raises(UserError, match=words):
+        closed.existing("methods", "cam")
+    if not os.access("methods", os.R_OK, effective_ids=True):  # else names are seen, and what they name is not
+        for ask in (closed.names, closed.misnamed):
+            with pytest.raises(UserError, match=words):
+                ask("methods")
+
+
+def test_names_longer_than_files_may_have_are_no_files(project):
+    with pytest.raises(UserError, match="aaa.yaml: no such file; known methods: amn"):
+        Config(project, MAIN).existing("methods", "a" * 300)
 
 
 def test_another_ending_is_named(project):

@@ -1,7 +1,7 @@
 """A mistyped target: the file that was meant."""
 
 import pytest
-from wsss.plan.near_targets import file_of, near_target, usual_files
+from wsss.plan.near_targets import file_of, near_target, seed_fault, usual_files
 from wsss.recipes.schema import nearest
 
 NAMES = {"dataset": ["demo_small", "demo", "voc12"], "method": ["cam_seed", "amn", "cam"], "name": []}
@@ -25,6 +25,10 @@ OUTPUTS = [
         ("results/demo/amn/miuo.txt", "results/demo/amn/miou.txt"),
         ("results/dmo/amn/miuo.txt", "results/demo/amn/miou.txt"),
         ("results/demo/anm.seed2/miou.txt", "results/demo/amn.seed2/miou.txt"),
+        ("results/demo/amn.seed0/miou.txt", "results/demo/amn/miou.txt"),
+        ("results/demo/amn.seed01/miou.txt", "results/demo/amn.seed1/miou.txt"),
+        ("results/demo/amn.seedx/miou.txt", "results/demo/amn/miou.txt"),
+        ("results/demo.seed2/amn/miou.txt", "results/demo/amn/miou.txt"),
         ("result/demo/amn/miou.txt", "results/demo/amn/miou.txt"),
         ("results/demo/amn/cma/index.json", "results/demo/amn/cam/index.json"),
         ("demo/amn/miou.txt", "results/demo/amn/miou.txt"),
@@ -42,6 +46,12 @@ OUTPUTS = [
 )
 def test_the_file_that_was_meant(written, meant):
     assert near_target(written, OUTPUTS, NAMES) == meant
+
+
+@pytest.mark.parametrize("seed, is_right", [("1", True), ("20", True), ("0", False), ("01", False), ("", False), ("x", False), ("\u0661", False)])
+def test_a_seed_that_no_target_has(seed, is_right):
+    assert seed_fault(f"results/demo/amn.seed{seed}/miou.txt") == ("" if is_right else "; seeds are 1, 2, ...; plain amn is seed 0")
+    assert seed_fault("results/demo/amn/miou.txt") == ""
 
 
 def test_an_example_of_a_rules_files():

@@ -1,6 +1,7 @@
 """Mistakes of the user's end in one line; photos without masks have no mIoU, and a report."""
 
 import json
+import shutil
 
 import pytest
 from helpers import edit, own_photos, planned, rules_of, shorten, snakemake
@@ -30,6 +31,7 @@ def test_unknown_keys_end_in_one_line(clone):
         ("results/foo/cam/miou.txt", ["datasets/foo.yaml: no such file", "known datasets: coco14, coco17"]),
         ("results/demo_tiny/anm/miou.txt", ["methods/anm.yaml: no such file", "did you mean amn?"]),
         ("results/dmo_tiny/amn/miuo.txt", ["results/dmo_tiny/amn/miuo.txt", "did you mean results/demo_tiny/amn/miou.txt?"]),
+        ("results/demo_tiny/amn.seed0/miou.txt", ["did you mean results/demo_tiny/amn/miou.txt?", "seeds are 1, 2, ...; plain amn is seed 0"]),
         ("xyz", ["xyz: nothing makes a file of this name", "results/DATASET/METHOD/miou.txt", "config/methods"]),
         ("report", ["ask for one of them, such as results/demo_small/report/index.html"]),
     ],
@@ -38,10 +40,23 @@ def test_targets_that_cannot_be(fresh, target, words):
     assert has_line(complaint(fresh, "-n", target), *words)
 
 
+def test_the_whole_path_of_a_right_target(fresh):
+    (fresh.parent / "link").symlink_to(fresh)
+    for folder in (fresh, fresh.parent / "link"):
+        lines = complaint(fresh, "-n", str(folder / "results/demo_tiny/amn/miou.txt"))
+        assert has_line(lines, "targets are written from the working directory: results/demo_tiny/amn/miou.txt")
+
+
 def test_a_target_of_a_config_file_that_is_misnamed(clone):
     (clone / "config/datasets/Photos.v2.yaml").write_text("kind: folder\n")
     lines = complaint(clone, "-n", "results/Photos.v2/manifest.csv")
     assert has_line(lines, "nothing makes a file of this name", "config/datasets/Photos.v2.yaml is passed over", "rename the file")
+
+
+def test_a_config_folder_that_cannot_be_read(clone):
+    shutil.rmtree(clone / "config/methods")
+    (clone / "config/methods").write_text("")
+    assert has_line(complaint(clone, "-n", TARGET), "config/methods: cannot be read (Not a directory); put a folder there")
 
 
 def test_a_folder_without_masks_has_no_miou(clone):

@@ -59,9 +59,11 @@ def from_run_lengths(runs: list[int], size_hw: tuple[int, int]) -> np.ndarray:
     """(H, W) bool, the way back.
 
     Raises:
-        ValueError: the runs are not of that many pixels.
+        ValueError: a run is negative, or the runs are not of that many pixels.
     """
-    if sum(runs) != size_hw[0] * size_hw[1] or min(runs) < 0:  # before anything of that size is made
+    if min(runs) < 0:
+        raise ValueError(f"a run of {min(runs)} pixels in its rle; runs are 0 or more")
+    if sum(runs) != size_hw[0] * size_hw[1]:  # before anything of that size is made
         raise ValueError(f"{sum(runs)} pixels in its rle, {size_hw[1]}x{size_hw[0]} in its box")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size_hw)
 

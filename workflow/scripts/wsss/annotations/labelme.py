@@ -16,6 +16,7 @@ from wsss.errors import UserError
 from wsss.io.images import UNREADABLE
 
 VERSION = "5.4.1"  # of the format; newer programs read it
+SAVE_AGAIN = "save it with LabelMe again"
 
 
 def as_labelme(photo: Photo, mask: np.ndarray, name_of: dict[int, str], folder: Path, tolerance: float) -> dict[str, Any]:
@@ -41,12 +42,12 @@ def read_labelme(path: Path) -> tuple[str, tuple[int, int], list[tuple[str, np.n
     Raises:
         UserError: no LabelMe file, or it holds other shapes than polygons, rectangles and masks.
     """
-    content = read_json(path)
+    content = read_json(path, SAVE_AGAIN)
     try:
         size = int(content["imageHeight"]), int(content["imageWidth"])
         shapes = [(str(s["label"]), str(s["shape_type"]), np.array(s["points"], np.float64), s.get("mask")) for s in content["shapes"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a LabelMe file ({type(error).__name__}: {error}); save it with LabelMe again") from error
+        raise UserError(f"{path}: not a LabelMe file ({type(error).__name__}: {error}); {SAVE_AGAIN}") from error
     if fault := size_fault(size):
         raise UserError(f"{path}: {fault}; open the photo in LabelMe and save it again")
     found = []

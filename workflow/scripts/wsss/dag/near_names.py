@@ -10,7 +10,7 @@ from typing import Any
 from snakemake.exceptions import MissingRuleException
 
 from wsss.dag.mistakes import Mistake
-from wsss.plan.near_targets import file_of, near_target, usual_files
+from wsss.plan.near_targets import file_of, near_target, seed_fault, usual_files
 from wsss.recipes.config import MISNAMED
 
 
@@ -35,9 +35,9 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]], misnamed: Iter
         try:
             return await jobs_of_file(self, file, *args, **more)
         except MissingRuleException:
-            asked = {os.path.relpath(target) for target in workflow.dag_settings.targets}
-            written = os.path.relpath(file)
-            if words := written in asked and (_misnamed(written, misnamed) or _meant(written, workflow.rules, names)):
+            asked = {_below(target) for target in workflow.dag_settings.targets}
+            written = _below(file)
+            if words := written in asked and (_misnamed(written, misnamed) or _meant(file, written, workflow.rules, names)):
                 raise Mistake(f"{file}: nothing makes a file of this name; {words}") from None
             raise
 
@@ -51,16 +51,29 @@ def name_near_targets(workflow: Any, names: dict[str, list[str]], misnamed: Iter
     DAG.file2jobs, DAG.rule2job = file2jobs, rule2job
 
 
+def _below(file: str) -> str:
+    """The path from the working directory, which may be written by way of a link to it."""
+    plain = os.path.relpath(file)
+    return os.path.relpath(os.path.realpath(file)) if plain.startswith("..") else plain
+
+
 def _misnamed(written: str, files: Iterable[Path]) -> str | None:
     """What to say where a part of the target is called after a config file of a name that is not allowed."""
     found = next((path for path in files if path.stem in written.split("/")), None)
     return f"config/{found.parent.name}/{found.name} {MISNAMED}" if found else None
 
 
-def _meant(written: str, rules: Iterable[Any], names: dict[str, list[str]]) -> str | None:
-    """The file that was meant, else what files there are; None where a workflow around this one makes others alone."""
-    if near := near_target(written, _outputs(rules), names) or _example(written, rules, names):
-        return f"did you mean {near}?"
+def _meant(file: str, written: str, rules: Iterable[Any], names: dict[str, list[str]]) -> str | None:
+    """The file that was meant, else what files there are; None where a workflow around this one makes others alone.
+
+    Args:
+        file: the target as the user wrote it; `written` is the same from the working directory.
+    """
+    near = near_target(written, _outputs(rules), names) or _example(written, rules, names)
+    if near == written != file:
+        return f"targets are written from the working directory: {near}"
+    if near and near != written:
+        return f"did you mean {near}?{seed_fault(written)}"
     usual = ", ".join(usual_files(_outputs(rules)))
     return f"ask for one of {usual}; datasets and methods are the files of config/datasets and config/methods" if usual else None
 

@@ -83,16 +83,17 @@ class FromPlan:
 
     def names(self) -> dict[str, list[str]]:
         """Wildcard -> what a user may write in its place, first what config.yaml names."""
-        main, known = self.plan.main, self.plan.config.names
+        main = self.plan.main
+        datasets, methods = (plainly(self.plan.config.names, kind) for kind in ("datasets", "methods"))
         return {
-            "dataset": list(dict.fromkeys([*main["datasets"], *known("datasets")])),
-            "method": list(dict.fromkeys([*main["methods"], *known("methods")])),
+            "dataset": list(dict.fromkeys([*main["datasets"], *datasets])),
+            "method": list(dict.fromkeys([*main["methods"], *methods])),
             "name": list(main["predict"]),
         }
 
     def misnamed(self) -> list[Path]:
         """Files of datasets and methods that nobody can ask for."""
-        return [path for kind in ("datasets", "methods") for path in self.plan.config.misnamed(kind)]
+        return [path for kind in ("datasets", "methods") for path in plainly(self.plan.config.misnamed, kind)]
 
     def warn_of_missing(self, workflow: Any) -> None:
         """A dry run ends before `check_start`: it says, of the first job whose CRF is pydensecrf's, that a run would miss the package."""

@@ -84,20 +84,24 @@ def write_json(path: str | Path, obj: Any) -> None:
     write_text(path, json.dumps(obj, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read JSON.
+def read_json(path: str | Path, mend: str | None = None) -> Any:
+    """Read JSON, with or without a byte order mark.
+
+    Args:
+        mend: what to do where the file is damaged or missing, if it is no file of the workflow's own: such a one would
+            be deleted and made again, and a user's work with it.
 
     Raises:
         UserError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text("utf-8"))
+        return json.loads(Path(path).read_text("utf-8-sig"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; {remedy(path, 'restore it')}") from error
+        raise UserError(f"{path}: missing; {mend or remedy(path, 'restore it')}") from error
     except PermissionError as error:
         raise UserError(f"{path}: no permission to read it; change its mode or owner") from error
     except IsADirectoryError as error:
         raise UserError(f"{path}: is a folder, and a JSON file is wanted; give the file in it, or move the folder away") from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, brackets without end
-        again = remedy(path, "delete it and run the same command again")
+        again = mend or remedy(path, "delete it and run the same command again")
         raise UserError(f"{path}: not valid JSON ({error}); {again}") from error

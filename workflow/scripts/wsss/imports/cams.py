@@ -25,6 +25,7 @@ from wsss.io.pickles import NOTE, load_object
 UNKNOWN = "not known (imported)"
 REACHED = 0.99  # maps whose maximum is that high were normalised by it
 SLACK = 1e-3  # what rounding may put outside [0, 1]
+NORMALISE = "normalise the maps to [0, 1], or say with --scale what they were multiplied with; where no pixel is meant, write 0"
 NAMES = {**ARRAYS, **TENSORS}
 
 
@@ -76,7 +77,7 @@ class OwnFolder:
     layout, suffix = "this workflow's layout", SUFFIX
 
     def __init__(self, index: Path, dataset: Dataset) -> None:
-        self.content = read_json(index)
+        self.content = read_json(index, "copy the folder again from where it was made")
         self.folder = CamFolder.of(index, self.content)
         same_labels(index, self.content, dataset)  # of the same classes; labels are compared file by file
 
@@ -131,6 +132,7 @@ class PickledFolder:
                 f"{path}: has classes {shown(sorted(keys))}, its image the labels {list(record.labels)} (both from 0, background not counted)"
             )
         maps = _bounded(maps[np.argsort(keys)] / self.scale, path, self.scale)
+        _refuse_vanishing(maps, record.labels, path)
         self.any_value = self.any_value or bool(maps.any())
         self.seen[record.id] = layout, min((float(peak) for peak in maps.max(axis=(1, 2)) if peak > 0), default=1.0)
         return StoredCam(record.labels, (maps,))
@@ -200,13 +202,23 @@ def _array(value: Any, path: Path) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
         found = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise UserError(f"{path}: holds {found} where an array of numbers is expected")
-    with np.errstate(over="ignore"):  # what is beyond float32 is found out with the other values
-        return value.astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):  # what is beyond float32 is found out with the other values
+        single = value.astype(np.float32)
+    if value.ndim > 1 and (value.any((-2, -1)) & ~single.any((-2, -1))).any():
+        raise UserError(f"{path}: has a map whose values are so small that float32 holds none of them; {NORMALISE}")
+    return single
 
 
 def shown(values: Sequence) -> str:
     """The first few, for a message of one line."""
     return f"{list(values[:8])}"[:-1] + (", ...]" if len(values) > 8 else "]")
+
+
+def _refuse_vanishing(maps: np.ndarray, labels: Sequence[int], path: Path) -> None:
+    """UserError where a map (of K, h, w) would be stored as zeros, and is none. A flat one is kept: write_cam stores its level apart."""
+    for label, one in zip(labels, maps, strict=True):
+        if (peak := one.max()) > one.min() and np.float16(peak) == 0:
+            raise UserError(f"{path}: the map of class {label} has values up to {peak:g} only, and float16, in which CAMs are stored, holds none below 6e-08; {NORMALISE}")
 
 
 def _bounded(maps: np.ndarray, path: Path, scale: float) -> np.ndarray:

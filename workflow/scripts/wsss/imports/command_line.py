@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from wsss.errors import UserError
 from wsss.plan.paths import INDEX, import_folder
 from wsss.recipes.schema import check
 
+LOSSY = {".jpg", ".jpeg"}
 NAME = {"type": "string", "pattern": r"^[a-z0-9_]+\Z"}
 
 
@@ -58,7 +60,7 @@ def find_files(source: Path, records: Sequence[Record], suffix: str) -> dict[str
     """Id -> file of each record in a folder, COCO's in any form of their ids.
 
     Raises:
-        UserError: not a folder, or it lacks files; names the ids.
+        UserError: not a folder, or it lacks files; names the ids, and what is there instead where no file has the suffix.
     """
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; give the folder of ID{suffix} files")
@@ -69,8 +71,19 @@ def find_files(source: Path, records: Sequence[Record], suffix: str) -> dict[str
         found |= {i: numbers[any_number(i)][0] for i in lacking if len(numbers.get(any_number(i), ())) == 1}
     missing = [r.id for r in records if r.id not in found]
     if missing:
-        raise UserError(listing(f"{source}: {len(missing)} of {len(records)} training images have no file here", missing))
+        other = _other_files(source, suffix)
+        raise UserError(listing(f"{source}: {len(missing)} of {len(records)} training images have no file here{other}", missing))
     return found
+
+
+def _other_files(source: Path, suffix: str) -> str:
+    """What a folder without any file of this suffix holds instead, for a message; empty where some file has it."""
+    there = Counter("folders" if path.is_dir() else path.suffix or "files without a suffix" for path in source.iterdir())
+    if suffix in there:
+        return ""
+    held = ", ".join(f"{count} {kind}" for kind, count in there.most_common(3)) or "nothing"
+    lossy = "; masks are PNG, since JPEG changes label values: " if suffix == ".png" and LOSSY & {kind.lower() for kind in there} else "; "
+    return f"; it holds {held}{lossy}give ID{suffix} files"
 
 
 COCO_ID = re.compile(r"(COCO_(train|val)2014_)?\d{12}")  # elsewhere 1 and 01 are two images

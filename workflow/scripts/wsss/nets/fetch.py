@@ -9,7 +9,7 @@ from wsss.engine.download import download
 from wsss.errors import UserError
 from wsss.nets.catalog import entry, require_source
 from wsss.nets.mxnet_params import is_params, read_params, rename
-from wsss.nets.weights import convert, expected_shapes, read_state
+from wsss.nets.weights import convert, expected_shapes, form_of, read_state
 
 
 def fetch(
@@ -24,8 +24,8 @@ def fetch(
 ) -> Path:
     """Write the ImageNet weights of ``name`` to the safetensors file ``target``; return it.
 
-    ``local`` (a state dict in the trunk's names, .pth or .safetensors, float16 welcome; for resnet38d MXNet's
-    .params too) goes before the download; ``urls`` and ``sha256_prefix`` replace the registry's; the rest
+    ``local`` (a state dict in the trunk's names, of torch.save or safetensors, float16 welcome; for resnet38d MXNet's
+    .params too; whatever the file is called) goes before the download; ``urls`` and ``sha256_prefix`` replace the registry's; the rest
     goes to ``download``. Same input, same bytes.
 
     Raises:
@@ -48,7 +48,8 @@ def fetch(
 
 
 def _read_local(local: Path, name: str) -> dict[str, Tensor]:
-    if not local.is_file() or not (local.suffix == ".params" or is_params(local)):
+    is_other = not local.is_file() or form_of(local) is not None
+    if is_other or not (local.suffix == ".params" or is_params(local)):
         return read_state(local)
     if name != "resnet38d":
         raise UserError(

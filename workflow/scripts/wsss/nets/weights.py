@@ -25,6 +25,7 @@ OTHER_FILES = {  # what lies under the name of weights, by how it begins
     b"<": for_people("is a web page, mostly a login or an error, not weights; download the file again"),
     b"\x93NUMPY": for_people("is a NumPy array, not weights; give the network's file, of torch.save or safetensors"),
 }
+GET_AGAIN = for_people("download it again, or save it again where it was made")
 
 
 def load(path: Path, name: str) -> dict[str, Tensor]:
@@ -49,7 +50,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as handle:
             return handle.metadata() or {}
     except Exception as error:  # safetensors raises many kinds on damaged files
-        raise _unreadable(Path(path), error) from error
+        raise _unreadable(Path(path), error, "delete it and run the same command again") from error
 
 
 def origin(path: Path) -> tuple[str, str]:
@@ -66,7 +67,7 @@ def origin(path: Path) -> tuple[str, str]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .safetensors or .pth file, DeiT's out of its "model". UserError: missing, damaged, or something else."""
+    """The state dict in a file of safetensors or torch.save, DeiT's out of its "model". UserError: missing, damaged, or something else."""
     state = load_any(path)
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]
@@ -78,13 +79,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def load_any(path: Path) -> Any:
-    """Whatever a .safetensors or .pth file holds, `weights_only=True`. UserError: missing, damaged, or refused."""
+    """Whatever a file of safetensors or torch.save holds, `weights_only=True`. UserError: missing, damaged, or refused."""
     try:
-        if path.suffix == ".safetensors":
+        if (form_of(path) or path.suffix) == ".safetensors":
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as handle:  # given a path, torch.load too goes by the suffix
+            return torch.load(handle, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds on damaged or hostile files
         raise _unreadable(path, error) from error
+
+
+def form_of(path: Path) -> str | None:
+    """The suffix that a file of weights should have, .safetensors or .pth, by how it begins: people rename files. None: it does not tell."""
+    with open(path, "rb") as handle:
+        head = handle.read(9)
+    if head.startswith((b"PK\x03\x04", b"\x80")):  # a zip, or the pickle of former versions of torch
+        return ".pth"
+    return ".safetensors" if head[8:] == b"{" else None  # after the header's length
 
 
 def convert(state: Mapping[str, Tensor], raw: Path, target: Path, name: str, source: str) -> Path:
@@ -96,7 +107,7 @@ def convert(state: Mapping[str, Tensor], raw: Path, target: Path, name: str, sou
     return target
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _unreadable(path: Path, error: Exception, mend: str = GET_AGAIN) -> UserError:
     if not path.is_file():
         return UserError(
             f"{path}: missing weights; let the workflow fetch them, or set the local path in the config"
@@ -111,7 +122,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
             f"{path}: holds objects of Python beside tensors, or is damaged; only tensors are loaded, since a pickle can run "
             "anything; save the network's state_dict() alone (torch.save(network.state_dict(), FILE))"
         )
-    return UserError(f"{path}: damaged, or not weights ({reason}); delete it and fetch it again")
+    return UserError(f"{path}: damaged, or not weights ({reason}); {mend}")
 
 
 def expected_shapes(name: str) -> dict[str, torch.Size]:

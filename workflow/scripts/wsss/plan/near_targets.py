@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 from wsss.recipes.schema import likeness
+from wsss.rownames import SEED
 
 WILDCARD = re.compile(r"\{(\w+)[^{}]*\}")  # {method}, {method,CONSTRAINT}
 NEAR = 0.6  # difflib's own bound of what is near
@@ -59,6 +60,22 @@ def _part(pattern: str, written: str | None, names: Mapping[str, list[str]]) -> 
         return 0, None
     if written is None:
         return -NOT_WRITTEN if wildcard else 0, known[0]
-    seed = re.search(r"(\.seed\d+)?\Z", written)[0] if wildcard else ""  # type: ignore[index]  # matches always
-    near, name = max((likeness(written.removesuffix(seed), name), name) for name in known)
-    return near, name + seed
+    word, seed = _seed_apart(written) if wildcard else (written, "")
+    near, name = max((likeness(word, name), name) for name in known)
+    return near, name + seed * (wildcard is not None and wildcard[1] == "method")
+
+
+def _seed_apart(part: str) -> tuple[str, str]:
+    """`amn.seed02` -> amn, .seed2; the second is empty for seed 0, which has no name of its own, and for what is no number."""
+    word, _, number = part.partition(SEED)
+    digits = number.lstrip("0")
+    return word, SEED + digits if re.fullmatch("[0-9]+", digits) else ""
+
+
+def seed_fault(written: str) -> str:
+    """What is wrong with the seed in a target, for the end of a message; empty where nothing is."""
+    for part in written.split("/"):
+        word, dot, number = part.partition(SEED)
+        if dot and not re.fullmatch("[1-9][0-9]*", number):
+            return f"; seeds are 1, 2, ...; plain {word} is seed 0"
+    return ""

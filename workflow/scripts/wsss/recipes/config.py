@@ -7,6 +7,7 @@ along the `extends` chain). A stage that says `from: OTHER` is not run: OTHER's 
 `import: NAME` neither: what an import command put there is used.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -44,12 +45,22 @@ class Config:
         self._resolved: dict[tuple[str, str], Resolved] = {}
 
     def names(self, kind: str) -> list[str]:
-        """Names of the files in `config/{kind}`, of those that have one which is allowed."""
-        return sorted(p.stem for p in (self.folder / kind).glob("*.yaml") if NAME.fullmatch(p.stem))
+        """Names of the files in `config/{kind}`, of those that have one which is allowed. UserError where the folder cannot be read."""
+        return [path.stem for path in self._files(kind) if NAME.fullmatch(path.stem)]
 
     def misnamed(self, kind: str) -> list[Path]:
-        """Files in `config/{kind}` whose names are not allowed, so that nothing can ask for them."""
-        return sorted(p for p in (self.folder / kind).glob("*.yaml") if not NAME.fullmatch(p.stem))
+        """Files in `config/{kind}` whose names are not allowed, so that nothing can ask for them. UserError as in `names`."""
+        return [path for path in self._files(kind) if not NAME.fullmatch(path.stem)]
+
+    def _files(self, kind: str) -> list[Path]:
+        """Sorted. Not by `glob`: it takes a folder that may not be read for an empty one."""
+        folder = self.folder / kind
+        try:
+            return sorted(path for path in folder.iterdir() if path.name.endswith(".yaml"))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _closed(folder, error) from error
 
     def dataset(self, name: str) -> dict[str, Any]:
         """The checked dataset file, environment variables in its strings expanded."""
@@ -133,13 +144,13 @@ class Config:
                 )
 
     def existing(self, kind: str, name: str, asked_by: str = "") -> Path:
-        """Path of a config file; UserError where there is none of that name, or the name is not allowed."""
+        """Path of a config file; UserError where there is none of that name, it is not allowed, or the folder cannot be read."""
         path = self.folder / kind / f"{name}.yaml"
         if name in RESERVED and kind in ("datasets", "methods"):
             raise UserError(f"{path}: the workflow has folders or pages of its own called {name}; give the file another name")
-        if not NAME.fullmatch(name) or not path.exists():
+        if not NAME.fullmatch(name) or not _is_there(path):
             other = path.with_suffix(".yml")
-            if other.exists():
+            if _is_there(other):
                 raise UserError(f"{asked_by}{other}: config files end in .yaml; rename it to {path.name}")
             passed_over = "".join(f"; {file.name} {MISNAMED}" for file in self.misnamed(kind))
             known = f"known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)"
@@ -150,6 +161,20 @@ class Config:
 def _borrowed(recipe: dict[str, Any]) -> list[tuple[str, str]]:
     """The keys of a recipe that name other ones, each with its stage."""
     return [(stage, key) for stage in SECTIONS for key in BORROWED if key in recipe.get(stage, {})]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise _closed(path.parent, error) from error
+
+
+def _closed(folder: Path, error: OSError) -> UserError:
+    mend = f"change its mode or owner: chmod u+rx {folder}" if isinstance(error, PermissionError) else "put a folder there"
+    return UserError(f"{folder}: cannot be read ({error.strerror}); {mend}")
 
 
 def _of_command_line(main: dict[str, Any], path: Path, schema: dict[str, Any]) -> str:
