@@ -13,6 +13,7 @@ from wsss.engine.recovery import remedy
 from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.io.cams import CamFolder
+from wsss.io.images import unreadable
 
 
 def label_facts(dataset: Dataset) -> dict[str, Any]:
@@ -38,7 +39,14 @@ def refuse_other_photos(path: str | Path, index: Mapping[str, Any], records: Ite
 
 
 def _photo_digests(records: Iterable[Record]) -> list[str]:
-    return [digest[:16] for digest in threaded(sha256_file, (record.image for record in records))]
+    return list(threaded(_photo_digest, (record.image for record in records)))
+
+
+def _photo_digest(path: Path) -> str:
+    try:
+        return sha256_file(path)[:16]
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset) -> bool:
