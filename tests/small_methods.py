@@ -17,7 +17,8 @@ CONVOLUTIONAL = sorted(name for name in METHODS if "patch" not in option_names(n
 def build(name, classes=4, options=None, backbone="resnet_small", seed=0):
     torch.manual_seed(seed)
     if name not in CONVOLUTIONAL:
-        backbone, options = "vit", {**SMALL_VIT, **(options or {})}
+        known = {key: value for key, value in (options or {}).items() if key in option_names(name)}  # no bn, no freeze
+        backbone, options = "vit", {**SMALL_VIT, **known}
     return methods.get(name)(classes, backbone, options or {})
 
 

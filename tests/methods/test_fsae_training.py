@@ -54,7 +54,7 @@ def test_stopped_and_resumed_is_the_undisturbed_run(results, monkeypatch):
 
 def test_the_stage_refuses_options_that_the_wrapper_has_not(results):
     task = Chain(results, "fsae_cam").task("classifier", wrapper={"name": "fsae", "options": {"tau": 1}})
-    with pytest.raises(UserError, match="wrap_options: fsae has no option tau; it knows bg, blur"):
+    with pytest.raises(UserError, match="wrap_options: FSAE has no option tau; it knows bg, blur"):
         wrapped(task, build("cam"))
 
 

@@ -57,7 +57,7 @@ def test_its_own_options_count_and_no_others(folder):
 
 def test_a_random_frozen_trunk_is_refused(folder):
     edit(folder / "presets/tiny.yaml", lambda c: c["common"].pop("net_options"))
-    with pytest.raises(UserError, match="mine.yaml: net_options: weights none .* set freeze: none and bn: train"):
+    with pytest.raises(UserError, match=r"tiny.yaml \(laid on method mine\): net_options: weights none .* set freeze: none and bn: train"):
         recipe(folder, "demo_tiny")
 
 

@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 from torch import nn
 from training_job import job
 from two_processes import FORK, in_processes
+from wsss import ranks
 from wsss.engine import backup
 from wsss.engine.atomic import read_json
 from wsss.engine.entry import guarded
 from wsss.errors import UserError
 from wsss.nets.norm import BatchNorm
 from wsss.stages import classifier
-from wsss.train import device, ranks
+from wsss.train import device
 from wsss.train.loop import fit
 
 

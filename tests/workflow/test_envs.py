@@ -88,7 +88,8 @@ def file_of(module):
 
 def modules_of(script):
     """All of `wsss` that a rule's script rests on, parts included that a recipe names."""
-    modules = closure(*(name for name in imported(script) if name.startswith("wsss.")))
+    own = [name for name in imported(script) if name.startswith("wsss.")]
+    modules = closure(*own, f"wsss.stages.{script.stem}")  # the stage is loaded by name
     if any("wsss.methods" in imported(file_of(module)) for module in modules):
         modules |= closure(*map(methods.module_path, methods.METHODS))  # loaded by name
     if any("wsss.wrappers" in imported(file_of(module)) for module in modules):

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from helpers import REPOSITORY, RUNTIME, Chain, copy_project, folder_dataset, snakemake
 from PIL import Image
-from wsss.constants import LONG_SIDE, find_photos, photo_source
+from wsss.constants import LONG_SIDE
+from wsss.data.photos import find_photos, photo_source
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.masks import VOC_PALETTE

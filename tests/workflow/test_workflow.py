@@ -148,7 +148,7 @@ def test_a_changed_photo_rebuilds_all_and_nothing_else_does(project):
 
 def test_scores_know_the_whole_chain(finished):
     """The code of AMN's first stage too, and what each figure was made with."""
-    stages = [f"wsss.stages.{stage}" for stage in SECTIONS]
+    stages = [f"wsss.stages.{stage}" for stage in (*SECTIONS, "threshold")]
     scores = json.loads((finished / TARGET).with_name("scores.json").read_text())["stages"]
     walk = ["wsss.refine.learn_irn", "wsss.refine.walk_irn"]
     expected = code_version(*stages, *walk, "wsss.methods.cam", "wsss.methods.amn", "wsss.nets.deeplab")
