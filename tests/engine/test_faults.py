@@ -226,6 +226,7 @@ def test_a_file_that_is_declared_by_itself_is_forced_by_itself(tmp_path, monkeyp
 def test_what_nobody_here_made_has_no_command(tmp_path):
     assert recovery.remake_command(tmp_path / "photos/a.png") is None
     assert recovery.remedy(tmp_path / "photos/a.png", "restore it") == "restore it"
+    assert recovery.remedy(tmp_path / "imports/own/mine/cam/index.json").startswith("import it again"), "its index, which knows the command, is damaged"
 
 
 # --- disks ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 from wsss.engine.shards import FOLDER
 
 AGAIN = "run the stage that writes it again"  # where no command is known
+IMPORT_AGAIN = "import it again (docs/import.md)"  # where the import's own index is damaged, which knows the command
 OUTPUTS = (  # declared to Snakemake one by one
     "model.safetensors", "history.csv", "check.json", "scores.json", "sweep.csv", "per_image.csv", "threshold.json", "diagnosis.json",
 )  # fmt: skip
@@ -28,6 +29,8 @@ def remake_command(path: str | Path, ids: Collection[str] = ()) -> str | None:
     index = _content(path.parent / "index.json")
     if isinstance(index.get("remake"), str):  # an imported folder says its command
         return index["remake"]
+    if _is_imported(path):
+        return None
     targets = [shlex.quote(_as_rules_know(target)) for target in _targets(path, index, ids)]
     return f"snakemake --force {' '.join(targets)}" if targets else None
 
@@ -41,7 +44,12 @@ def _as_rules_know(path: Path) -> str:
 def remedy(path: str | Path, otherwise: str = AGAIN, ids: Collection[str] = ()) -> str:
     """How to bring the file at `path` back, for an error message: run a command, or `otherwise` where there is none."""
     command = remake_command(path, ids)
-    return f"run: {command}" if command else otherwise
+    return f"run: {command}" if command else IMPORT_AGAIN if _is_imported(Path(path)) else otherwise
+
+
+def _is_imported(path: Path) -> bool:
+    """imports/DATASET/NAME/STAGE/FILE: a command of the user's put it there, and no rule makes it."""
+    return path.absolute().parts[-5:-4] == ("imports",)
 
 
 def _targets(path: Path, index: dict[str, Any], ids: Collection[str]) -> list[Path]:
