@@ -241,7 +241,8 @@ def lies_in(part, whole):
 def test_recipes_of_the_newcomers_page_resolve(project, tmp_path, monkeypatch):
     add_method(monkeypatch, tmp_path, blocks(ROOT / "docs/add_a_method.md", "python")[0])
     shutil.copytree(project / "config", tmp_path / "config")
-    for name, text in zip(("mine", "mine_irn", "amn_r101"), blocks(ROOT / "docs/add_a_method.md", "yaml"), strict=True):
+    texts = [*blocks(ROOT / "docs/add_a_method.md", "yaml"), *(t for t in blocks(ROOT / "docs/from_paper_to_command.md", "yaml") if "amn_r101" in t)]
+    for name, text in zip(("mine", "mine_irn", "amn_r101"), texts, strict=True):
         (tmp_path / f"config/methods/{name}.yaml").write_text(text, "utf-8")
     config = Config(tmp_path / "config", read_yaml(tmp_path / "config/config.yaml"))
     for dataset in ("voc12", "demo_tiny"):
