@@ -1,4 +1,4 @@
-"""What the stages that make a dataset, its ground truth and ImageNet weights read and are shared.
+"""What the stages that make a dataset, its ground truth and ImageNet weights read and are given.
 
 Their jobs are about the name of a dataset, or of a backbone.
 """

@@ -56,7 +56,7 @@ def _command(dataset: str, name: str, stage: str) -> str:
 
 def import_facts(path: str) -> dict[str, Any]:
     """All that an imported artefact says about itself; under `imported` its source, sha256 and layout."""
-    return read_facts(path) if path.endswith(MODEL) else read_json(path, "import it again (docs/import.md)")
+    return read_facts(path) if path.endswith(MODEL) else read_json(path)
 
 
 def described(dataset: str, name: str, stage: str) -> str:

@@ -1,4 +1,4 @@
-"""What the pages and the diagnosis of a row, and the report of a dataset, read and are shared."""
+"""What the pages and the diagnosis of a row, and the report of a dataset, read and are given."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The plan of a run: which recipe makes what, where it lies, and what each stage reads and is shared.
+"""The plan of a run: which recipe makes what, where it lies, and what each stage reads and is given.
 
 Everything is answered from config files and from the table of stages (wsss.plan.stages). Snakemake is not
 imported here: wsss.dag.rules puts these answers into its rules.
@@ -20,7 +20,7 @@ from wsss.recipes.config import Config
 
 
 def _remembered(method: Callable) -> Callable:
-    """Answers found once: thousands of jobs ask alike. Callers must not change what they are shared."""
+    """Answers found once: thousands of jobs ask alike. Callers must not change what they are given."""
 
     @functools.wraps(method)
     def answer(self: "Plan", *args: Hashable) -> Any:

@@ -13,7 +13,7 @@ from wsss.sections.saliency import FEATURE_CUT_BACKBONE
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan
 
-NO_COMMAND = "{list} {out}"  # what makes maps without a command of the user's stands for
+NO_COMMAND = "{list} {out}"  # stands for the command where the user gives none
 
 
 def how_made(plan: "Plan", dataset: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The table of stages: what each reads, what it makes, what it is shared. Rules, chains, digests and tests ask here.
+"""The table of stages: what each reads, what it makes, what it is given. Rules, chains, digests and tests ask here.
 
 Every function of the table takes the plan, and the subject of a job: mostly a `Row`, for some the name
 of a dataset or of a backbone.

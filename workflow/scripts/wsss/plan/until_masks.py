@@ -1,4 +1,4 @@
-"""What the stages from the classifier to the pseudo-masks read and are shared."""
+"""What the stages from the classifier to the pseudo-masks read and are given."""
 
 from typing import TYPE_CHECKING, Any
 
