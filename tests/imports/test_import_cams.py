@@ -152,8 +152,14 @@ def test_a_damaged_index_of_a_source_is_never_to_be_deleted(site):
     with pytest.raises(UserError, match="ours/index.json: not valid JSON .*; copy the folder again from where it was made") as error:
         import_cams(site / "ours", "own", "mine")
     assert "delete" not in str(error.value) and "snakemake" not in str(error.value)
+
+
+def test_a_damaged_index_of_an_import_is_imported_again(site):
+    own = Path("imports/own/mine/cam/index.json")
+    own.parent.mkdir(parents=True)
+    own.write_text("{")
     with pytest.raises(UserError, match="not valid JSON .*; import it again"):
-        import_facts("ours/index.json")
+        import_facts(str(own))
 
 
 def test_commands(site):
