@@ -14,6 +14,7 @@ from wsss.wrappers.expansion import confident_cells, consistency, expand, mask_a
 from wsss.wrappers.fsae import FSAE
 from wsss.wrappers.fsae_options import DEFAULTS
 from wsss.wrappers.perturb import Mix, hide_patches
+from wsss.wrappers.pixel_adapters import seed_logits
 
 EASY = {"tau_c": 0.3, "tau_r": 0.25}  # so that a network with random weights is sure of something
 
@@ -212,7 +213,7 @@ def test_mode_of_the_teacher(ema):
         fsae, batch = around("seam", net={"dropout": 0.5, "bn": "frozen"}, teacher_mode=mode, ema=ema)
         torch.manual_seed(0)
         with torch.no_grad():
-            found[mode] = [fsae.teacher_maps(batch).maps for _ in range(2)]
+            found[mode] = [fsae.teacher_output(batch).maps for _ in range(2)]
         assert fsae.base.training
     assert torch.equal(*found["eval"]) and not torch.equal(*found["train"])
 
@@ -287,6 +288,42 @@ def test_backgrounds():
     torch.testing.assert_close(scores[:, 0], 1 - scores[:, 1:].amax(1))
     assert [seam[bg].masking for bg in seam] == ["zero", "neginf", "neginf"]
     assert FSAE(build("seam"), {"bg": "native", "mask": "neginf"}).masking == "neginf"
+
+
+def test_labels_from_the_bases_own_seed_maps(name):
+    """Those that its CAM files would hold, of one scale; absent classes are no label."""
+    fsae, batch = around(name, teacher_map="seed", teacher_mode="eval")
+    with torch.no_grad():
+        label = fsae.pseudo_labels(batch).label
+        logits = seed_logits(fsae.teacher.eval(), batch)
+    assert logits.shape[1] == 5 and label.shape[1:] == logits.shape[-2:]
+    allowed = torch.cat([torch.ones(2, 1), batch["y"]], 1).bool()
+    assert all(allowed[b, one].all() for b, one in enumerate(label.flatten(1)))
+    losses = losses_of(fsae, batch)
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(torch.isfinite(g).all() for g in gradients(fsae, losses).values())
+
+
+def test_scores_of_seed_maps_and_their_background(monkeypatch):
+    """CAM: maps over their maximum beside 1 - the largest present one; SIPE: its own background map."""
+    cam, batch = around("cam")
+    maps = cam.base.seed_maps(torch.cat([batch["image"], batch["image"].flip(-1)]), batch["y"])
+    scores = (maps / (maps.amax((-2, -1), keepdim=True) + 1e-5)).detach()
+    found = seed_logits(cam.base, batch).detach() * 0.1
+    torch.testing.assert_close(found[:, 1:], scores)
+    torch.testing.assert_close(found[0, 0], 1 - scores[0, 0])  # the first image has the first class alone
+    sipe, batch = around("sipe")
+    own = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(5))
+    monkeypatch.setattr(sipe.base, "seed_maps", lambda views, y: own)
+    torch.testing.assert_close(seed_logits(sipe.base, batch) * 0.1, own / (own.amax((-2, -1), keepdim=True) + 1e-5))
+
+
+def test_seed_maps_on_another_grid_are_refused(monkeypatch):
+    base = build("cam")
+    seed_maps = base.seed_maps
+    monkeypatch.setattr(base, "seed_maps", lambda views, y: seed_maps(views, y)[..., ::2, ::2])
+    with pytest.raises(UserError, match="teacher_map seed: the seed maps of net CAM.*set teacher_map: cells"):
+        FSAE(base, {"teacher_map": "seed"})
 
 
 def test_no_background_map_to_take():

@@ -165,8 +165,8 @@ SHARES = {"mask_ratio": "confident", "fg_mask_ratio": "confident_fg", "bdry_rati
 class Watched(FSAE):
     """Keeps what the teacher and the strong view gave."""
 
-    def teacher_maps(self, batch):
-        self.seen = {"out": super().teacher_maps(batch)}
+    def teacher_output(self, batch):
+        self.seen = {"out": super().teacher_output(batch)}
         return self.seen["out"]
 
     def pseudo_labels(self, batch):

@@ -109,7 +109,7 @@ SPEAKS = {
     "never_predicted": (facts(predictions=stage(never=["cow", "dog"])), ["cow, dog", "masks of predictions", "segmentation.steps"]),
     "unsure": (facts(ir_labels=stage(unsure=80.0)), ["ir_labels leave 80 %", "seeds.unsure"]),
     "disagreement": (
-        facts(agreement=[{"of": ["seeds", "pseudo_masks"], "miou": 20.0, "photos": 9}]),
+        facts(pseudo_masks=stage(cut=POWER), agreement=[{"of": ["seeds", "pseudo_masks"], "miou": 20.0, "photos": 9}]),
         ["seeds and pseudo_masks agree in 20 %", "pseudo_masks.bg.value"],
     ),
 }  # fmt: skip
@@ -118,6 +118,19 @@ SPEAKS = {
 def test_nothing_is_said_of_what_looks_sound():
     assert diagnose(facts()) == []
     assert diagnose({}) == [] and diagnose({"stages": {"seeds": stage()}}) == []
+
+
+def test_what_has_no_threshold_is_not_to_be_given_one():
+    """SIPE's background is a map: `value` would be refused."""
+    seeds = stage(cut={"key": "seeds.confident", "kind": "map", "value": 1})
+    pair = {"of": ["seed", "seeds"], "miou": 20.0, "photos": 9}
+    (line,) = diagnose(facts(seeds=seeds, agreement=[pair]))
+    assert "seeds.confident.scale" in line and ".value" not in line
+
+
+def test_masks_of_test_images_are_the_segmentation_networks():
+    (line,) = diagnose({"stages": {"voc_test": stage(foreground=0.4)}})
+    assert "segmentation.steps" in line
 
 
 def test_every_rule_has_a_case():

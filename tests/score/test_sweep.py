@@ -56,6 +56,16 @@ def test_equals_scoring_each_value_on_its_own(kind, seed):
         assert result.miou[i] == pytest.approx(100 * np.nanmean(iou(conf)), abs=1e-9)
 
 
+def test_the_kind_of_background_changes_no_figure_without_a_threshold():
+    """Scores above 0.5, where a power background with alpha from 1 on cuts nothing any more."""
+    rng = np.random.default_rng(2)
+    gt = rng.integers(0, 2, (40, 40)).astype(np.uint8)
+    cam = (0.55 + 0.3 * gt + 0.1 * rng.random((40, 40)))[None].astype(np.float32)
+    const, power = (sweep_over([(cam, [0], gt)], kind) for kind in ("const", "power"))
+    assert const.pxap[0] == pytest.approx(power.pxap[0], abs=0.01)
+    assert const.miou.max() == pytest.approx(power.miou.max()) and const.oracle_miou == pytest.approx(power.oracle_miou)
+
+
 def test_a_tie_with_the_threshold_is_background():
     cam = np.full((1, 1, 1), 0.15, np.float32)
     result = sweep_over([(cam, [0], np.ones((1, 1), np.uint8))])

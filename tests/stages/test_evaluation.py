@@ -22,8 +22,8 @@ def masked(tmp_path_factory):
     return chain
 
 
-def scores_of(chain, **params):
-    folder = chain.run("evaluation", EVALUATED, **params)
+def scores_of(chain, inputs=EVALUATED, **params):
+    folder = chain.run("evaluation", inputs, **params)
     assert json.loads((folder / "run.json").read_text())["stage"] == "evaluation"
     return {k: v["provenance"] for k, v in json.loads((folder / "scores.json").read_text())["stages"].items()}
 
@@ -37,8 +37,15 @@ def test_scores_say_how_masks_were_made(masked):
     assert refined["crf_unary"] == "labels" and "crf_unary" not in pseudo
     for facts in found.values():
         assert facts["multi_scale"] == masked.recipe["cam"]["scales"] and facts["weights"] == "none"
-    by_crf = scores_of(masked, refine="crf", thresholds={"seeds": confident, "pseudo_masks": confident})
-    assert (by_crf["pseudo_mask"]["crf"], by_crf["pseudo_mask"]["threshold"]) == (True, confident["value"])
+
+
+def test_masks_by_another_recipes_crf_need_no_seeds_of_ones_own(masked):
+    confident = masked.recipe["seeds"]["confident"]
+    masked.run("pseudo_masks", {"seeds": EVALUATED["seeds"]}, into="crf_masks", refine="crf")
+    inputs = {"cam": EVALUATED["cam"], "classifier": EVALUATED["classifier"], "pseudo_masks": f"crf_masks/{INDEX}"}
+    pseudo = scores_of(masked, inputs, refine="crf", thresholds={"pseudo_masks": confident})["pseudo_mask"]
+    assert (pseudo["crf"], pseudo["crf_unary"], pseudo["threshold"]) == (True, "labels", confident["value"])
+    assert pseudo["multi_scale"] == masked.recipe["cam"]["scales"]
 
 
 @pytest.mark.parametrize("stage, other", [("evaluation", "diagnosis.run.json"), ("diagnosis", "scores.json")])

@@ -14,7 +14,7 @@ from wsss.data.manifest import Dataset, Record
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
 from wsss.imports.command_line import Target, dataset_of, find_files, parser, run
-from wsss.io.cam_forms import StoredCam
+from wsss.io.cam_forms import UNKNOWN_SCALES, StoredCam
 from wsss.io.cams import SUFFIX, CamFolder, read_cam, write_cam
 from wsss.io.grids import walk_grid
 from wsss.io.images import image_size
@@ -22,7 +22,6 @@ from wsss.io.pickle_arrays import ARRAYS
 from wsss.io.pickle_tensors import TENSORS
 from wsss.io.pickles import NOTE, load_object
 
-UNKNOWN = "not known (imported)"
 REACHED = 0.99  # maps whose maximum is that high were normalised by it
 SLACK = 1e-3  # what rounding may put outside [0, 1]
 NORMALISE = "normalise the maps to [0, 1], or say with --scale what they were multiplied with; where no pixel is meant, write 0"
@@ -145,7 +144,7 @@ class PickledFolder:
         """What the index says of the maps; without `norm` they decide: normalised ones stay so after resizing."""
         lowest = min((peak for _, peak in self.seen.values()), default=1.0)
         norm = norm or ("max" if lowest >= REACHED else "none")
-        return {"form": "sum", "geometry": "stretch", "norm": norm, "scales": UNKNOWN}
+        return {"form": "sum", "geometry": "stretch", "norm": norm, "scales": UNKNOWN_SCALES}
 
     def options(self, facts: dict[str, Any]) -> tuple[str, ...]:
         """Of the command that imports again."""

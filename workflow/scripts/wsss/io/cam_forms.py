@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # two seconds that stages without a CAM need not spend
 GEOMETRIES = ("pad16", "stretch", "view")
 FORMS = ("sum", "softmax")
 EPSILON = 1e-5
+UNKNOWN_SCALES = "not known (imported)"  # what the index of imported CAMs says in place of their scales
 
 
 @dataclass(frozen=True)

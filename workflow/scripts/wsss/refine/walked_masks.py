@@ -40,7 +40,7 @@ def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     rules, found = settled({"bg": bg}, task.inputs, cut)
     walker.settings |= rules
     jobs = ((key, record) for record in records)
-    return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), found
+    return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), {"scales": walker.cams.form.scales, **found}
 
 
 def walked_cut(task: Task, key: str, processes: int) -> float:

@@ -50,6 +50,8 @@ def curves(path, sweeps: dict) -> None:
     with _figure(path, max(1, len(kinds)), (7.2, 4.2)) as axes:
         for kind, axis in zip(kinds, axes, strict=True):
             axis.set(xlabel="threshold" if kind == "const" else "alpha", ylabel="mIoU of the seed (%)")
+            if kind == "power":
+                axis.set_xscale("log")  # alphas from 0.002 to 458 cut at 0.99 to 0.01
             for i, (name, sweep) in enumerate(sweeps.items()):
                 if sweep.get("kind", "const") == kind:
                     _curve(axis, name, sweep, COLOURS[i % len(COLOURS)])

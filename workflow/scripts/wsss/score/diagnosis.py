@@ -174,7 +174,7 @@ def disagreement(facts: Facts) -> Iterator[str]:
         if pair["miou"] is not None and pair["miou"] < LIMITS["agreement"]:
             yield (
                 f"{' and '.join(pair['of'])} agree in {pair['miou']:.0f} % (mean IoU): one of them goes wrong; look at both in "
-                f"the report's images, and {BETWEEN.get(pair['of'][1], 'move the cut of the worse one')}"
+                f"the report's images, and {_between(facts, pair['of'][1])}"
             )
 
 
@@ -182,12 +182,7 @@ RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
     no_contrast, lone_photos, not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
     unsure, disagreement,
 )  # fmt: skip
-BETWEEN = {
-    "seeds": "move seeds.confident.value, where the maps are cut before the CRF",
-    "pseudo_masks": "where the later one is worse set pseudo_masks.bg.value, where walked maps are cut",
-    "predictions": "where the later one is worse set segmentation.steps higher",
-}
-LEARNT = ("predictions", "predict")  # masks of the segmentation network, which no cut shapes
+LEARNT = ("predictions", "predict", "voc_test")  # masks of the segmentation network, which no cut shapes
 
 
 def _covering(facts: Facts) -> Facts:
@@ -237,6 +232,16 @@ def _move_cut(found: Facts, stage: str, up: bool) -> str:
         return f"set {cut['key']}.scale {'above' if up else 'below'} {cut.get('scale', cut.get('value', 1)):g}"
     higher = up == (cut["kind"] == "const")  # a higher power makes the background weaker
     return f"set {cut['key']}.value {'above' if higher else 'below'} {cut['value']:g}"
+
+
+def _between(facts: Facts, stage: str) -> str:
+    """What changes masks of `stage` and not those of the stage before it."""
+    if stage in LEARNT:
+        return "where the later one is worse set segmentation.steps higher"
+    cut = facts.get("stages", {}).get(stage, {}).get("cut")
+    if cut is None:
+        return "see which of them follows the objects"
+    return f"where the later one is worse move {cut['key']}.{'scale' if cut['kind'] == 'map' else 'value'}, where its maps are cut"
 
 
 def _list(names: list[str]) -> str:

@@ -46,7 +46,7 @@ def _say(task: Task, facts: dict[str, Any], own: dict[str, Any]) -> dict[str, An
 
 
 def _name(task: Task) -> str:
-    """`amn/seeds`, `amn/predict/trip`: the folder says whose stage it is."""
+    """`amn/seeds`, `amn/predict/trip`, `amn/test` of `voc_test`: the folder says whose stage it is."""
     parts = task.folder.parts
-    start = parts.index(task.stage) - 1 if task.stage in parts[1:] else -1
+    start = parts.index(task.stage) - 1 if task.stage in parts[1:] else -2
     return "/".join(parts[start:])

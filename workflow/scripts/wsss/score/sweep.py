@@ -12,14 +12,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wsss.errors import UserError
+from wsss.found import value_of
 from wsss.score.confusion import check_labels, mean_percent, ratio
 
 OFFSETS = (0.05, 0.10)
+CONST, POWER = "const", "power"
 
 
 def default_values(kind: str, extra=()) -> np.ndarray:
-    """Values swept: 0.00..0.99 by 0.01 for "const", alpha 1..32 for "power", and the `extra` ones, ascending."""
-    grids = {"const": np.arange(100) / 100, "power": np.arange(1, 33, dtype=float)}
+    """Values swept: 0.00..0.99 by 0.01 for "const"; for "power" the alphas that cut at 0.01..0.99, and 1..32; and the `extra` ones, ascending.
+
+    Both kinds sweep the same cuts, so that the best value and PxAP do not depend on the kind.
+    """
+    cuts = np.arange(100) / 100
+    alphas = [float(f"{value_of(POWER, cut):.4g}") for cut in cuts[1:]]  # no alpha cuts at 0
+    grids = {CONST: cuts, POWER: np.array([*alphas, *range(1, 33)])}
     if kind not in grids:
         raise UserError(f"sweep: background kind '{kind}' cannot be swept; choose one of {', '.join(grids)}")
     return np.unique(np.concatenate([grids[kind], np.asarray(extra, dtype=float)]))
@@ -54,11 +61,11 @@ def winner(cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Sweep:
     """Counts for all thresholds, image by image: `add` every image, then `result`."""
 
-    def __init__(self, num_classes: int, kind: str = "const", values=None):
+    def __init__(self, num_classes: int, kind: str = CONST, values=None):
         """num_classes: foreground classes; values: ascending values swept (default_values(kind) if None)."""
         self.n, self.kind = num_classes + 1, kind
         self.values = default_values(kind) if values is None else np.unique(np.asarray(values, dtype=float))
-        cuts = self.values if kind == "const" else [power_root(a) for a in self.values]
+        cuts = self.values if kind == CONST else [power_root(a) for a in self.values]
         cuts = np.asarray(cuts, dtype=np.float32)
         order = np.argsort(cuts, kind="stable")
         self.cuts = cuts[order]

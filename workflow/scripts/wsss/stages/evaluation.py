@@ -15,6 +15,7 @@ from wsss.engine.model_facts import read_facts
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.found import FOUND, FOUND_RULE, MAP, is_found, seed_rule, settle, value_of
+from wsss.io.cam_forms import UNKNOWN_SCALES
 from wsss.io.cams import SUFFIX as CAM
 from wsss.io.masks import CONFIDENT, read_mask
 from wsss.refine.background import argmax_labels, background
@@ -72,10 +73,10 @@ class Scorer:
         if self.train and "cam" in self.task.inputs:
             stages["seed"] = self._seed()
         if self.train and "seeds" in self.task.inputs:
-            stages["refined_seed"] = self._masks("refined_seed", "seeds", self.train, CONFIDENT, **self._crf(True), **self._cut("seeds"))
+            stages["refined_seed"] = self._masks("refined_seed", "seeds", self.train, CONFIDENT, **self._crf("seeds", "unary"), **self._cut("seeds"))
         if self.train and "pseudo_masks" in self.task.inputs:
             refine = self.task.params["refine"]
-            crf = {"crf": "not known"} if refine == "imported" else self._crf(refine == "crf")
+            crf = self._crf("pseudo_masks", "crf_unary") if refine in ("crf", "imported") else {"crf": False}
             facts = {**crf, "refine": refine, **self._cut("pseudo_masks")}
             facts["weights"] = self._weights("classifier", "affinity")
             stages["pseudo_mask"] = self._masks("pseudo_mask", "pseudo_masks", self.train, ".png", **facts)
@@ -134,12 +135,10 @@ class Scorer:
             shapes.add(gt, argmax_labels(cam, background(cam, kind, shown), record.labels))
         return sweep.result(), scores.cut(), shapes.result()
 
-    def _crf(self, is_used: bool) -> dict[str, Any]:
-        """Whether masks of training images went through the seeds' CRF, and what that started from."""
-        if not is_used:
-            return {"crf": False}
-        index = read_json(self.task.inputs["seeds"])
-        return {"crf": "not known"} if "imported" in index else {"crf": True, "crf_unary": index.get("unary", "labels")}
+    def _crf(self, name: str, key: str) -> dict[str, Any]:
+        """That masks went through the seeds' CRF, and what that started from, as `key` of their index says; imported ones say nothing."""
+        index = read_json(self.task.inputs[name])
+        return {"crf": True, "crf_unary": index[key]} if key in index else {"crf": "not known"}
 
     def _cut(self, name: str) -> dict[str, Any]:
         """How masks made from CAMs were cut: at the recipe's threshold or a found one, on the CAMs' scales; {} where they are imported."""
@@ -151,7 +150,7 @@ class Scorer:
         return {
             **chosen(rule["kind"], rule["value"], policy),
             **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
-            "multi_scale": read_json(self.task.inputs["cam"])["scales"],
+            "multi_scale": read_json(self.task.inputs[name])["scales"] or UNKNOWN_SCALES,
         }
 
     def _masks(self, figure: str, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:

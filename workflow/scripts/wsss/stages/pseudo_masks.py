@@ -43,7 +43,7 @@ def way_of(refine: str) -> Callable[[Task, tuple[Record, ...]], Work]:
 
 
 def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
-    """The confident seed as it is."""
+    """The confident seed as it is; its index says of it what the seeds' says."""
     seeds = input_index(task, "seeds", records)
 
     def work(todo: set[str]) -> Iterator[str]:
@@ -51,7 +51,8 @@ def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
             write_mask(task.folder / f"{record.id}.png", read_mask(file_of(task.inputs["seeds"], record.id, CONFIDENT)))
             yield record.id
 
-    return work, {"bg": seeds["confident"]} if "confident" in seeds else {}
+    kept = {"bg": "confident", "crf_unary": "unary", "scales": "scales"}  # imported seeds have none of them
+    return work, {name: seeds[key] for name, key in kept.items() if key in seeds}
 
 
 def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
@@ -67,4 +68,4 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
             write_mask(task.folder / f"{record.id}.png", mask)
             yield record.id
 
-    return work, found
+    return work, {"scales": cams.form.scales, **found}

@@ -74,6 +74,7 @@ def run(task: Task) -> None:
         diagnose=about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]._asdict()}),
         every=[r.id for r in all_records],
         unary=settings.unary,
+        scales=cams.form.scales,
         **found,
         **({} if fill is None else {"filled": [dataset.classes[c] for c in fill.classes]}),
     )

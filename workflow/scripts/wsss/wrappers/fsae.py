@@ -5,8 +5,8 @@ The algorithm is that of the authors' published predecessor, PixMatch; docs/meth
 """
 
 import copy
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ from wsss.constants import IGNORE
 from wsss.data.further import FurtherArrays, View
 from wsss.data.strong_view import strong_view
 from wsss.errors import UserError
-from wsss.methods.base import resize
+from wsss.methods.base import CamOut, Method, resize
 from wsss.nets.heads import resize_label
 from wsss.nets.norm import statistics_kept
 from wsss.ranks import mean_over_ranks
@@ -33,7 +33,15 @@ from wsss.wrappers.expansion import (
     within,
 )
 from wsss.wrappers.perturb import Mix, feature_dropout, hide_patches
-from wsss.wrappers.pixel_adapters import ADAPTERS, MAPS, cells_inside, probe
+from wsss.wrappers.pixel_adapters import (
+    ADAPTERS,
+    MAPS,
+    Probe,
+    cells_inside,
+    probe,
+    refuse_other_grid,
+    seed_logits,
+)
 
 KNOWN_SHARE = 0.01  # of a new batch in the classes' mean confidence (classwise_tau)
 
@@ -49,21 +57,23 @@ class FSAE(Wrapper):
         fsae_options.check(self.options, "wrap_options")
         seen = probe(base, "fsae")
         self.adapter, self.masking = self._adapter(seen)
-        self.teacher = None if self.options["ema"] == "none" else _frozen_copy(base)
+        if self.options["teacher_map"] == "seed":
+            refuse_other_grid(base, seen)
+        self.teacher: Method | None = None if self.options["ema"] == "none" else _frozen_copy(base)
         # Mean confidence of the cells of each class; only classwise_tau reads it.
         self.register_buffer("confidence", torch.ones(base.num_classes + 1, device=next(base.parameters()).device))
-        if self.options["feature_dropout"] and not seen["cells"]:
+        if self.options["feature_dropout"] and not seen.trunk_ends_in_a_map:
             raise UserError(f"wrap_options: feature_dropout drops channels of a map, and the trunk of {_name(base)} ends in none; set it to 0")
 
-    def _adapter(self, seen: Mapping[str, bool]):
+    def _adapter(self, seen: Probe) -> tuple[Callable[[Method, CamOut], Tensor], str]:
         """(outputs -> logits, how absent classes are masked): options bg and mask, or what fits the base."""
         bg, mask = self.options["bg"], self.options["mask"]
-        if bg == "native" and not (seen["map"] or seen["used"]):
+        if bg == "native" and not (seen.has_background or seen.background_is_used):
             raise UserError(f"wrap_options: bg native: net {_name(self.base)} has no background map; set bg: const0 or prob")
-        constant = bg == "const0" or (bg is None and not seen["used"])
+        constant = bg == "const0" or (bg is None and not seen.background_is_used)
         if constant and mask == "zero":
             raise fsae_options.tied(f"wrap_options (net {_name(self.base)})")
-        adapter = ADAPTERS[bg or ("native" if seen["used"] else "const0")]
+        adapter = ADAPTERS[bg or ("native" if seen.background_is_used else "const0")]
         return adapter, mask or ("neginf" if constant or bg == "prob" else "zero")
 
     def further_arrays(self) -> FurtherArrays:
@@ -100,7 +110,7 @@ class FSAE(Wrapper):
 
     def pseudo_labels(self, batch: Mapping) -> Pseudo:
         """What the teacher says of the weak view."""
-        logits = self._logits(self.teacher_maps(batch), batch["y"])
+        logits = self.teacher_logits(batch)
         probs, options = logits.softmax(1), self.options
         scale = self._class_scale(probs)
         valid = cells_inside(batch["strong_valid"], logits.shape[-2:])
@@ -116,14 +126,28 @@ class FSAE(Wrapper):
         known, right = truth != IGNORE, truth == pseudo.label
         return {name: ((mask & known & right).sum(), (mask & known).sum()) for name, mask in pseudo.masks().items()}
 
-    def teacher_maps(self, batch: Mapping):
-        """The teacher's output on the weak view; without an average the student's own."""
+    def teacher_logits(self, batch: Mapping) -> Tensor:
+        """The teacher's masked logits of the weak view, (B, C+1, h, w) float32."""
+        if self.options["teacher_map"] == "cells":
+            return self._logits(self.teacher_output(batch), batch["y"])
+        with self._teaching() as network:
+            logits = seed_logits(network, batch)
+        return mask_absent(self._enlarged(logits), batch["y"], "neginf")
+
+    def teacher_output(self, batch: Mapping) -> CamOut:
+        """The teacher's maps of the weak view."""
+        with self._teaching() as network:
+            return network(batch, MAPS)
+
+    @contextmanager
+    def _teaching(self) -> Iterator[Method]:
+        """The teacher in the mode of `teacher_mode`; without an average the student itself, which is afterwards as before."""
         network = self.base if self.teacher is None else self.teacher
         was = network.training
         with statistics_kept(network):
             network.train(self.training and self.options["teacher_mode"] == "train")
             try:
-                return network(batch, MAPS)
+                yield network
             finally:
                 network.train(was)
 
@@ -142,10 +166,11 @@ class FSAE(Wrapper):
         return self._logits(out, y)
 
     def _logits(self, out, y: Tensor) -> Tensor:
-        logits = self.adapter(self.base, out).float()
-        if self.options["upsample"] > 1:
-            logits = resize(logits, [side * self.options["upsample"] for side in logits.shape[-2:]])
-        return mask_absent(logits, y, self.masking)
+        return mask_absent(self._enlarged(self.adapter(self.base, out).float()), y, self.masking)
+
+    def _enlarged(self, logits: Tensor) -> Tensor:
+        times = self.options["upsample"]
+        return logits if times == 1 else resize(logits, [side * times for side in logits.shape[-2:]])
 
     def _class_scale(self, probs: Tensor) -> Tensor:
         """(C+1,): 1, or with classwise_tau each class's mean confidence over that of the surest class."""
@@ -183,7 +208,7 @@ def further_views(view: View, rng: np.random.Generator, base: FurtherArrays | No
     return {**arrays, "strong": strong_view(view, rng, options), "strong_valid": view.geometry.valid()}
 
 
-def _frozen_copy(network: nn.Module) -> nn.Module:
+def _frozen_copy(network: Method) -> Method:
     return copy.deepcopy(network).requires_grad_(False)
 
 

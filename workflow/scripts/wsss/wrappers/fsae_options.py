@@ -1,7 +1,7 @@
 """Options of FSAE (wsss.wrappers.fsae): their defaults and what goes together. Read by planning: no torch here.
 
 Of the strong view: jitter, blur, blur_kernels, randaugment, erasing (wsss.data.strong_view). Of the teacher: ema, teacher_mode,
-bg, mask, upsample. Of what is learned from it: tau_c, classwise_tau, ring, ring_source, tau_r, kernel, iters. Of the loss:
+teacher_map, bg, mask, upsample. Of what is learned from it: tau_c, classwise_tau, ring, ring_source, tau_r, kernel, iters. Of the loss:
 lambda, warmup, norm. Of the student on the strong view: feature_dropout, patch_mask, cutmix. docs/methods/fsae.md explains each.
 """
 
@@ -30,6 +30,7 @@ class FSAEOptions(Section):
     norm: Annotated[Literal["all", "mask"], about("the consistency loss is divided by the number of all cells, or of those learned")] = "all"
     ema: Annotated[Annotated[float, Field(ge=0, lt=1)] | Annotated[str, Field(pattern=r"^none\Z")], about("part of the teacher that stays in a step, or none: the student teaches itself. Over 1/(1 - ema) steps it forgets: about a tenth of the steps at most")] = 0.999
     teacher_mode: Annotated[Literal["train", "eval"], about("whether the teacher's dropout and BatchNorm work as in training")] = "train"
+    teacher_map: Annotated[Literal["cells", "seed"], about("where labels come from: logits of single cells, which the student learns, as published; or the net's own seed maps (SIPE's prototypes, MCTformer's fused map) of the image and its mirror image, as scores (softmax at 0.1)")] = "cells"
     bg: Annotated[Literal["native", "const0", "prob"] | None, about("background beside the class maps: the net's own map; logit 0; or 1 - the largest of the maps scaled to [0, 1] (softmax at 0.1); null: native where the net's pixel_logits has one, else const0")] = None
     mask: Annotated[Literal["zero", "neginf"] | None, about("maps of absent classes: logit 0, or none at all; null: zero beside a native background, else neginf")] = None
     upsample: Annotated[int, Field(ge=1, le=8), about("logits are enlarged so many times before anything is cut, for a thinner ring")] = 1

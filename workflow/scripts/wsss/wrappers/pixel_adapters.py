@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from wsss.data.further import View, tensors
 from wsss.data.transforms import Geometry, normalise
 from wsss.errors import UserError
+from wsss.io.cam_forms import NORMS
 from wsss.methods.base import CamOut, Method, required_part
 
 SIDE = 64  # pixels of the image that `probe` shows
@@ -33,7 +35,10 @@ def constant_logits(base: Method, out: CamOut) -> Tensor:
 
 
 def score_logits(base: Method, out: CamOut) -> Tensor:
-    """Class maps cut at 0 and divided by their maximum, background 1 - the largest, as softmax(scores / TEMPERATURE)."""
+    """Class maps cut at 0 and divided by their maximum, background 1 - the largest, as softmax(scores / TEMPERATURE).
+
+    The largest is that of all classes, as in SIPE's own maps: a class that the image does not have takes from the background too.
+    """
     maps = base.pixel_logits(out)[:, 1:].float().relu()
     scores = maps / maps.amax((-2, -1), keepdim=True).clamp(min=1e-6)
     return torch.cat([1 - scores.amax(1, keepdim=True), scores], dim=1) / TEMPERATURE
@@ -42,12 +47,44 @@ def score_logits(base: Method, out: CamOut) -> Tensor:
 ADAPTERS = {"native": native_logits, "const0": constant_logits, "prob": score_logits}
 
 
-def probe(base: Method, wrapper: str) -> dict[str, bool]:
-    """Look at one image of noise; the generator's state and the network are as before.
+def seed_logits(base: Method, batch: Mapping) -> Tensor:
+    """(B, C+1, h, w) float32, background first: what the base's seed is cut from, of the batch's images and their mirror images.
 
-    Returns:
-        {"map": the maps hold a background, "used": `pixel_logits` gives a background that is no constant 0,
-        "cells": the trunk's last output is a map}.
+    Scores in [0, 1] over TEMPERATURE. The background is the base's own map, or 1 - the largest of the present classes; of a base
+    whose seed is a softmax of logits (AMN), the logits themselves.
+    """
+    image, y = batch["image"], batch["y"]
+    maps = base.seed_maps(torch.cat([image, image.flip(-1)]), y).float()
+    if base.spec.form == "softmax":
+        return maps
+    scores = NORMS[base.spec.norm](maps)
+    if not base.spec.bg_map:
+        highest = (scores * y[..., None, None]).amax(1, keepdim=True)
+        scores = torch.cat([1 - highest, scores], dim=1)
+    return scores / TEMPERATURE
+
+
+def refuse_other_grid(base: Method, seen: "Probe") -> None:
+    """UserError where the base's seed maps lie on another grid than the maps of single cells, which are to be taught by them."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        grid = tuple(seed_logits(base, _batch(base)).shape[-2:])
+    if grid != seen.grid:
+        raise UserError(
+            f"wrap_options: teacher_map seed: the seed maps of net {type(base).__name__} are {grid} where its maps of cells are {seen.grid}; set teacher_map: cells"
+        )
+
+
+class Probe(NamedTuple):
+    """What a base gives for one image of noise."""
+
+    has_background: bool  # the maps hold one
+    background_is_used: bool  # `pixel_logits` gives one that is no constant 0
+    trunk_ends_in_a_map: bool
+    grid: tuple[int, ...]  # (h, w) of the maps
+
+
+def probe(base: Method, wrapper: str) -> Probe:
+    """Look at one image of noise; the generator's state and the network are as before.
 
     Raises:
         UserError: the base has no maps of single cells, or not those the contract asks for.
@@ -69,11 +106,12 @@ def probe(base: Method, wrapper: str) -> dict[str, bool]:
     wanted = 1, base.num_classes + 1
     if logits.dim() != 4 or tuple(logits.shape[:2]) != wanted:
         raise UserError(f"wrap: {wrapper}: pixel_logits of net {name} gives {tuple(logits.shape)} instead of {(*wanted, 'h', 'w')}; mend the net")
-    return {
-        "map": out.maps.shape[1] == base.num_classes + 1,
-        "used": bool((logits[:, 0] != 0).any()),
-        "cells": bool(taps) and taps[-1].dim() == 4,
-    }
+    return Probe(
+        has_background=out.maps.shape[1] == base.num_classes + 1,
+        background_is_used=bool((logits[:, 0] != 0).any()),
+        trunk_ends_in_a_map=bool(taps) and taps[-1].dim() == 4,
+        grid=tuple(logits.shape[-2:]),
+    )
 
 
 def last_of(output) -> Tensor:
