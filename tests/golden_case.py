@@ -25,7 +25,7 @@ from wsss import methods
 from wsss.imports.layouts import LAYOUTS, amn_rules, target_of
 from wsss.imports.weights import fill
 from wsss.io.cam_forms import StoredCam
-from wsss.io.grids import nearest
+from wsss.io.grids import nearest_centre
 from wsss.methods.base import present, resize
 from wsss.refine.affinity_net import AffinityNet
 from wsss.refine.background import argmax_labels, background
@@ -285,7 +285,7 @@ def full_size_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux=None, si
 def softmax_cam(case: Case, image: np.ndarray, y: Tensor, scales, aux, size_hw) -> Tensor:
     """AMN's order: logits of all classes at the size, their mean over scales, softmax, min-max off the background."""
     mean = sum(scale_maps(case, image, y, scale, size_hw) for scale in scales) / len(scales)
-    label = None if aux is None else nearest(aux["ir_labels"], size_hw)
+    label = None if aux is None else nearest_centre(aux["ir_labels"], size_hw)
     return torch.from_numpy(masked(mean.softmax(0)[present(y) + 1].numpy(), label))
 
 

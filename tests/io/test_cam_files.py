@@ -9,7 +9,7 @@ import pytest
 from wsss.errors import UserError
 from wsss.io.cam_forms import GEOMETRIES, Form, StoredCam
 from wsss.io.cams import CamFolder, read_cam, write_cam
-from wsss.io.grids import nearest, pack_foreground, unpack_foreground, walk_grid
+from wsss.io.grids import nearest_centre, pack_foreground, unpack_foreground, walk_grid
 
 CLASSES = ("cat", "dog", "cow", "sofa")
 FACTS = {"form": "sum", "geometry": "stretch", "norm": "max", "scales": [1.0, 2.0], "classes": list(CLASSES)}
@@ -142,7 +142,7 @@ def test_nearest_is_pils():
     values = np.random.default_rng(0).integers(0, 255, (37, 50), np.uint8)
     for target in ((10, 13), (5, 50), (80, 90)):
         pil = np.array(Image.fromarray(values).resize(target[::-1], Image.Resampling.NEAREST))
-        assert np.array_equal(nearest(values, target), pil)
+        assert np.array_equal(nearest_centre(values, target), pil)
 
 
 # --- files

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from small_seam import HEADS, batch_of, count, gradients, narrow_resnet38d, small
 from wsss import methods
+from wsss.io.cam_forms import cut_min_max
 from wsss.methods.cpn import CPN, cross_regularisation, shares, triplet
-from wsss.methods.pixel_correlation import max_norm
 from wsss.nets.pcm import guidance
 
 
@@ -52,8 +52,8 @@ def reference_loss(net, batch):
         cls.append(F.multilabel_soft_margin_loss(cam.mean((2, 3))[:, 1:], y))
         largest = (rv * label)[:, 1:].max(1)[0].flatten(1)
         rvmin.append(largest.sort(1)[0][:, : largest.shape[1] // 4].relu().mean())
-        c.append(weight * max_norm(cam) * label)
-        d.append(weight * max_norm(rv) * label)
+        c.append(weight * cut_min_max(cam) * label)
+        d.append(weight * cut_min_max(rv) * label)
     tcp = (c[1].detach() + c[2].detach() - c[0])[:, 1:].abs().mean() + (d[0] - d[1] - d[2])[:, 1:].abs().mean()
     for maps in (c, d):
         for i in range(3):
@@ -171,8 +171,8 @@ def test_first_triplet_term_teaches_trunk_and_the_second_the_own_layers(resnet38
     batch = pair_batch()
     out = resnet38d(batch, resnet38d.loss_want)
     looks = (out, out.views["first"], out.views["second"])
-    c = [max_norm(o.maps) * torch.cat([torch.ones(2, 1), batch["y"]], 1)[..., None, None] for o in looks]
-    d = [max_norm(o.features["cam_rv"]) for o in looks]
+    c = [cut_min_max(o.maps) * torch.cat([torch.ones(2, 1), batch["y"]], 1)[..., None, None] for o in looks]
+    d = [cut_min_max(o.features["cam_rv"]) for o in looks]
     zero = [torch.zeros_like(m) for m in c]
     parameters = dict(resnet38d.named_parameters())
     wanted = {n: p for n, p in parameters.items() if p.requires_grad}

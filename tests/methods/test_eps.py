@@ -9,7 +9,7 @@ from cam_reference import view_pair as views_of
 from sections import settings_of
 from wsss.io.cam_forms import StoredCam
 from wsss.methods.base import CamOut
-from wsss.methods.eps import EPS, EPSBase, field_keeping, nearest, overlap, saliency_loss
+from wsss.methods.eps import EPS, EPSBase, field_keeping, nearest_corner, overlap, saliency_loss
 from wsss.nets.segmentation_trunk import LAYOUTS
 from wsss.train.optim import build_optimiser, learning_rate
 
@@ -106,7 +106,7 @@ def test_random_cases_hold_both_kinds_of_class():
     kinds = set()
     for seed in range(4):
         maps, saliency, y = random_case(seed)
-        share = overlap(maps.softmax(1)[:, 1:], nearest(saliency, (7, 5)))[y > 0]
+        share = overlap(maps.softmax(1)[:, 1:], nearest_corner(saliency, (7, 5)))[y > 0]
         kinds |= {"none"} if (share == 0).any() else set()
         kinds |= set(np.where(share > 0.6, "above", np.where(share > 0.4, "between", "below")))
     assert kinds >= {"none", "above", "below"}
@@ -138,14 +138,14 @@ def test_weight_is_of_no_matter_where_all_classes_are_present():
 @pytest.mark.parametrize("side, cells, start", [(448, 56, [0, 8, 16]), (321, 41, [0, 7, 15, 23, 31, 39]), (5, 9, [0, 0, 1])])
 def test_nearest_takes_the_floor(side, cells, start):
     row = torch.arange(side, dtype=torch.float32).expand(1, 1, 2, side)
-    picked = nearest(row, (1, cells))[0, 0, 0].tolist()
+    picked = nearest_corner(row, (1, cells))[0, 0, 0].tolist()
     assert picked == [side * i // cells for i in range(cells)]
     assert picked[: len(start)] == start and (side, picked[-1]) in ((448, 440), (321, 313), (5, 4))
 
 
 def test_rows_and_columns_are_not_mixed_up():
     maps = torch.arange(12.0).reshape(1, 1, 3, 4)
-    assert nearest(maps, (3, 2)).tolist() == [[[[0, 2], [4, 6], [8, 10]]]]
+    assert nearest_corner(maps, (3, 2)).tolist() == [[[[0, 2], [4, 6], [8, 10]]]]
 
 
 def test_saliency_stays_soft():

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_seam import HEADS, batch_of, count, gradients, narrow_resnet38d, small
+from wsss.io.cam_forms import cut_min_max
 from wsss.methods.base import CamOut, with_background
 from wsss.methods.pixel_correlation import (
     background_from,
@@ -15,13 +16,12 @@ from wsss.methods.pixel_correlation import (
     image_logits,
     listed_classes,
     listed_maps,
-    max_norm,
     only_largest,
     statistics_kept,
 )
 from wsss.methods.seam import SEAM, cross_regularisation, equivariance, strongest_class
 from wsss.nets.norm import BatchNorm
-from wsss.nets.pcm import stretch
+from wsss.nets.pcm import resize_corners
 
 SCRATCH = {"bn": "train", "freeze": "none"}
 
@@ -30,14 +30,14 @@ SCRATCH = {"bn": "train", "freeze": "none"}
 
 
 def test_golden_max_norm():
-    found = max_norm(torch.tensor([[[[-1.0, 0.0], [1.0, 3.0]]]])).flatten().tolist()
+    found = cut_min_max(torch.tensor([[[[-1.0, 0.0], [1.0, 3.0]]]])).flatten().tolist()
     assert found == pytest.approx([0, 0, 0.333329, 0.999993], abs=1e-6)
 
 
 @pytest.mark.parametrize("value", [-3.0, 0.0, 1e-7, 5.0])
 def test_flat_maps_give_zero_with_finite_gradient(value):
     maps = torch.full((1, 2, 4, 4), value, requires_grad=True)
-    found = max_norm(maps)
+    found = cut_min_max(maps)
     found.sum().backward()
     assert (found == 0).all() and torch.isfinite(maps.grad).all()
 
@@ -87,7 +87,7 @@ def test_listed_classes_are_each_images_own_and_absent_ones():
 
 def test_image_logits_are_the_mean_of_the_stretched_maps():
     maps = torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(0))
-    expected = stretch(maps, (40, 51)).mean((-2, -1))[:, 1:]
+    expected = resize_corners(maps, (40, 51)).mean((-2, -1))[:, 1:]
     torch.testing.assert_close(image_logits(maps, (40, 51)), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -153,8 +153,8 @@ def reference_loss(net, batch):
         cls.append(F.multilabel_soft_margin_loss(cam.mean((2, 3))[:, 1:], y))
         largest = (rv * label)[:, 1:].max(1)[0].flatten(1)
         rvmin.append(largest.sort(1)[0][:, : largest.shape[1] // 4].relu().mean())
-    c1, r1 = down(max_norm(cam1)) * label, down(max_norm(rv1)) * label
-    c2, r2 = max_norm(cam2) * label, max_norm(rv2) * label
+    c1, r1 = down(cut_min_max(cam1)) * label, down(cut_min_max(rv1)) * label
+    c2, r2 = cut_min_max(cam2) * label, cut_min_max(rv2) * label
     ecr = []
     for target, maps in ((c2, r1), (c1, r2)):
         target = target.detach().clone()
@@ -234,9 +234,9 @@ def test_golden_shapes():
         net = SEAM(20, "resnet38d", {})
         image = torch.empty(1, 3, 448, 448)
         out = net({"image": image}, frozenset({"maps", "logits"}))
-        second = net({"image": stretch(image, net.second_size(image))}, frozenset({"maps"}))
+        second = net({"image": resize_corners(image, net.second_size(image))}, frozenset({"maps"}))
     assert out.maps.shape == (1, 21, 56, 56) and out.logits.shape == (1, 20)
-    assert second.maps.shape == (1, 21, 17, 17) and stretch(out.maps, (448, 448)).shape == (1, 21, 448, 448)
+    assert second.maps.shape == (1, 21, 17, 17) and resize_corners(out.maps, (448, 448)).shape == (1, 21, 448, 448)
 
 
 def test_logits_are_the_mean_of_the_stretched_maps():

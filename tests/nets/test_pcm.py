@@ -5,7 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from wsss.nets import pcm
-from wsss.nets.pcm import PixelCorrelation, RegionCorrelation, correlate, guidance, region_weights, stretch
+from wsss.nets.pcm import (
+    PixelCorrelation,
+    RegionCorrelation,
+    correlate,
+    guidance,
+    region_weights,
+    resize_corners,
+)
 
 
 def plain(guide, embedding):
@@ -144,9 +151,9 @@ def test_initial_values():
 
 def test_stretch_keeps_corners():
     maps = torch.arange(6.0).reshape(1, 1, 2, 3)
-    found = stretch(maps, (5, 9))[0, 0]
+    found = resize_corners(maps, (5, 9))[0, 0]
     assert [found[0, 0], found[0, -1], found[-1, 0], found[-1, -1]] == [0, 2, 3, 5]
-    assert stretch(maps, (2, 3)) is maps
+    assert resize_corners(maps, (2, 3)) is maps
 
 
 # --- CPN's regions -------------------------------------------------------------------------------------

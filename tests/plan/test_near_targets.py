@@ -2,7 +2,7 @@
 
 import pytest
 from wsss.plan.near_targets import file_of, near_target, seed_fault, usual_files
-from wsss.recipes.schema import nearest
+from wsss.recipes.schema import did_you_mean
 
 NAMES = {"dataset": ["demo_small", "demo", "voc12"], "method": ["cam_seed", "amn", "cam"], "name": []}
 OUTPUTS = [
@@ -66,5 +66,5 @@ def test_the_usual_files_are_named_by_their_shape():
 
 
 def test_letters_in_another_order_are_nearer_than_a_letter_less():
-    assert nearest(["anm"], ["cam", "amn", "ppc"]) == "; did you mean amn?"
-    assert nearest(["sedes", "x"], ["seeds", "methods"]) == "; did you mean seeds?"
+    assert did_you_mean(["anm"], ["cam", "amn", "ppc"]) == "; did you mean amn?"
+    assert did_you_mean(["sedes", "x"], ["seeds", "methods"]) == "; did you mean seeds?"

@@ -26,6 +26,7 @@ from golden_case import (
 )
 from wsss.data import pair_masks
 from wsss.data.pair_masks import denormalised, draw_pair, superpixels
+from wsss.io.cam_forms import cut_min_max
 from wsss.methods.base import CamOut, multilabel_soft_margin, with_background
 from wsss.methods.cpn import shares
 from wsss.methods.pixel_correlation import (
@@ -33,10 +34,9 @@ from wsss.methods.pixel_correlation import (
     background_minimum,
     image_logits,
     listed_maps,
-    max_norm,
     only_largest,
 )
-from wsss.nets.pcm import guidance, region_weights, stretch
+from wsss.nets.pcm import guidance, region_weights, resize_corners
 from wsss.refine.crf import CrfParams
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.01, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "steps": 21160}
@@ -86,13 +86,13 @@ def test_forward(case, batch, looks):
     network, out = case.network, looks[0]
     taps = [out.features[f"x{n}"] for n in (3, 4, 5)]
     case.maps("forward", dict(zip(("conv4", "conv5", "conv6"), taps, strict=True)))
-    case.maps("forward", {"cam": stretch(out.maps, SIZE)})
+    case.maps("forward", {"cam": resize_corners(out.maps, SIZE)})
     guide, features = guidance(out.maps), network.pcm.features(batch["image"], *taps[:2], (10, 10))
     maps = {"guidance": guide, "pcm_features": features, "pcm_out": network.pcm(guide, features)}
     case.maps("pixel and region correlation", maps)
     regions, weights = regions_and_weights(network, guide, features)
     case.maps("pixel and region correlation", {"region_vectors": regions, "prcm_weights": weights})
-    case.maps("pixel and region correlation", {"cam_improved": stretch(out.features["cam_rv"], SIZE)})
+    case.maps("pixel and region correlation", {"cam_improved": resize_corners(out.features["cam_rv"], SIZE)})
 
 
 def test_logits(case, looks):
@@ -104,7 +104,7 @@ def test_maps_of_the_loss(case, batch, looks):
     every, label = torch.arange(20).expand(2, -1), with_background(batch["y"])
     for n, (look, weight) in enumerate(zip(looks, shares(batch["pair_weight"]), strict=True)):
         for name, maps in (("cam", look.maps), ("cam_improved", look.features["cam_rv"])):
-            done = background_from(max_norm(listed_maps(maps, every, SIZE)) * (weight * label))
+            done = background_from(cut_min_max(listed_maps(maps, every, SIZE)) * (weight * label))
             case.maps("maps of the loss", {f"loss_{name}{n or ''}": done})
 
 

@@ -21,7 +21,7 @@ from golden_case import (
     training,
     two_blobs,
 )
-from wsss.methods.eps import nearest, overlap, saliency_loss
+from wsss.methods.eps import nearest_corner, overlap, saliency_loss
 from wsss.refine.background import argmax_labels, background
 from wsss.refine.crf import DEEPLAB_TEST, score_marginals
 
@@ -71,7 +71,7 @@ def test_forward(case, batch):
 
 def parts(maps, saliency, y, tau):
     """(sum of the foreground's maps, 1 - the background's) as `saliency_loss` makes them, by its two extreme weights."""
-    target, probs = nearest(saliency, maps.shape[-2:]), maps.softmax(1)
+    target, probs = nearest_corner(saliency, maps.shape[-2:]), maps.softmax(1)
     salient = (y > 0) & (overlap(probs[:, 1:], target) > tau)
     foreground = (probs[:, 1:] * salient[..., None, None]).sum(1, keepdim=True)
     rest = (probs[:, 1:] * ((y > 0) & ~salient)[..., None, None]).sum(1, keepdim=True)
@@ -81,7 +81,7 @@ def parts(maps, saliency, y, tau):
 @torch.no_grad()
 def test_saliency_maps(case, batch):
     maps = case.network.train()(batch, frozenset({"maps"})).maps
-    case.agree("saliency on the grid", nearest(batch["saliency"], (10, 10)), "saliency_at_cam")
+    case.agree("saliency on the grid", nearest_corner(batch["saliency"], (10, 10)), "saliency_at_cam")
     foreground, rest = parts(maps, batch["saliency"], batch["y"], 0.4)
     case.maps("saliency maps", {"fg_map": foreground, "one_minus_bg_map": rest, "sal_pred": (foreground + rest) / 2})
     counts = (maps.softmax(1)[:, 1:] > 0.5).sum((2, 3))
@@ -95,8 +95,8 @@ def test_saliency_maps(case, batch):
 
 def test_loss_of_formula_maps(case, formula):
     maps, saliency, y = formula
-    case.agree("saliency on the grid", nearest(saliency, (9, 11)), "function_saliency_resized")
-    target = nearest(saliency, (9, 11))
+    case.agree("saliency on the grid", nearest_corner(saliency, (9, 11)), "function_saliency_resized")
+    target = nearest_corner(saliency, (9, 11))
     case.agree("overlap", overlap(background_first(maps).softmax(1)[:, 1:], target), "function_overlap")
     ours, gradient = {}, None
     for name in case.scalars["function_saliency_loss_and_grad_norm"]:

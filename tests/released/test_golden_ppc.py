@@ -17,6 +17,7 @@ from golden_case import (
     training,
 )
 from sections import settings_of
+from wsss.io.cam_forms import cut_min_max
 from wsss.methods import prototype_contrast
 from wsss.methods.base import multilabel_soft_margin, resize, with_background
 from wsss.methods.eps import overlap, saliency_loss
@@ -25,11 +26,10 @@ from wsss.methods.pixel_correlation import (
     image_logits,
     listed_classes,
     listed_maps,
-    max_norm,
 )
 from wsss.methods.prototype_contrast import contrast, pixels_of, prototypes_of, scores_of
 from wsss.methods.seam import cross_regularisation, equivariance, strongest_class
-from wsss.nets.pcm import PixelCorrelation, guidance, stretch
+from wsss.nets.pcm import PixelCorrelation, guidance, resize_corners
 from wsss.train.optim import learning_rate
 
 NETWORKS = ("ppc_seam", "ppc_eps")
@@ -110,7 +110,7 @@ def looks(case, batch):
 def test_forward(case, looks):
     for n, (look, size) in enumerate(looks, 1):
         cam, cam_rv = (theirs_order(case, maps) for maps in (look.maps, look.features["cam_rv"]))
-        case.maps("forward", {f"view{n}/cam": stretch(cam, size), f"view{n}/cam_rv": stretch(cam_rv, size)})
+        case.maps("forward", {f"view{n}/cam": resize_corners(cam, size), f"view{n}/cam_rv": resize_corners(cam_rv, size)})
         case.maps("forward", {f"view{n}/{'feats' if is_eps(case) else 'f_proj'}": look.features["projection"]})
         gap = f"view{n}/pred" if is_eps(case) else f"label{n}_gap_logits"
         case.agree("forward", image_logits(look.maps, size), theirs_rows(case, gap))
@@ -128,7 +128,7 @@ def test_forward_of_another_shape(case):
     look = case.network.eval().look(images(112, 144, 5), case.network.loss_want)
     maps = {"cam": theirs_order(case, look.maps), "cam_rv": theirs_order(case, look.features["cam_rv"])}
     if not is_eps(case):
-        maps = {name: stretch(one, (112, 144)) for name, one in maps.items()} | {"cam_rv_down": maps["cam_rv"]}
+        maps = {name: resize_corners(one, (112, 144)) for name, one in maps.items()} | {"cam_rv_down": maps["cam_rv"]}
     maps |= {"feats" if is_eps(case) else "f_proj": look.features["projection"]}
     case.maps("forward", {f"eval112x144/{name}": one for name, one in maps.items()})
 
@@ -149,7 +149,7 @@ def test_sizes_and_groups(case):
 
 def views_of(case, looks):
     grid = looks[1][0].maps.shape[-2:]
-    return [[stretch(look.features[name].float(), grid) for name in ("projection", "cam_rv")] for look, _ in looks]
+    return [[resize_corners(look.features[name].float(), grid) for name in ("projection", "cam_rv")] for look, _ in looks]
 
 
 @torch.no_grad()
@@ -173,7 +173,7 @@ def test_contrast_of_formula_maps(case, width):
         name = f"pure/nce_d{width}/"
         leaf = formula(f"ppc.f{n}.d{width}", 2, width, *size, factor=10).relu().requires_grad_()
         maps = ours_order(case, formula(f"ppc.c{n}", 2, 21, *size, factor=10).abs())
-        features, maps = stretch(leaf, (16, 16)), stretch(maps, (16, 16))
+        features, maps = resize_corners(leaf, (16, 16)), resize_corners(maps, (16, 16))
         view = pixels_of(features, maps, y, options)
         scores = scores_of(maps, options["contrast_background"]).movedim(1, 0).flatten(1)
         top = rows_of(case, name + top_name(case, n, "pure")).long()
@@ -213,7 +213,7 @@ def test_loss_terms_of_a_view(case, batch, looks):
         refined = listed_maps(look.features["cam_rv"], classes, size)
         ours[f"loss_rvmin{n}"] = background_minimum(refined, y.gather(1, classes))
     if is_eps(case):
-        for n, saliency in enumerate((batch["saliency"], stretch(batch["saliency"], (128, 128))), 1):
+        for n, saliency in enumerate((batch["saliency"], resize_corners(batch["saliency"], (128, 128))), 1):
             look = looks[n - 1][0]
             ours[f"loss_sal_cam{n}"] = saliency_loss(look.maps, saliency, y, 0.4, 0.5)
             ours[f"loss_sal_rv{n}"] = saliency_loss(look.features["cam_rv"], saliency, y, 0.4, 0.5)
@@ -252,7 +252,7 @@ def test_schedule(case):
 @torch.no_grad()
 def test_functions_of_seam():
     case = Numbers("ppc_seam")
-    case.agree("functions", max_norm(formula("ppc.max_norm", 2, 3, 4, 5, factor=3)), "pure/max_norm", 1e-5)
+    case.agree("functions", cut_min_max(formula("ppc.max_norm", 2, 3, 4, 5, factor=3)), "pure/max_norm", 1e-5)
     maps = formula("ppc.onehot", 1, 5, 3, 4, factor=2).abs()
     case.agree("functions", strongest_class(maps), "pure/max_onehot", 1e-5)
     pcm = PixelCorrelation(512, 1024)
@@ -271,7 +271,7 @@ def test_regularisers_on_eps():
     leaves = {name: formula(f"er.{name}", 2, 21, *size, factor=60).requires_grad_() for name, size in sizes.items()}
     y = multi_hot(*LABELS)
     classes = torch.arange(20).expand(2, -1)
-    c1, c2, r1, r2 = (stretch(max_norm(leaf.roll(1, 1)), (4, 4)) * with_background(y) for leaf in leaves.values())
+    c1, c2, r1, r2 = (resize_corners(cut_min_max(leaf.roll(1, 1)), (4, 4)) * with_background(y) for leaf in leaves.values())
     untouched = torch.cat([torch.zeros(2, 1), classes == 0], dim=1).bool()
     er, ecr = equivariance(c1, c2, 20), cross_regularisation(c1, c2, r1, r2, 0.2, 20, untouched)
     theirs = {name: case.facts["pure"]["er"][name] for name in ("loss_er", "loss_ecr")}
@@ -323,7 +323,7 @@ def test_views_at_inference(case):
     for scale in SCALES:
         views = view_pair(photo(84, 108, 11), scale)
         maps = case.network.eval().seed_maps(views, multi_hot(PRESENT))
-        maps = resize(maps if is_eps(case) else stretch(maps, views.shape[-2:]), (84, 108))[0, list(PRESENT), ::4, ::4]
+        maps = resize(maps if is_eps(case) else resize_corners(maps, views.shape[-2:]), (84, 108))[0, list(PRESENT), ::4, ::4]
         if scale <= 1:
             pair = case.arrays[f"infer/scale_{scale}_plain"] + case.arrays[f"infer/scale_{scale}_flip"]
             case.agree("maps of a scale", maps, pair, "inference")

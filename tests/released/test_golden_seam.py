@@ -19,6 +19,7 @@ from golden_case import (
     tensor,
     training,
 )
+from wsss.io.cam_forms import cut_min_max
 from wsss.methods.base import multilabel_soft_margin, with_background
 from wsss.methods.pixel_correlation import (
     background_from,
@@ -26,10 +27,9 @@ from wsss.methods.pixel_correlation import (
     hardest_mean,
     image_logits,
     listed_maps,
-    max_norm,
 )
 from wsss.methods.seam import strongest_class
-from wsss.nets.pcm import guidance, stretch
+from wsss.nets.pcm import guidance, resize_corners
 from wsss.refine.background import argmax_labels, background
 
 SETTINGS = {"optimiser": "sgd", "lr": 0.01, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9, "steps": 10576}
@@ -60,13 +60,13 @@ def test_forward(case, batch, looks):
     out, network = looks[0][0], case.network
     taps = [out.features[f"x{n}"] for n in (3, 4, 5)]
     case.maps("forward", dict(zip(("conv4", "conv5", "conv6"), taps, strict=True)))
-    case.maps("forward", {"cam": stretch(out.maps, (80, 80))})
+    case.maps("forward", {"cam": resize_corners(out.maps, (80, 80))})
     case.agree("forward", network.further_views(batch)["second"][..., ::2, ::2], "img2")
     with torch.no_grad():
         features = network.pcm.features(batch["image"], *taps[:2], (10, 10))
     case.maps("pixel correlation", {"guidance": guidance(out.maps), "pcm_features": features})
     refined = out.features["cam_rv"]
-    case.maps("pixel correlation", {"pcm_out": refined, "cam_rv": stretch(refined, (80, 80))})
+    case.maps("pixel correlation", {"pcm_out": refined, "cam_rv": resize_corners(refined, (80, 80))})
 
 
 def test_logits(case, looks):
@@ -80,7 +80,7 @@ def test_maps_of_the_loss(case, batch, looks):
     every = torch.arange(20).expand(2, -1)  # ours lists present classes only; the formulae are the same for all
     for n, (look, size) in enumerate(looks, 1):
         for name, maps in (("cam", look.maps), ("cam_rv", look.features["cam_rv"])):
-            done = stretch(max_norm(listed_maps(maps, every, size)), (24, 24)) * with_background(y)
+            done = resize_corners(cut_min_max(listed_maps(maps, every, size)), (24, 24)) * with_background(y)
             done = strongest_class(background_from(done)) if name == "cam" else done
             case.maps("maps of the loss", {f"loss_{name}{n}": done})
 
@@ -114,13 +114,13 @@ def test_schedule(case):
 @torch.no_grad()
 def test_functions(case):
     maps, y = tensor(normal("seam.function.maps", 2, 21, 7, 9) * 2 - 0.5), multi_hot([14], [3, 7, 14])
-    case.agree("functions", max_norm(maps), "function_max_norm")
-    case.agree("functions", strongest_class(max_norm(maps) * with_background(y)), "function_max_onehot")
+    case.agree("functions", cut_min_max(maps), "function_max_norm")
+    case.agree("functions", strongest_class(cut_min_max(maps) * with_background(y)), "function_max_onehot")
     guide = torch.sigmoid(tensor(normal("seam.function.guidance", 2, 21, 6, 7)))
     features = tensor(normal("seam.function.features", 2, 195, 6, 7))
     case.agree("functions", case.network.pcm(guide, features), "function_pcm")
     other = tensor(normal("seam.function.maps2", 2, 21, 7, 9) * 2 - 0.5)
-    a, b = (max_norm(part) * with_background(y) for part in (maps, other))
+    a, b = (cut_min_max(part) * with_background(y) for part in (maps, other))
     er = (a - b)[:, 1:].abs().mean()
     ecr = hardest_mean((strongest_class(background_from(a)) - b).abs(), 0.2, 20)
     ours = {"function_er": er, "function_ecr": ecr}

@@ -84,7 +84,7 @@ def built(stage: str, recipe: dict[str, Any], num_classes: int) -> tuple[str, to
     if refine not in WALKS or not set(NETWORK[refine]) <= set(section):
         raise UserError(f"--method {recipe['name']}: trains no affinity network of its own; name a recipe that does (irn, seam)")
     settings = {key: section[key] for key in NETWORK[refine]}
-    network = walks.learner(refine).network(settings)
+    network = walks.learner_module(refine).network(settings)
     return refine, network, {"settings": settings, "refine": refine}
 
 

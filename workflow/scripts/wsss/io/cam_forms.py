@@ -26,7 +26,7 @@ import numpy as np
 
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
-from wsss.io.grids import ceil16, nearest, unpack_foreground
+from wsss.io.grids import ceil16, nearest_centre, unpack_foreground
 from wsss.io.images import scaled
 
 if TYPE_CHECKING:  # two seconds that stages without a CAM need not spend
@@ -179,7 +179,7 @@ class Form:
         normed = NORMS[self.norm](probs)
         if "foreground" not in stored.extras:
             return normed
-        foreground = nearest(unpack_foreground(stored.extras["foreground"], size_hw[1]), (probs.shape[-2], probs.shape[-1]))
+        foreground = nearest_centre(unpack_foreground(stored.extras["foreground"], size_hw[1]), (probs.shape[-2], probs.shape[-1]))
         return torch.where(torch.from_numpy(foreground), normed, probs)
 
 

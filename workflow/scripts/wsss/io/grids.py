@@ -13,7 +13,7 @@ def walk_grid(size_hw: tuple[int, int]) -> tuple[int, int]:
     return (size_hw[0] - 1) // 4 + 1, (size_hw[1] - 1) // 4 + 1
 
 
-def nearest(values: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+def nearest_centre(values: np.ndarray, target: tuple[int, int]) -> np.ndarray:
     """(H, W) -> `target`, the pixel at each cell's centre, as PIL's nearest picks it."""
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(target, values.shape, strict=True))
     return values[rows][:, columns]

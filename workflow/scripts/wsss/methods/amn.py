@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsss.constants import IGNORE
 from wsss.errors import UserError
 from wsss.io.grids import pack_foreground, walk_grid
 from wsss.methods.base import (
@@ -23,7 +24,7 @@ from wsss.methods.base import (
 )
 from wsss.methods.options.amn import AMNOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone
-from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label
+from wsss.nets.heads import ASPP, balanced_mean, resize_label
 from wsss.sections.section import defaults_of, typed
 
 

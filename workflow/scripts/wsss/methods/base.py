@@ -38,8 +38,8 @@ class CamOut:
     """One forward pass: only what was asked for is filled in.
 
     logits (B, C) image-level; maps (B, C or C+1, h, w) per-pixel logits, background first where native;
-    features by name; attention (layers, B, tokens, tokens); views: outputs of further views of the batch
-    ("second", "strong") or of a teacher ("teacher").
+    features by name; attention (layers, B, tokens, tokens); views: outputs of further views of the batch, by the
+    method's own names for them ("second").
     """
 
     logits: Tensor | None = None

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsss.data.pair_masks import draw_pair
+from wsss.io.cam_forms import cut_min_max
 from wsss.methods.base import with_background
 from wsss.methods.options.cpn import CPNOptions
 from wsss.methods.pixel_correlation import (
@@ -21,7 +22,6 @@ from wsss.methods.pixel_correlation import (
     image_logits,
     listed_classes,
     listed_maps,
-    max_norm,
     only_largest,
 )
 from wsss.nets.pcm import RegionCorrelation, guidance
@@ -76,8 +76,8 @@ class CPN(PixelCorrelationMethod):
         refined = [listed_maps(o.features["cam_rv"], classes, size) for o in looks]
         present, n = y.gather(1, classes), y.shape[1]
         rvmin, label = sum(background_minimum(maps, present) for maps in refined) / 3, with_background(present)
-        c = [max_norm(maps) * (w * label) for w, maps in zip(weights, cams, strict=True)]
-        d = [max_norm(maps) * (w * label) for w, maps in zip(weights, refined, strict=True)]
+        c = [cut_min_max(maps) * (w * label) for w, maps in zip(weights, cams, strict=True)]
+        d = [cut_min_max(maps) * (w * label) for w, maps in zip(weights, refined, strict=True)]
         tcp, cpcr = triplet(c, d, n), cross_regularisation(c, d, self.options["hard_share"], n)
         return {"total": cls + rvmin + tcp + cpcr, "cls": cls, "rvmin": rvmin, "tcp": tcp, "cpcr": cpcr}
 

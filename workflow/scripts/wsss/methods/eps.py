@@ -118,7 +118,7 @@ def saliency_loss(maps: Tensor, saliency: Tensor, y: Tensor, tau: float, weight:
     With F the present classes that lie on salient ground and B the others and the background, the estimate is
     weight * sum of F + (1 - weight) * (1 - sum of B). Absent classes are in neither.
     """
-    target = nearest(saliency, maps.shape[-2:]).float()
+    target = nearest_corner(saliency, maps.shape[-2:]).float()
     probs = maps.float().softmax(1)
     classes = probs[:, 1:]
     salient = (y > 0) & (overlap(classes.detach(), target) > tau)
@@ -141,7 +141,7 @@ def overlap(probs: Tensor, saliency: Tensor) -> Tensor:
     return hits / (area.sum((-2, -1)) + 1e-4 * cells)
 
 
-def nearest(maps: Tensor, size: Sequence[int]) -> Tensor:
+def nearest_corner(maps: Tensor, size: Sequence[int]) -> Tensor:
     """(B, c, H, W) -> (B, c, h, w): cell i takes pixel floor(H i / h), the corner, as torch's `nearest` does."""
     for dim, cells in zip((-2, -1), size, strict=True):
         side = maps.shape[dim]

@@ -11,7 +11,7 @@ from wsss.methods.base import CamOut, Method, Spec, flip_pair_sum, group, traina
 from wsss.methods.options.pixel_correlation import PixelCorrelationOptions
 from wsss.nets.backbones import STRIDES, Trunk, build_backbone, field_keeping
 from wsss.nets.norm import statistics_kept
-from wsss.nets.pcm import EPSILON, PixelCorrelation, guidance, stretch
+from wsss.nets.pcm import PixelCorrelation, guidance, resize_corners
 from wsss.sections.section import defaults_of
 
 
@@ -126,19 +126,12 @@ def listed_classes(y: Tensor) -> Tensor:
 def listed_maps(maps: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
     """maps (B, C+1, h, w), classes (B, K) -> (B, K+1, *size) float32, background first."""
     index = classes[..., None, None].expand(-1, -1, *maps.shape[-2:])
-    return stretch(torch.cat([maps[:, :1], maps[:, 1:].gather(1, index)], dim=1).float(), size)
+    return resize_corners(torch.cat([maps[:, :1], maps[:, 1:].gather(1, index)], dim=1).float(), size)
 
 
 def class_mean(distance: Tensor, classes: int) -> Tensor:
     """Mean over images, `classes` and space of (B, K+1, H, W) without the background; those not listed are 0."""
     return distance[:, 1:].mean() * ((distance.shape[1] - 1) / classes)
-
-
-def max_norm(maps: Tensor) -> Tensor:
-    """(..., H, W): cut at 0, then from minimum to maximum of each map; a flat map gives 0. With gradient."""
-    maps = maps.relu()
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    return F.relu(maps - low - EPSILON) / (high - low + EPSILON)
 
 
 def background_from(maps: Tensor) -> Tensor:

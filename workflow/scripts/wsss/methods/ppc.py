@@ -1,6 +1,8 @@
 """PPC, pixel-to-prototype contrast (Du et al., CVPR 2022), on SEAM and on EPS: pixels of a projected feature map are
 drawn to their class's prototype, in the own view and in the other."""
 
+import logging
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,8 +14,10 @@ from wsss.methods.options.ppc import PPCEPSOptions, PPCOptions
 from wsss.methods.pixel_correlation import PixelCorrelationMethod
 from wsss.methods.prototype_contrast import contrast, pixels_of
 from wsss.methods.seam import SEAM
-from wsss.nets.pcm import stretch
+from wsss.nets.pcm import resize_corners
 from wsss.sections.section import defaults_of
+
+log = logging.getLogger(__name__)
 
 
 class PPC(SEAM):
@@ -32,6 +36,8 @@ class PPC(SEAM):
         first, last = self.options["negatives"]
         if first > last:
             raise UserError(f"net_options: negatives: [{first}, {last}] must be [first, last]; give the lower rank first")
+        if first > num_classes + 1:
+            log.warning("net_options: negatives: of %d prototypes none has rank %d, so the intra-view term is 0; lower the ranks", num_classes + 1, first)
         self.projector = nn.Conv2d(self.backbone.out_channels[-1], self.options["projection"], 1, bias=False)
         nn.init.xavier_uniform_(self.projector.weight)
 
@@ -59,7 +65,7 @@ class PPC(SEAM):
 
     def pixels(self, look, grid, y):
         """Those of one view, on the grid of the contrast."""
-        projection, maps = (stretch(look.features[name].float(), grid) for name in ("projection", "cam_rv"))
+        projection, maps = (resize_corners(look.features[name].float(), grid) for name in ("projection", "cam_rv"))
         return pixels_of(projection, maps, y, self.options)
 
 
@@ -89,7 +95,7 @@ class PPCEPS(PPC):
     def loss(self, batch, out, step):
         """PPC's, and EPS's saliency loss on the class maps and on the refined maps, each the mean of both views."""
         losses, saliency = super().loss(batch, out, step), batch["saliency"]
-        second = stretch(saliency, self.second_size(saliency)) if self.options["second_saliency"] == "stretched" else saliency
+        second = resize_corners(saliency, self.second_size(saliency)) if self.options["second_saliency"] == "stretched" else saliency
         options = batch["y"], self.options["tau"], self.options["lambda"]
         looks = (out, saliency), (out.views["second"], second)
         both = [saliency_loss(m, s, *options) for look, s in looks for m in (look.maps, look.features["cam_rv"])]

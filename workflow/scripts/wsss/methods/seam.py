@@ -7,6 +7,7 @@ from operator import add
 import torch
 from torch import Tensor
 
+from wsss.io.cam_forms import cut_min_max
 from wsss.methods.base import CamOut, multilabel_soft_margin, required_part, with_background
 from wsss.methods.options.seam import SEAMOptions
 from wsss.methods.pixel_correlation import (
@@ -18,9 +19,8 @@ from wsss.methods.pixel_correlation import (
     image_logits,
     listed_classes,
     listed_maps,
-    max_norm,
 )
-from wsss.nets.pcm import stretch
+from wsss.nets.pcm import resize_corners
 from wsss.sections.section import defaults_of
 
 
@@ -35,7 +35,7 @@ class SEAM(PixelCorrelationMethod):
         return height, width
 
     def further_views(self, batch):
-        return {"second": stretch(batch["image"], self.second_size(batch["image"]))}
+        return {"second": resize_corners(batch["image"], self.second_size(batch["image"]))}
 
     def looks(self, batch, out) -> tuple[tuple[CamOut, tuple[int, int]], tuple[CamOut, tuple[int, int]]]:
         """Outputs of both views, each with the size (h, w) that the loss takes its maps at.
@@ -59,7 +59,7 @@ class SEAM(PixelCorrelationMethod):
         refined = [listed_maps(look.features["cam_rv"], classes, size) for look, size in looks]
         present, n = y.gather(1, classes), y.shape[1]
         rvmin = sum(background_minimum(maps, present) for maps in refined) / 2
-        c1, c2, r1, r2 = (stretch(max_norm(maps), small) * with_background(present) for maps in (*cams, *refined))
+        c1, c2, r1, r2 = (resize_corners(cut_min_max(maps), small) * with_background(present) for maps in (*cams, *refined))
         er = equivariance(c1, c2, n)
         ecr = cross_regularisation(c1, c2, r1, r2, self.options["hard_share"], n, self.untouched(classes))
         return {"total": cls + rvmin + er + ecr, "cls": cls, "rvmin": rvmin, "er": er, "ecr": ecr}

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.constants import IGNORE
 from wsss.nets.backbones import load_pretrained
-from wsss.nets.heads import ASPP, IGNORE, balanced_mean, resize_label, valid_mean
+from wsss.nets.heads import ASPP, balanced_mean, resize_label, valid_mean
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter
 from wsss.sections.section import defaults_of

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsss.constants import IGNORE
 from wsss.nets.backbones import load_pretrained
-from wsss.nets.heads import IGNORE, valid_mean
+from wsss.nets.heads import valid_mean
 from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.segmentation_trunk import build_trunk
 from wsss.nets.segmenter import Segmenter

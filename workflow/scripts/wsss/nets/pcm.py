@@ -33,7 +33,7 @@ class PixelCorrelation(nn.Module):
     def features(self, image: Tensor, low: Tensor, high: Tensor, size: Sequence[int]) -> Tensor:
         """image (B, 3, H, W) and taps of any size -> (B, 195, h, w) float32 on `size`."""
         sides = [F.relu(side(tap.detach())) for side, tap in ((self.f8_3, low), (self.f8_4, high))]
-        return torch.cat([stretch(part.float(), size) for part in (image, *sides)], dim=1)
+        return torch.cat([resize_corners(part.float(), size) for part in (image, *sides)], dim=1)
 
     def forward(self, guide: Tensor, features: Tensor) -> Tensor:
         """guide (B, n, h, w), features (B, 195, h, w) -> guide averaged over like pixels, (B, n, h, w) float32."""
@@ -41,7 +41,7 @@ class PixelCorrelation(nn.Module):
             return correlate(guide.float(), self.f9(features))
 
 
-def stretch(maps: Tensor, size: Sequence[int]) -> Tensor:
+def resize_corners(maps: Tensor, size: Sequence[int]) -> Tensor:
     """(B, c, H, W) -> (B, c, *size), bilinear, corners on corners, as SEAM resizes everywhere but at test."""
     if maps.shape[-2:] == tuple(size):
         return maps

@@ -17,7 +17,7 @@ from typing import Any
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
 from wsss.recipes.resolve import SECTIONS, Resolved, resolve
-from wsss.recipes.schema import check, nearest, read_yaml, with_numbers
+from wsss.recipes.schema import check, did_you_mean, read_yaml, with_numbers
 from wsss.rownames import RESERVED
 from wsss.sections.dataset import dataset_schema
 from wsss.sections.json_schema import json_schema
@@ -154,7 +154,7 @@ class Config:
                 raise UserError(f"{asked_by}{other}: config files end in .yaml; rename it to {path.name}")
             passed_over = "".join(f"; {file.name} {MISNAMED}" for file in self.misnamed(kind))
             known = f"known {kind}: {', '.join(self.names(kind))} (names match [a-z0-9_]+)"
-            raise UserError(f"{asked_by}{path}: no such file; {known}{passed_over or nearest([name], self.names(kind))}")
+            raise UserError(f"{asked_by}{path}: no such file; {known}{passed_over or did_you_mean([name], self.names(kind))}")
         return path
 
 

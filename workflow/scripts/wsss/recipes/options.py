@@ -6,7 +6,7 @@ from typing import Any
 from wsss import methods, wrappers
 from wsss.errors import UserError
 from wsss.recipes.net_options import option_names, options_class
-from wsss.recipes.schema import check, nearest
+from wsss.recipes.schema import check, did_you_mean
 from wsss.sections.json_schema import json_schema
 
 
@@ -46,4 +46,4 @@ def known(given: Iterable[str], names: list[str], where: str) -> None:
     """UserError where one of `given` is none of `names`."""
     unknown = sorted(set(given) - set(names))
     if unknown:
-        raise UserError(f"{where}: unknown name {', '.join(unknown)}; known: {', '.join(names)}{nearest(unknown, names)}")
+        raise UserError(f"{where}: unknown name {', '.join(unknown)}; known: {', '.join(names)}{did_you_mean(unknown, names)}")

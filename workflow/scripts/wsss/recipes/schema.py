@@ -163,7 +163,7 @@ def likeness(word: str, name: str) -> float:
     return 0.95 * SequenceMatcher(None, word, name).ratio() + 0.05 * (sorted(word) == sorted(name) or word == name)
 
 
-def nearest(words: Iterable[str], known: Iterable[str]) -> str:
+def did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:
     """The known names that look most like mistyped ones, as the end of a message; empty where none is near."""
     names = sorted(known)
     found = [max(matches, key=lambda name: likeness(word, name)) for word in words if (matches := get_close_matches(word, names))]
@@ -177,7 +177,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(plain_pattern, schema.get("patternProperties", {})))
         unknown = sorted(set(instance) - set(schema.get("properties", {})))
-        meant = nearest(unknown, schema.get("properties", {}))
+        meant = did_you_mean(unknown, schema.get("properties", {}))
         return f"unknown key {', '.join(unknown)} in {key}; allowed: {allowed}{meant or _sections_of(unknown, schema)}" + _renamed(schema, instance)
     if error.validator == "required":
         missing = next(name for name in allows if error.message.startswith(repr(name)))
@@ -185,7 +185,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return f"{key}: {missing} is missing; add {missing}: {' | '.join(map(str, values)) if values else 'VALUE'}"
     if error.validator == "enum":
         allowed = ", ".join(map(str, allows))
-        meant = _renamed(schema, [instance]) or nearest([str(instance)], map(str, allows))
+        meant = _renamed(schema, [instance]) or did_you_mean([str(instance)], map(str, allows))
         return f"{key}: {instance!r} is not allowed; allowed: {allowed}{meant}"
     if error.validator == "pattern":
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]

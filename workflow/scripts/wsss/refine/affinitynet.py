@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from wsss.constants import IGNORE
 from wsss.refine.affinity import shifted, source_view
-from wsss.refine.pairs import IGNORE
 from wsss.refine.paths import PathIndex
 
 STRIDE = 8  # pixels a cell

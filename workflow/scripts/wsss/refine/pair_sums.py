@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from wsss.ranks import mean_over_ranks, world
 from wsss.refine.affinity import RunMaps, path_maximum, run_maps, scatter_to_runs, shifted, sum_run_gradients
-from wsss.refine.pairs import EPSILON, IGNORE, total_of
+from wsss.refine.pairs import EPSILON, kinds_of, total_of
 from wsss.refine.paths import PathIndex
 
 KINDS = ("positive_bg", "positive_fg", "negative")
@@ -26,10 +26,7 @@ def boundary_losses(boundary: Tensor, labels: Tensor, index: PathIndex) -> dict[
 
 def _kinds(labels: Tensor, dy: int, dx: int, index: PathIndex) -> tuple[Tensor, Tensor, Tensor]:
     """Masks (B, h', w') of the pairs in one direction, by KINDS."""
-    source, target = shifted(labels, 0, 0, index), shifted(labels, dy, dx, index)
-    valid = (source != IGNORE) & (target != IGNORE)
-    same = valid & (source == target)
-    return same & (source == 0), same & (source > 0), valid & (source != target)
+    return kinds_of(shifted(labels, 0, 0, index), shifted(labels, dy, dx, index))
 
 
 class _PairSums(torch.autograd.Function):

@@ -13,6 +13,7 @@ from wsss.refine.paths import PathIndex
 
 EPSILON = 1e-5
 
+
 def require_pairs(net: str, size_hw: Sequence[int], stride: int, index: PathIndex) -> None:
     """UserError where a grid of `size_hw` cells, of `stride` pixels each, is too small for any pair."""
     if min(index.source_shape(*size_hw)) < 1:
@@ -24,7 +25,11 @@ def require_pairs(net: str, size_hw: Sequence[int], stride: int, index: PathInde
 
 def pair_types(labels: Tensor, index: PathIndex) -> tuple[Tensor, Tensor, Tensor]:
     """Masks (B, D, h', w') of pairs both background, both the same foreground class, and of two classes."""
-    source, target = source_view(labels, index)[:, None], target_views(labels, index)
+    return kinds_of(source_view(labels, index)[:, None], target_views(labels, index))
+
+
+def kinds_of(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The masks of `pair_types` for labels of both ends, which are broadcast."""
     valid = (source != IGNORE) & (target != IGNORE)
     same = valid & (source == target)
     return same & (source == 0), same & (source > 0), valid & (source != target)
@@ -40,9 +45,9 @@ def pair_losses(affinity: Tensor, bg: Tensor, fg: Tensor, negative: Tensor) -> d
     alike = -torch.log(affinity + EPSILON)
     unlike = -torch.log(1.0 + EPSILON - affinity)
     return total_of({
-        "positive_bg": masked_mean(alike, bg),
-        "positive_fg": masked_mean(alike, fg),
-        "negative": masked_mean(unlike, negative),
+        "positive_bg": mean_over(alike, bg),
+        "positive_fg": mean_over(alike, fg),
+        "negative": mean_over(unlike, negative),
     })
 
 
@@ -52,6 +57,6 @@ def total_of(losses: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"total": total, **losses}
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over `mask`, 0 for an empty one."""
+def mean_over(values: Tensor, mask: Tensor) -> Tensor:
+    """Sum over `mask` divided by its size + 1e-5, as released: 0 for an empty one."""
     return (values * mask).sum() / (mean_over_ranks(mask.sum()) + EPSILON / world())

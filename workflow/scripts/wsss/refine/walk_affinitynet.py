@@ -14,9 +14,9 @@ from wsss.refine.affinity_walk import affinitynet_semantic
 WALK = ("bg", "beta", "exp_times", "radius", "pairs")
 
 
-def network(settings: Mapping[str, Any], walk: Mapping[str, Any]) -> AffinityNet:
+def network(net_settings: Mapping[str, Any], walk_settings: Mapping[str, Any]) -> AffinityNet:
     """AffinityNet with random weights."""
-    return AffinityNet(**settings)
+    return AffinityNet(**net_settings)
 
 
 def run_network(network: AffinityNet, image: torch.Tensor) -> torch.Tensor:
@@ -25,10 +25,10 @@ def run_network(network: AffinityNet, image: torch.Tensor) -> torch.Tensor:
 
 
 def mask(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk_settings: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: background and CAM on stride-8 cells, walked."""
     cam, bg_map = cams.both_at(record, size_hw)
     if len(cam) == 0:
         return np.zeros(size_hw, np.uint8)
-    return affinitynet_semantic(cam, network_output(), record.labels, bg_map=bg_map, **{name: walk[name] for name in WALK})
+    return affinitynet_semantic(cam, network_output(), record.labels, bg_map=bg_map, **{name: walk_settings[name] for name in WALK})

@@ -14,9 +14,9 @@ from wsss.refine.random_walk import irn_scores, irn_semantic
 WALK = ("power", "beta", "exp_times", "radius", "normalise")
 
 
-def network(settings: Mapping[str, Any], walk: Mapping[str, Any]) -> IrnNet:
+def network(net_settings: Mapping[str, Any], walk_settings: Mapping[str, Any]) -> IrnNet:
     """IRN with random weights, padding images as the walk's section says."""
-    return IrnNet(**settings, pad_to=walk["pad_to"])
+    return IrnNet(**net_settings, pad_to=walk_settings["pad_to"])
 
 
 def run_network(network: IrnNet, image: torch.Tensor) -> torch.Tensor:
@@ -26,18 +26,18 @@ def run_network(network: IrnNet, image: torch.Tensor) -> torch.Tensor:
 
 
 def mask(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk_settings: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: the CAM on the stride-4 grid, walked inside the boundaries."""
     cam, bg_map = cams.both_on_grid(record, size_hw)
     edge = network_output() if len(cam) else np.zeros(cam.shape[1:], np.float32)
-    options = {name: walk[name] for name in WALK}
-    return irn_semantic(cam, edge, size_hw, record.labels, walk["bg"], bg_map, **options)
+    options = {name: walk_settings[name] for name in WALK}
+    return irn_semantic(cam, edge, size_hw, record.labels, walk_settings["bg"], bg_map, **options)
 
 
 def scores(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk_settings: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(K, H, W) float32 in [0, 1]: what `mask` cuts, of an image that has labels."""
     cam = cams.on_grid(record, size_hw)
-    return irn_scores(cam, network_output(), size_hw, **{name: walk[name] for name in WALK})
+    return irn_scores(cam, network_output(), size_hw, **{name: walk_settings[name] for name in WALK})

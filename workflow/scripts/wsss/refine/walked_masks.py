@@ -29,7 +29,10 @@ WALKED = 40  # images that are walked to find a cut, before all of them are
 
 
 def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
-    """What the network sees, then the walk. On the CPU one process a core; on a GPU the walk runs there."""
+    """Prepare the walk, find its cut where the recipe asks for one, and give the function that makes masks.
+
+    On the CPU the masks are made by one process a core; on a GPU the walk runs there.
+    """
     key, bg = task.outputs["index"], typed(task.settings["bg"], Background)
     _walkers[key] = walker = Walker(task, cams_to_cut(task, records, bg))
     on_cpu = task.runtime["device"] == "cpu" or not torch.cuda.is_available()
@@ -38,7 +41,7 @@ def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     is_cut_after = is_found(bg) and task.params["refine"] in CUT_AFTER
     cut = walked_cut(task, key, processes) if is_cut_after else None
     rules, found = settled({"bg": bg}, task.inputs, cut)
-    walker.settings |= rules
+    walker.walk_settings |= rules
     jobs = ((key, record) for record in records)
     return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), {"scales": walker.cams.form.scales, **found}
 
@@ -75,21 +78,21 @@ class Walker:
 
     def __init__(self, task: Task, cams: CamFolder) -> None:
         self.task, self.cams = task, cams
-        self.settings = plain(typed(task.settings, BY_REFINE[task.params["refine"]]))
-        self.module = walks.walker(task.params["refine"])
+        self.walk_settings = plain(typed(task.settings, BY_REFINE[task.params["refine"]]))
+        self.module = walks.walker_module(task.params["refine"])
         self._network: torch.nn.Module | None = None
         self._device = torch.device("cpu")
 
     def __call__(self, record: Record) -> str:
         image = read_image(record.image)
-        mask = self.module.mask(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image))
+        mask = self.module.mask(self.cams, record, image.shape[:2], self.walk_settings, lambda: self.network_output(image))
         write_mask(self.task.folder / f"{record.id}.png", mask)
         return record.id
 
     def histogram(self, record: Record) -> np.ndarray:
         """Of the scores that the walk's background cuts."""
         image, scores = read_image(record.image), Scores()
-        scores.add(self.module.scores(self.cams, record, image.shape[:2], self.settings, lambda: self.network_output(image)), record.id)
+        scores.add(self.module.scores(self.cams, record, image.shape[:2], self.walk_settings, lambda: self.network_output(image)), record.id)
         return scores.histogram
 
     @torch.inference_mode()
@@ -106,7 +109,7 @@ class Walker:
         wanted = self.task.runtime["device"]
         # One thread a process whatever --cores says, so that the result does not depend on it.
         self._device = pick_device(wanted, 1, EXACT)
-        network = self.module.network(self.task.params["network"], self.settings)
+        network = self.module.network(self.task.params["network"], self.walk_settings)
         load_model(self.task.inputs["affinity"], network)
         self._network = ready_to_infer(network, self._device)
         return self._network

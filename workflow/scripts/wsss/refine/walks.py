@@ -10,9 +10,9 @@ a walk any training. A learner, for the stage `affinity`, has
 
 and a walker, for the stage `pseudo_masks`,
 
-- network(settings, walk): the same network; `walk` is the stage's own section;
+- network(net_settings, walk_settings): the same network; `walk_settings` are the stage's own section;
 - run_network(network, image): what the network says of one normalised image (3, H, W);
-- mask(cams, record, size_hw, walk, network_output): the pseudo-mask (H, W) uint8; `network_output` is a function
+- mask(cams, record, size_hw, walk_settings, network_output): the pseudo-mask (H, W) uint8; `network_output` is a function
   without arguments that runs the network on the record's image;
 - where it is named in wsss.found.CUT_AFTER, scores(the same): the walked scores that its background cuts.
 """
@@ -29,11 +29,11 @@ LEARNERS = {"irn": "wsss.refine.learn_irn", "affinitynet": "wsss.refine.learn_af
 WALKERS = {"irn": "wsss.refine.walk_irn", "affinitynet": "wsss.refine.walk_affinitynet"}
 
 
-def learner(refine: str) -> ModuleType:
+def learner_module(refine: str) -> ModuleType:
     """The module that trains for a refinement; code digests of `affinity` take its name from LEARNERS."""
     return import_module(LEARNERS[refine])
 
 
-def walker(refine: str) -> ModuleType:
+def walker_module(refine: str) -> ModuleType:
     """The module that makes its masks; code digests of `pseudo_masks` take its name from WALKERS."""
     return import_module(WALKERS[refine])

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from wsss.constants import IGNORE
 from wsss.data.held_out import sample
 from wsss.io.masks import read_mask
-from wsss.score.confusion import IGNORE, check_labels, confusion
+from wsss.score.confusion import check_labels, confusion
 
 ALL_OF_A_PHOTO = 98.0  # percent of a photo's sure pixels from which on it counts as all foreground, or all background
 MOST = 2000  # masks that are read, 2 ms each

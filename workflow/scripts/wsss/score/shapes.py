@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from wsss.score.confusion import IGNORE, mean_percent, ratio
+from wsss.constants import IGNORE
+from wsss.score.confusion import mean_percent, ratio
 
 DILATION = 0.02  # of the image's diagonal
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # COCO's: an object is smaller than so many pixels

@@ -21,7 +21,7 @@ def run(task: Task) -> None:
     device = start_devices(task, settings.batch_size)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=not settings.unlabelled)
-    learner = walks.learner(refine)
+    learner = walks.learner_module(refine)
     samples = learner.samples(task, settings, dataset, records)
     network = learner.network(task.params["network"])
     if "classifier" in task.inputs:

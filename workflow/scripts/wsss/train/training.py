@@ -75,7 +75,7 @@ def train(
     )
     start = time.monotonic()
     history = fit(job)
-    # Of the steps of this run; the first batch has the workers' start in it.
+    # This and `images` are of the steps of this run; the first batch has the workers' start in it.
     task.record.facts["waiting_for_batches"] = round(sum(job.waited) / (time.monotonic() - start), 4)
     ranks.leave()
     if finish is not None:
@@ -86,7 +86,7 @@ def train(
     write_history(task.outputs["history"], history)
     initial = initial_weights(task)
     save_model(task.outputs["model"], network if saved is None else saved, params=task.params, **initial, **(facts or {}))
-    task.write_record(images=len(history) * settings.batch_size, **initial)
+    task.write_record(images=len(job.waited) * settings.batch_size, **initial)
     backup.keep(task.outputs.values(), made_with)
     tidy(task.folder, state_path)
 
