@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sections import settings_of
 from torch import nn
-from wsss.train.loop import Job
+from wsss.train.loop import Job, Learner
 
 POLY = {
     "optimiser": "sgd",
@@ -41,7 +41,7 @@ def network():
     )
 
 
-def job(folder, net=None, *, settings=(), runtime=(), fingerprint="f", hook=None, **facts):
+def job(folder, net=None, *, settings=(), runtime=(), fingerprint="f", hook=None, after_step=None, **facts):
     net = net or network()
 
     def step_loss(batch, step):
@@ -52,9 +52,7 @@ def job(folder, net=None, *, settings=(), runtime=(), fingerprint="f", hook=None
 
     groups = [{"params": list(net.parameters()), "lr_scale": 1.0, "weight_decay": None}]
     return Job(
-        network=net,
-        step_loss=step_loss,
-        groups=groups,
+        learner=Learner(net, groups, step_loss, after_step),
         dataset=Samples(),
         settings=settings_of({**SETTINGS, **dict(settings)}),
         runtime={**RUNTIME, **dict(runtime)},

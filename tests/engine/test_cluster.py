@@ -127,7 +127,7 @@ import sys, time, torch
 from pathlib import Path
 from wsss.engine.entry import guarded
 from wsss.sections.training import Training
-from wsss.train.loop import Job, fit
+from wsss.train.loop import Job, Learner, fit
 
 class Slow(torch.utils.data.Dataset):
     def __len__(self):
@@ -147,7 +147,7 @@ def run(task):
     settings = Training.model_construct(optimiser="sgd", lr=0.1, momentum=0, weight_decay=0, schedule="poly", power=0.9, batch_size=4, steps=10000)
     runtime = {"precision": "fp32", "workers": 2, "checkpoint_seconds": 1e9, "log_every": 5}
     groups = [{"params": list(network.parameters()), "lr_scale": 1.0, "weight_decay": 0}]
-    fit(Job(network, loss, groups, Slow(), settings, runtime, 0, torch.device("cpu"), Path(sys.argv[1], "state.pt"), "f"))
+    fit(Job(Learner(network, groups, loss), Slow(), settings, runtime, 0, torch.device("cpu"), Path(sys.argv[1], "state.pt"), "f"))
 
 guarded(run, None)
 """

@@ -80,7 +80,7 @@ def layers_that_overflow(net):
 )
 def test_a_diverged_network_is_told_by_its_weights_or_by_what_it_makes(tmp_path, change, words):
     one = job(tmp_path)
-    change(one.network)
+    change(one.learner.network)
     with pytest.raises(UserError, match=f"classifier: the network diverged.*{words}.*lower classifier.lr .it is 0.05"):
         refuse_diverged(one, "classifier")
 
@@ -88,8 +88,8 @@ def test_a_diverged_network_is_told_by_its_weights_or_by_what_it_makes(tmp_path,
 def test_looking_at_a_network_leaves_it_as_it_is(tmp_path):
     one = job(tmp_path)
     fit(one)
-    before, number = {key: value.clone() for key, value in one.network.state_dict().items()}, torch.get_rng_state()
+    before, number = {key: value.clone() for key, value in one.learner.network.state_dict().items()}, torch.get_rng_state()
     refuse_diverged(one, "classifier")
-    assert all(torch.equal(value, before[key]) for key, value in one.network.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), number) and not any(m._forward_hooks for m in one.network.modules())
-    assert not any(parameter.grad is not None and parameter.grad.any() for parameter in one.network.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in one.learner.network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), number) and not any(m._forward_hooks for m in one.learner.network.modules())
+    assert not any(parameter.grad is not None and parameter.grad.any() for parameter in one.learner.network.parameters())

@@ -25,7 +25,7 @@ def _one_thread_and_no_signal(monkeypatch):
 def trained(folder, **changes):
     work = job(folder, **changes)
     history = fit(work)
-    return {k: v.clone() for k, v in work.network.state_dict().items()}, history
+    return {k: v.clone() for k, v in work.learner.network.state_dict().items()}, history
 
 
 def sigterm_at(at):
@@ -171,8 +171,9 @@ def test_a_long_gradient_is_scaled_down_to_clip_norm(tmp_path, longest, scaled):
         one.unused = nn.Parameter(torch.ones(2))  # without a gradient, as parts that a loss does not reach
     batches, expected = clipped_by_hand(net, longest)
     settings = {"momentum": 0, "weight_decay": 0.0, "clip_norm": longest}
-    work = replace(job(tmp_path, mine, settings=settings), step_loss=lambda batch, step: {"total": mine(batch["image"]).square().mean()})
-    optimiser = build_optimiser(work.groups, work.settings)
+    work = job(tmp_path, mine, settings=settings)
+    work = replace(work, learner=replace(work.learner, step_loss=lambda batch, step: {"total": mine(batch["image"]).square().mean()}))
+    optimiser = build_optimiser(work.learner.groups, work.settings)
     scaler = torch.amp.GradScaler("cpu", enabled=scaled, init_scale=512.0)
     for step, images in enumerate(batches):
         loop._step(work, {"image": images, "id": []}, step, optimiser, scaler)
@@ -206,7 +207,7 @@ def test_training_repeats(tmp_path):
 def test_the_network_ends_in_eval(tmp_path):
     work = job(tmp_path)
     fit(work)
-    assert not work.network.training
+    assert not work.learner.network.training
 
 
 @pytest.mark.parametrize("at", [0, 4, 11])

@@ -44,7 +44,7 @@ def exact_net():
 def trained(folder, net=None, **changes):
     work = job(folder, net or small_net(), **changes)
     history = fit(work)
-    return {k: v.numpy() for k, v in work.network.state_dict().items()}, history
+    return {k: v.numpy() for k, v in work.learner.network.state_dict().items()}, history
 
 
 def losses(history):

@@ -10,6 +10,7 @@ from wsss.io.models import read_model
 from wsss.refine import walks
 from wsss.sections.affinity import BY_REFINE
 from wsss.sections.section import typed
+from wsss.train.loop import Learner
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 
@@ -21,15 +22,15 @@ def run(task: Task) -> None:
     device = start_devices(task, settings.batch_size)
     dataset = load_manifest(task.inputs["manifest"])
     records = training_records(dataset, labelled_only=not settings.unlabelled)
-    learner = walks.learner_module(refine)
-    samples = learner.samples(task, settings, dataset, records)
-    network = learner.network(task.params["network"])
+    module = walks.learner_module(refine)
+    samples = module.samples(task, settings, dataset, records)
+    network = module.network(task.params["network"])
     if "classifier" in task.inputs:
         network.load_backbone(classifier_trunk(task.inputs["classifier"]))
     else:
         load_initial(task, network, settings.backbone)
-    finish = learner.finish(settings, network, dataset, device) if hasattr(learner, "finish") else None
-    train(task, settings, network, samples, network.param_groups(), network.loss, device, finish=finish)
+    finish = module.finish(settings, network, dataset, device) if hasattr(module, "finish") else None
+    train(task, settings, Learner(network, network.param_groups(), network.loss), samples, device, finish=finish)
 
 
 def classifier_trunk(path: str) -> dict[str, torch.Tensor]:

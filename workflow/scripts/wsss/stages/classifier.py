@@ -1,6 +1,9 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
 from functools import partial
+from typing import Any
+
+from torch import Tensor
 
 from wsss import wrappers
 from wsss.data.further import require_plain
@@ -16,6 +19,7 @@ from wsss.score.self_report import about_classifier
 from wsss.sections.classifier import Classifier
 from wsss.sections.section import typed
 from wsss.train.classifier_check import check, split_for_check
+from wsss.train.loop import Learner
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 from wsss.train.wrapper_check import pseudo_label_facts
@@ -35,32 +39,31 @@ def run(task: Task) -> None:
     check_sources(task.params["recipe"]["net"], needs, "ir_labels" in task.inputs, settings.saliency, "classifier")
     label_path = label_files(task, "ir_labels", records) if "ir_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
-    learner = wrapped(task, method)
-    further = learner.further_arrays()
+    trained = wrapped(task, method)
+    further = trained.further_arrays()
     require_plain(further)
 
     def check_trained(history: list[dict[str, float]]) -> None:
         start = partial(initial_method, task, dataset)
         facts = check(task, dataset, split, method, history, device, start)
-        if labels := pseudo_label_facts(task, dataset, records, learner, device):
+        if labels := pseudo_label_facts(task, dataset, records, trained, device):
             facts["pseudo_labels"] = labels
         write_json(task.outputs["check"], facts)
         about_classifier(task, facts)
 
     samples = TrainingSet(dataset, records, settings.augmentation, label_path, saliency_path, further)
-    train(
-        task,
-        settings,
-        learner,
-        samples,
-        learner.param_groups(),
-        lambda batch, step: learner.loss(batch, require_output(learner(batch, learner.loss_want), batch["y"]), step),
-        device,
-        after_step=learner.after_step,
-        check=check_trained,
-        saved=method,
-        facts={"classes": list(dataset.classes)},
-    )
+    facts = {"classes": list(dataset.classes)}
+    train(task, settings, learner_of(trained), samples, device, check=check_trained, saved=method, facts=facts)
+
+
+def learner_of(trained: Method | Wrapper) -> Learner:
+    """A method, or a wrapper around it: its loss is of the forward pass that it asks for."""
+
+    def step_loss(batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        out = require_output(trained(batch, trained.loss_want), batch["y"])
+        return trained.loss(batch, out, step)
+
+    return Learner(trained, trained.param_groups(), step_loss, trained.after_step)
 
 
 def initial_method(task: Task, dataset: Dataset) -> Method:

@@ -11,6 +11,7 @@ from wsss.nets import segmenters
 from wsss.nets.segmenter import Segmenter
 from wsss.sections.section import typed
 from wsss.sections.segmentation import BY_NET
+from wsss.train.loop import Learner
 from wsss.train.start import load_initial, start_devices
 from wsss.train.training import train
 
@@ -25,7 +26,7 @@ def run(task: Task) -> None:
     network = build_network(task, dataset.num_classes)
     load_initial(task, network, settings.backbone)
     samples = TrainingSet(dataset, records, settings.augmentation, label_path)
-    train(task, settings, network, samples, network.param_groups(), network.loss, device)
+    train(task, settings, Learner(network, network.param_groups(), network.loss), samples, device)
 
 
 def build_network(task: Task, num_classes: int) -> Segmenter:

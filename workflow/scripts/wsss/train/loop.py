@@ -36,22 +36,34 @@ StepLoss = Callable[[dict[str, Any], int], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
+class Learner:
+    """A network and how it learns.
+
+    Attributes:
+        network: the module whose state is trained and saved.
+        groups: of parameters, with lr_scale and weight_decay (`Method.param_groups`).
+        step_loss: (batch, step) -> {"total": scalar, ...}; finite for every legal batch.
+        after_step: called with the number of each step that was made.
+    """
+
+    network: torch.nn.Module
+    groups: list[dict]
+    step_loss: StepLoss
+    after_step: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """What one training needs.
 
     Attributes:
-        network: the module whose state is trained and saved.
-        step_loss: (batch, step) -> {"total": scalar, ...}; finite for every legal batch.
-        groups: parameter groups with lr_scale and weight_decay.
         settings: the stage's section (optimiser, lr, batch_size, steps or epochs, ...).
         runtime: device settings (precision, workers, checkpoint_seconds).
         state_path: resume file; not a declared output, so that Snakemake leaves it alone.
         fingerprint: of parameters, code and inputs; a state of another fingerprint is not resumed.
     """
 
-    network: torch.nn.Module
-    step_loss: StepLoss
-    groups: list[dict]
+    learner: Learner
     dataset: Samples
     settings: Training
     runtime: dict[str, Any]
@@ -59,7 +71,6 @@ class Job:
     device: torch.device
     state_path: Path
     fingerprint: str
-    after_step: Callable[[int], None] | None = None
     waited: list[float] = field(default_factory=list)  # seconds for each batch, filled by `fit`
 
 
@@ -82,8 +93,8 @@ def fit(job: Job) -> list[dict[str, float]]:
         SystemExit: SIGTERM arrived; the state is saved.
     """
     steps = total_steps(len(job.dataset), job.settings)
-    network = job.network.to(job.device).to(memory_format=torch.channels_last)
-    optimiser = build_optimiser(job.groups, job.settings)
+    network = job.learner.network.to(job.device).to(memory_format=torch.channels_last)
+    optimiser = build_optimiser(job.learner.groups, job.settings)
     half = autocast_dtype(job.device, job.runtime["precision"]) is torch.float16
     scaler = torch.amp.GradScaler(job.device.type, enabled=half)
     start, history = _resume(job, optimiser, scaler)
@@ -135,7 +146,7 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     torch.manual_seed((ranks.rank() << 56) + (job.seed << 32) + step)  # other dropout for other images
     batch = to_device(batch, job.device)
     with autocast(job.device, job.runtime["precision"]):
-        losses = require_losses(job.step_loss(batch, step))
+        losses = require_losses(job.learner.step_loss(batch, step))
     scaler.scale(losses["total"]).backward()
     learning = [p for group in optimiser.param_groups for p in group["params"]]
     ranks.average_gradients(learning)
@@ -145,8 +156,8 @@ def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, sc
     scaler.step(optimiser)
     scaler.update()
     optimiser.zero_grad(set_to_none=True)
-    if job.after_step is not None:
-        job.after_step(step)
+    if job.learner.after_step is not None:
+        job.learner.after_step(step)
     return {name: value.detach() for name, value in losses.items()}
 
 
@@ -215,7 +226,7 @@ def _save(job: Job, step: int, optimiser: torch.optim.Optimizer, scaler: Any, hi
     state = {
         "fingerprint": job.fingerprint,
         "step": step,
-        "network": job.network.state_dict(),
+        "network": job.learner.network.state_dict(),
         "optimiser": optimiser.state_dict(),
         "scaler": scaler.state_dict(),
         "history": history,
@@ -236,7 +247,7 @@ def _resume(job: Job, optimiser: torch.optim.Optimizer, scaler: Any) -> tuple[in
     if state.get("fingerprint") != job.fingerprint:
         log.info("%s belongs to other settings, code or inputs; training starts over", job.state_path)
         return 0, []
-    job.network.load_state_dict(state["network"])
+    job.learner.network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     scaler.load_state_dict(state["scaler"])
     return state["step"], list(state["history"])

@@ -18,7 +18,7 @@ def refuse_diverged(job: Job, stage: str) -> None:
     Raises:
         UserError: values that are not finite; says where, and what to lower.
     """
-    state = job.network.state_dict()
+    state = job.learner.network.state_dict()
     found = [f"weights {key}" for key, value in state.items() if not _is_finite(value)] or list(_in_one_pass(job))
     if found:
         raise UserError(
@@ -37,12 +37,12 @@ def _in_one_pass(job: Job) -> Iterator[str]:
         if not all(_is_finite(value) for value in _tensors(call[-1])):
             strange.append(f"what layer {name} makes")
 
-    leaves = [(name, module) for name, module in job.network.named_modules() if not any(module.children())]
+    leaves = [(name, module) for name, module in job.learner.network.named_modules() if not any(module.children())]
     hooks = [module.register_forward_hook(functools.partial(note_strange, name)) for name, module in leaves]
-    job.network.eval()
+    job.learner.network.eval()
     try:
         with torch.random.fork_rng(devices=[]), autocast(job.device, job.runtime["precision"]):
-            losses = job.step_loss(to_device(first_batch(job), job.device), 0)
+            losses = job.learner.step_loss(to_device(first_batch(job), job.device), 0)
     finally:
         for hook in hooks:
             hook.remove()

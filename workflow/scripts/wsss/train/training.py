@@ -17,7 +17,7 @@ from wsss.engine.record import package_versions
 from wsss.engine.task import Task
 from wsss.io.models import save_model, write_history
 from wsss.sections.training import Training
-from wsss.train.loop import Job, StepLoss, fit
+from wsss.train.loop import Job, Learner, fit
 from wsss.train.sanity import refuse_diverged
 from wsss.train.start import initial_weights
 
@@ -27,13 +27,10 @@ log = logging.getLogger(__name__)
 def train(
     task: Task,
     settings: Training,
-    network: torch.nn.Module,
+    learner: Learner,
     dataset: Samples,
-    groups: list[dict],
-    step_loss: StepLoss,
     device: torch.device,
     *,
-    after_step: Callable[[int], None] | None = None,
     finish: Callable[[], None] | None = None,
     check: Callable[[list[dict[str, float]]], None] | None = None,
     saved: torch.nn.Module | None = None,
@@ -42,12 +39,9 @@ def train(
     """Train (or resume), then write model, history and run record; what finished before is not trained again.
 
     Args:
-        groups: of parameters, as `Method.param_groups` gives them.
-        step_loss: batch and step -> scalars by name, with "total" to minimise.
-        after_step: called with the number of each step that was made.
         finish: may change the trained network.
         check: looks at the trained network, given a row of the history a step.
-        saved: the part of `network` that the model file holds; None: all of it.
+        saved: the part of the learner's network that the model file holds; None: all of it.
         facts: plain data that the model file says of itself, beside what all say.
 
     Raises:
@@ -61,9 +55,7 @@ def train(
         tidy(task.folder, state_path)
         return  # run.json too is that training's
     job = Job(
-        network=network,
-        step_loss=step_loss,
-        groups=groups,
+        learner=learner,
         dataset=dataset,
         settings=settings,
         runtime={**task.runtime, **task.params["compute"], "workers": loader_workers(task)},
@@ -71,7 +63,6 @@ def train(
         device=device,
         state_path=state_path,
         fingerprint=mark,
-        after_step=after_step,
     )
     start = time.monotonic()
     history = fit(job)
@@ -85,7 +76,7 @@ def train(
         check(history)
     write_history(task.outputs["history"], history)
     initial = initial_weights(task)
-    save_model(task.outputs["model"], network if saved is None else saved, params=task.params, **initial, **(facts or {}))
+    save_model(task.outputs["model"], learner.network if saved is None else saved, params=task.params, **initial, **(facts or {}))
     task.write_record(images=len(job.waited) * settings.batch_size, **initial)
     backup.keep(task.outputs.values(), made_with)
     tidy(task.folder, state_path)
