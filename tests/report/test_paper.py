@@ -11,7 +11,7 @@ from wsss.stages import table as stage
 SEED = {"miou": 49.96, "provenance": {"split": "train (9 images)", "threshold_policy": "fixed", "backbone": "resnet50", "supervision": "image labels"}}
 LAST = {
     "split": "val (4 images)", "supervision": "image labels", "backbone": "resnet101", "weights": "ImageNet (torchvision)", "crf": True,
-    "multi_scale": "[0.5, 1.0], flipped too",
+    "multi_scale": "0.5, 1.0, with mirror images",
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_latex_is_escaped_and_ticked():
 def test_single_scale_and_no_crf_have_no_tick():
     content = run(64.0)
     del content["stages"]["segmentation_crf"]
-    content["stages"]["segmentation"]["provenance"] |= {"multi_scale": "[1.0], flipped too"}
+    content["stages"]["segmentation"]["provenance"] |= {"multi_scale": "1.0, with mirror images"}
     row = rows_of(table("demo", {"cam": content})[0])[2]
     assert row[7:] == ["63.0", "", "", ""]
 

@@ -125,7 +125,7 @@ def test_what_differs_between_columns_is_what_one_method_says_twice():
     }  # fmt: skip
     found = sources.differing(columns)
     assert found.head == ["", "seed", "mask", "net"]
-    assert found.rows == [["crf", "no", ["yes (cam)", "no (eps)"], "no"], ["split", "train", "train", "val"]]
+    assert found.rows == [["CRF", "no", ["yes (cam)", "no (eps)"], "no"], ["split", "train", "train", "val"]]
     assert sources.differing({"seed": columns["seed"]}) is None
     assert sources.note("seed", columns["seed"]) == "seed: crf no; split train; kept 1 (cam), 2 (eps); threshold 0.1 (cam), 0.2 (eps)."
 

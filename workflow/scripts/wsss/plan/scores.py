@@ -143,7 +143,7 @@ def thresholds(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_scales(plan: "Plan", row: Row) -> str:
-    """Scales and flips of the predictions, in words."""
+def test_scales(plan: "Plan", row: Row) -> dict[str, Any]:
+    """Scales of the predictions, and whether mirror images are predicted too."""
     settings = plan.section(row, "predictions")
-    return f"{settings['scales']}{', flipped too' if settings['flip'] else ''}"
+    return {"scales": settings["scales"], "flip": settings["flip"]}

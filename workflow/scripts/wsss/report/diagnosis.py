@@ -14,7 +14,8 @@ HOW = {
 
 def figures(content: dict[str, Any]) -> dict[str, str]:
     """Heading -> words, of the content of a diagnosis.json."""
-    check, stages = content.get("classifier"), content.get("stages", {})
+    check, found = content.get("classifier"), content.get("stages", {})
+    stages = {name: found[name] for name in NAMES if name in found}  # in the chain's order
     return {
         "classifier on photos not seen": _seen(check, check) if check and check["how"] in HOW else _none(check),
         "on those trained on": _seen(check, {**check["training"], "how": ""}) if check and check["training"] else "-",

@@ -207,7 +207,7 @@ def _scores(method):
         "n": len(method.runs),
         "repeats": tables.REPEATS,
         "tables": stage_tables(method),
-        "sources": Sources(differing({name: {method.name: source} for name, source in found.items()}), notes),
+        "sources": Sources(differing({name: {method.name: source} for name, source in found.items()}), notes, "stages"),
     }
 
 

@@ -61,9 +61,8 @@ def _sources(method: Method) -> list[dict[str, Any]]:
 
 
 def _is_multi_scale(provenance: dict[str, Any]) -> bool:
-    """Whether the last stage saw more than one scale: a list of CAMs' scales, or predictions' in words: `[0.5, 1.0], flipped too`."""
-    scales = provenance.get("multi_scale", "")
-    return "," in str(scales).split("]")[0]
+    """Whether the last stage saw more than one scale: `0.5, 1.0, with mirror images`."""
+    return len([part for part in str(provenance.get("multi_scale", "")).split(", ") if part[:1].isdigit()]) > 1
 
 
 def mean_of(method: Method, *stages: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsss.report.cells import Table
-from wsss.score.write import REDUNDANT, plain_words
+from wsss.score.write import REDUNDANT, name_of, plain_words
 
 Provenance = dict[str, Any]
 UNTOLD = REDUNDANT | {"code_version"}  # differs whenever the chains do; it stands in the notes of a method's page
@@ -12,10 +12,11 @@ UNTOLD = REDUNDANT | {"code_version"}  # differs whenever the chains do; it stan
 
 @dataclass(frozen=True)
 class Sources:
-    """differing: keys whose values are not the same in all columns, None where there are none; notes: one a column."""
+    """differing: keys whose values are not the same everywhere, None where there are none; notes: one a column of it; across: what these columns are."""
 
     differing: Table | None
     notes: list[str]
+    across: str = "columns"
 
 
 def provenance_of(blocks: list[dict]) -> Provenance:
@@ -33,9 +34,9 @@ def differing(columns: dict[str, dict[str, Provenance]]) -> Table | None:
     """
     keys = sorted({key for sources in columns.values() for source in sources.values() for key in source} - UNTOLD)
     rows = [
-        [key.replace("_", " "), *(_value(sources, key) for sources in columns.values())] for key in keys if _differs(columns, key)
+        [name_of(key), *(_value(sources, key) for sources in columns.values())] for key in keys if _differs(columns, key)
     ]
-    return Table("what differs between the columns", ["", *columns], rows, is_words=True) if rows else None
+    return Table("what differs", ["", *columns], rows, is_words=True) if rows else None
 
 
 def _differs(columns: dict[str, dict[str, Provenance]], key: str) -> bool:
@@ -52,7 +53,7 @@ def note(heading: str, sources: dict[str, Provenance]) -> str:
     keys = sorted({key for source in sources.values() for key in source} - REDUNDANT)
     shared, own = [], []
     for key in keys:
-        word, values = key.replace("_", " "), _values(sources, key)
+        word, values = name_of(key), _values(sources, key)
         if len(set(values.values())) == 1 and len(values) == len(sources):
             shared.append(f"{word} {next(iter(values.values()))}")
         elif key not in UNTOLD:

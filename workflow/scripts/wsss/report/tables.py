@@ -92,10 +92,10 @@ def _words(found, runs):
 def methods_table(methods: list[Method]) -> Table:
     """A row per method, a column per figure, numbered as the notes of `methods_sources` are.
 
-    The best figure of each column is marked; full supervision is a yardstick and not in that race.
+    The best figure of each column is marked where methods differ; full supervision is a yardstick and not in that race.
     """
     columns = used_columns(methods)
-    head = ["method", "seeds", *(Cell(COLUMNS[c][0], note=str(i)) for i, c in enumerate(columns, 1))]
+    head = ["method", "runs", *(Cell(COLUMNS[c][0], note=str(i)) for i, c in enumerate(columns, 1))]
     best = {c: _best(methods, c) for c in columns}
     rows = [[Cell(m.name, href=f"{m.name}.html"), len(m.runs), *(_cell(m, c, best[c]) for c in columns)] for m in methods]
     return Table("mIoU of all methods", head, rows)
@@ -123,7 +123,7 @@ def per_class_table(classes, scores: dict) -> Table:
     rows = []
     for name in ["background", *classes]:
         found = [values.get(name) for values in scores.values()]
-        best = max((round(s.mean, 1) for s in found if s), default=None) if len(found) > 1 else None
+        best = _highest(round(s.mean, 1) for s in found if s)
         rows.append([name, *(_spread_cell(s, best) for s in found)])
     return Table("IoU of each class", ["class", *scores], rows)
 
@@ -137,7 +137,13 @@ def _spread_cell(found, best):
 
 def _best(methods, column):
     racing = [m for m in methods if m.blocks(column) and not m.is_yardstick(column)]
-    return max((round(m.spread(column).mean, 1) for m in racing), default=None)
+    return _highest(round(m.spread(column).mean, 1) for m in racing)
+
+
+def _highest(figures):
+    """The largest of figures that are not all alike; None where none is better than another."""
+    found = list(figures)
+    return max(found) if len(set(found)) > 1 else None
 
 
 def _cell(method, column, best):

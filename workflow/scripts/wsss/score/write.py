@@ -85,10 +85,14 @@ def write_sweep(path, result: SweepResult, classes) -> None:
 
 def provenance_line(provenance: dict) -> str:
     """One line of plain words; keys without a place of their own follow at the end."""
-    known = [f"{PROVENANCE[k]} {plain_words(provenance[k])}" for k in PROVENANCE if k in provenance]
     rest = sorted(set(provenance) - set(PROVENANCE) - REDUNDANT)
-    other = [f"{k.replace('_', ' ')} {plain_words(provenance[k])}" for k in rest]
-    return "; ".join(known + other)
+    keys = [*(key for key in PROVENANCE if key in provenance), *rest]
+    return "; ".join(f"{name_of(key)} {plain_words(provenance[key])}" for key in keys)
+
+
+def name_of(key: str) -> str:
+    """A key of provenance as people read it."""
+    return PROVENANCE.get(key, key.replace("_", " "))
 
 
 def _head(stages):

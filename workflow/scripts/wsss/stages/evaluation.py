@@ -86,7 +86,7 @@ class Scorer:
 
     def _seed(self) -> dict[str, Any]:
         stage = self._beside_map() if self.settings.policy == MAP else self._cut_seed()
-        origin = self._origin("cam", self.train, crf=False, multi_scale=read_json(self.task.inputs["cam"])["scales"])
+        origin = self._origin("cam", self.train, crf=False, multi_scale=_scales(read_json(self.task.inputs["cam"])["scales"]))
         for block in [stage, *(v for v in stage.values() if isinstance(v, dict) and "provenance" in v)]:
             block["provenance"] = {**origin, **block["provenance"]}
         return stage
@@ -150,7 +150,7 @@ class Scorer:
         return {
             **chosen(rule["kind"], rule["value"], policy),
             **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
-            "multi_scale": read_json(self.task.inputs[name])["scales"] or UNKNOWN_SCALES,
+            "multi_scale": _scales(read_json(self.task.inputs[name])["scales"] or UNKNOWN_SCALES),
         }
 
     def _masks(self, figure: str, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:
@@ -188,8 +188,9 @@ class Scorer:
 
     def _segmentation(self) -> dict[str, Any]:
         index = read_json(self.task.inputs["predictions"])
+        tested = self.task.params["test_scales"]
         facts = {
-            "multi_scale": self.task.params["test_scales"],
+            "multi_scale": _scales(tested["scales"], tested["flip"]),
             "weights": self._weights("segmentation"),
             "backbone": self.task.params["backbones"]["segmentation"],
             "network": self.task.params["segmenter"],
@@ -223,6 +224,11 @@ class Scorer:
             **read_json(self.task.inputs["dataset"])["builder"].get("provenance", {}),
             **facts,
         }
+
+
+def _scales(scales: list[float] | str, flip: bool = True) -> str:
+    """Scales in words; CAMs are always of mirror images too. Those of imported CAMs are a word that they are not known."""
+    return scales if isinstance(scales, str) else f"{', '.join(map(str, scales))}{', with mirror images' if flip else ''}"
 
 
 def _truth(record: Record) -> Path:
