@@ -127,7 +127,7 @@ def test_what_differs_between_columns_is_what_one_method_says_twice():
     assert found.head == ["", "seed", "mask", "net"]
     assert found.rows == [["CRF", "no", ["yes (cam)", "no (eps)"], "no"], ["split", "train", "train", "val"]]
     assert sources.differing({"seed": columns["seed"]}) is None
-    assert sources.note("seed", columns["seed"]) == "seed: crf no; split train; kept 1 (cam), 2 (eps); threshold 0.1 (cam), 0.2 (eps)."
+    assert sources.note("seed", columns["seed"]) == "seed: CRF no; split train; kept 1 (cam), 2 (eps); threshold 0.1 (cam), 0.2 (eps)."
 
 
 def test_classes_stand_as_a_table_with_the_best_marked():
