@@ -12,7 +12,7 @@ from wsss.data.transforms import Geometry
 from wsss.io.cam_forms import Form, StoredCam
 from wsss.methods.base import CamOut
 from wsss.methods.sipe import (
-    consistency,
+    agreement_loss,
     label_mask,
     normalised,
     prototype_maps,
@@ -109,7 +109,7 @@ def test_a_class_without_seeds_has_no_map_and_finite_gradients():
     seeds[:, 0] = 1
     maps = prototype_maps(features, seeds)
     assert not maps[:, 1:].any() and maps[:, 0].max() > 0
-    consistency(torch.ones(1, 3, 4, 5), maps).backward()
+    agreement_loss(torch.ones(1, 3, 4, 5), maps).backward()
     assert torch.isfinite(features.grad).all()
 
 

@@ -21,7 +21,7 @@ from wsss.io.cam_forms import StoredCam
 from wsss.methods.base import flip_pair_sum, with_background
 from wsss.methods.sipe import (
     BACKGROUND_WEIGHT,
-    consistency,
+    agreement_loss,
     label_mask,
     normalised,
     prototype_maps,
@@ -115,7 +115,7 @@ def test_functions(case):
     for name, values in {**ours, "prototypes": prototypes(prototype_features, seeds)}.items():
         case.agree("functions", values, f"pure/{name}", 1e-5)
     theirs = {"gsc": case.facts["pure"]["functions"]["lossGSC"]}
-    case.agree("functions", {"gsc": consistency(cam, is_cam)}, theirs, 1e-5, "each")
+    case.agree("functions", {"gsc": agreement_loss(cam, is_cam)}, theirs, 1e-5, "each")
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,18 @@
 drawn to their class's prototype, in the own view and in the other."""
 
 import logging
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from wsss.errors import UserError
-from wsss.methods.base import Spec, flip_pair_sum
+from wsss.methods.base import CamOut, Spec, flip_pair_sum, required_part
 from wsss.methods.eps import saliency_loss
 from wsss.methods.options.ppc import PPCEPSOptions, PPCOptions
 from wsss.methods.pixel_correlation import PixelCorrelationMethod
-from wsss.methods.prototype_contrast import contrast, pixels_of
+from wsss.methods.prototype_contrast import Pixels, contrast, pixels_of
 from wsss.methods.seam import SEAM
 from wsss.nets.pcm import resize_corners
 from wsss.sections.section import defaults_of
@@ -55,17 +56,18 @@ class PPC(SEAM):
         """SEAM's, and the three terms of the contrast on the grid of the smaller copy's maps."""
         losses = super().loss(batch, out, step)
         with torch.autocast(batch["image"].device.type, enabled=False):
-            terms = self.contrast(batch["y"], out)
+            terms = self.contrast_terms(batch["y"], out)
         return {**losses, **terms, "total": losses["total"] + sum(terms.values())}
 
-    def contrast(self, y, out):
-        grid = out.views["second"].maps.shape[-2:]
-        first, second = (self.pixels(look, grid, y) for look in (out, out.views["second"]))
+    def contrast_terms(self, y: Tensor, out: CamOut) -> dict[str, Tensor]:
+        """The three terms by name, of both views' pixels on the grid of the smaller copy's maps; y (B, C)."""
+        grid = required_part(out.views["second"].maps, "maps").shape[-2:]
+        first, second = (self.pixels_of_view(view, grid, y) for view in (out, out.views["second"]))
         return contrast(first, second, self.options)
 
-    def pixels(self, look, grid, y):
-        """Those of one view, on the grid of the contrast."""
-        projection, maps = (resize_corners(look.features[name].float(), grid) for name in ("projection", "cam_rv"))
+    def pixels_of_view(self, view: CamOut, grid: Sequence[int], y: Tensor) -> Pixels:
+        """Projected features and refined maps of one view, stretched to `grid`."""
+        projection, maps = (resize_corners(view.features[name].float(), grid) for name in ("projection", "cam_rv"))
         return pixels_of(projection, maps, y, self.options)
 
 
@@ -97,9 +99,10 @@ class PPCEPS(PPC):
         losses, saliency = super().loss(batch, out, step), batch["saliency"]
         second = resize_corners(saliency, self.second_size(saliency)) if self.options["second_saliency"] == "stretched" else saliency
         options = batch["y"], self.options["tau"], self.options["lambda"]
-        looks = (out, saliency), (out.views["second"], second)
-        both = [saliency_loss(m, s, *options) for look, s in looks for m in (look.maps, look.features["cam_rv"])]
-        term = sum(both) / 2
+        terms = []
+        for view, its_saliency in ((out, saliency), (out.views["second"], second)):
+            terms += [saliency_loss(maps, its_saliency, *options) for maps in (view.maps, view.features["cam_rv"])]
+        term = sum(terms) / 2
         return {**losses, "saliency": term, "total": losses["total"] + term}
 
     def pixel_logits(self, out):

@@ -65,7 +65,7 @@ class SIPE(CAM):
         cam = normalised(out.maps.float(), features.shape[-2:]) * valid
         seeds = structure_seeds(cam, out.features["x5"].float()) * valid
         cls = multilabel_soft_margin(out.logits, batch["y"])
-        gsc = consistency(cam, prototype_maps(features, seeds))
+        gsc = agreement_loss(cam, prototype_maps(features, seeds))
         return {"total": cls + gsc, "cls": cls, "gsc": gsc}
 
     @torch.no_grad()
@@ -148,6 +148,6 @@ def prototypes(features: Tensor, seeds: Tensor) -> Tensor:
     return seeds.flatten(2) @ features.flatten(2).transpose(1, 2) / features[0, 0].numel()
 
 
-def consistency(cam: Tensor, is_cam: Tensor) -> Tensor:
+def agreement_loss(cam: Tensor, is_cam: Tensor) -> Tensor:
     """GSC: mean distance, over all maps and pixels, of the CAM and the IS-CAM over its maximum; both learn."""
     return (cam - over_maximum(is_cam)).abs().mean()

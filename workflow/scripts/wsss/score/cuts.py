@@ -47,13 +47,15 @@ def bins_of(score: np.ndarray) -> np.ndarray:
 
 
 def find_cut(histogram: np.ndarray) -> float | None:
-    """The cut whose foreground has the share sqrt(s * USUAL_SHARE), s being its share at `least_cross_entropy`.
+    """The cut above which a share sqrt(s * USUAL_SHARE) of the pixels lies.
 
-    Scores tell where background ends only as far as a network is sure of it. Maps that are broad, or stretched to
-    [0, 1] (SEAM, CPN), are high everywhere, and every rule that parts them by their values alone calls too much an
-    object, while objects of a photo seldom cover more than a part of it. Half way, in the logarithm, between what
-    the scores say and what is usual errs less than either (docs/evaluation.md has the figures). Where no pixel lies
-    between two cuts, the one nearer to that of least cross-entropy is taken.
+    1. `least_cross_entropy` gives a first cut. s is the share of pixels above it.
+    2. The wanted share is half way, in the logarithm, between s and the usual share of objects.
+    3. The cut whose share is nearest to it is taken; of equal ones, the one nearest to the first cut.
+
+    Why not the first cut: maps that are broad, or stretched to [0, 1] (SEAM, CPN), are high everywhere. A rule that
+    looks at their values alone calls too much an object, and objects seldom cover more than a part of a photo.
+    docs/evaluation.md has the figures.
 
     Args:
         histogram: (BINS,) pixels by winning score.

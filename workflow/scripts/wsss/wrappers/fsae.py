@@ -1,5 +1,7 @@
-"""FSAE, Feature- and Spatial-level Activation Expansion (Choi et al., WACV 2025), around any method: a strong view of each
-image must give the labels of which a moving average of the network is sure on the weak view, and of the ring around them.
+"""FSAE, Feature- and Spatial-level Activation Expansion (Choi et al., WACV 2025), around any method.
+
+On the weak view a moving average of the network, the teacher, labels the cells of which it is sure, and the ring around
+them. The network must give the same labels on a strong view of the image.
 
 The algorithm is that of the authors' published predecessor, PixMatch; docs/methods/fsae.md says what is confirmed of FSAE.
 """
