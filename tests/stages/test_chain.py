@@ -139,3 +139,13 @@ def test_predictions_of_training_photos_keep_to_their_labels(copied, monkeypatch
         found = read_mask(folder / f"{record.id}.png")
         left, right = (2, 2) if 1 in record.labels or not known_labels else (record.labels.count(0), 0)
         assert (found[:, :20] == left).all() and (found[:, 20:] == right).all()
+
+
+@pytest.mark.parametrize("stage, trains", [("cam", "classifier"), ("predictions", "segmentation")])
+def test_a_network_of_another_class_order_is_refused(copied, stage, trains):
+    """Results of another dataset, copied here: as many outputs, of other classes."""
+    path = copied.results / "dataset.json"
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps({**info, "classes": info["classes"][::-1]}))
+    with pytest.raises(UserError, match=rf"{trains}/{MODEL}: made of the classes .*; .* has .*snakemake --force \S*{trains}/{MODEL}"):
+        copied.run(stage, {"model": f"{trains}/{MODEL}"}, into="again")

@@ -57,7 +57,7 @@ def load(folder: str | Path, *, device: str = "auto", long_side: int = LONG_SIDE
         raise UserError(f"device: {device!r} is not known; choose auto, cpu or cuda")
     compute = task.params["compute"]
     place = pick_device(device, compute["cpu_threads"], compute["precision"])
-    return Segmenter(task, settings, trained_network(task, len(classes), place), place, ("background", *classes), long_side)
+    return Segmenter(task, settings, trained_network(task, classes, place), place, ("background", *classes), long_side)
 
 
 class Segmenter:

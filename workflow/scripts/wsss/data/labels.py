@@ -1,6 +1,6 @@
 """Which classes and image labels per-image files were made of: what their index says, and whether it still holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +58,17 @@ def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset) ->
     facts = label_facts(dataset)
     if "labels" not in index:
         _refuse_unsaid(path, remedy(path))
-    require_classes(path, index, dataset, remedy(path))
+    require_classes(path, index, dataset.classes, dataset.name, remedy(path))
     return index["labels"] == facts["labels"]
 
 
-def require_classes(path: str | Path, facts: Mapping[str, Any], dataset: Dataset, again: str) -> None:
-    """UserError where the file at `path`, which holds `facts`, is not by the dataset's class list; `again` makes it anew."""
+def require_classes(path: str | Path, facts: Mapping[str, Any], classes: Sequence[str], dataset: str, again: str) -> None:
+    """UserError where the file at `path`, which holds `facts`, is not by `classes`, those of `dataset`; `again` makes it anew."""
     if "classes" not in facts:
         _refuse_unsaid(path, again)
-    if facts["classes"] != list(dataset.classes):
-        was, now = (", ".join(some) for some in (facts["classes"], dataset.classes))
-        raise UserError(f"{path}: made of the classes {was}; {dataset.name} has {now}; {again}")
+    if facts["classes"] != list(classes):
+        was, now = (", ".join(some) for some in (facts["classes"], classes))
+        raise UserError(f"{path}: made of the classes {was}; {dataset} has {now}; {again}")
 
 
 def _refuse_unsaid(path: str | Path, again: str) -> None:

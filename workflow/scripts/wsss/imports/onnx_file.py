@@ -40,7 +40,7 @@ def export_onnx(folder: str | Path, out: str | Path, overwrite: bool = False) ->
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there; give another name, or say --overwrite")
     task, classes = trained(folder)
-    network = WholeSize(loaded_network(task, len(classes))).eval()
+    network = WholeSize(loaded_network(task, classes)).eval()
     content = as_onnx(network, about(task, classes))
     agreement = min(agreements(network, content, [torch.randn(1, 3, *size, generator=_generator()) for size in SIZES]))
     if agreement < AGREE:

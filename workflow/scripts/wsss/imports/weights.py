@@ -72,7 +72,7 @@ def _refuse_other_classes(source: Path, dataset: Dataset) -> None:
     except UserError:
         return  # a checkpoint of somebody else's, which does not say
     if "classes" in facts:
-        require_classes(source, facts, dataset, f"train one on {dataset.name}, or give the dataset these classes in this order")
+        require_classes(source, facts, dataset.classes, dataset.name, f"train one on {dataset.name}, or give the dataset these classes in this order")
 
 
 def built(stage: str, recipe: dict[str, Any], num_classes: int) -> tuple[str, torch.nn.Module, dict[str, Any]]:

@@ -12,6 +12,7 @@ from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import input_index
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images
+from wsss.engine.recovery import remedy
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.cams import SUFFIX, write_cam
@@ -34,8 +35,9 @@ def run(task: Task) -> None:
     records = dataset.split("trainaug")
     method = build_method(task, dataset.num_classes)
     facts = load_model(task.inputs["model"], method)
-    if "imported" in facts:
-        require_classes(task.inputs["model"], facts, dataset, f"run: {facts.get('remake', 'import_weights.py again')}")
+    if "classes" in facts or "imported" in facts:  # classifiers of the first versions did not say
+        again = f"run: {facts['remake']}" if "remake" in facts else remedy(task.inputs["model"])
+        require_classes(task.inputs["model"], facts, dataset.classes, dataset.name, again)
     method = ready_to_infer(method, device)
     for name in method.spec.aux:
         if name not in task.inputs:

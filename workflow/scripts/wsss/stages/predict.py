@@ -65,7 +65,7 @@ def run(task: Task) -> None:
     pool = crf_pool(task, settings)  # forked before torch starts any thread of its own
     device = start_device(task)
     photos, classes = photos_of(task), read_json(task.inputs["dataset"])["classes"]
-    predictor = PhotoPredictor(task, settings, trained_network(task, len(classes), device), device, pool)
+    predictor = PhotoPredictor(task, settings, trained_network(task, classes, device), device, pool)
 
     def work(todo: set[str]) -> Iterator[str]:
         wanted = [photo for photo in photos if photo.id in todo]

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from wsss.data.inference import inference_loader, shard_batches
+from wsss.data.labels import require_classes
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.stage_inputs import prediction_records
 from wsss.engine.per_image import run_images
-from wsss.engine.recovery import after_divergence
+from wsss.engine.recovery import after_divergence, remedy
 from wsss.engine.task import Task
 from wsss.engine.workers import worker_pool
 from wsss.errors import UserError
@@ -42,7 +43,7 @@ def run(task: Task) -> None:
     device = start_device(task)
     dataset = load_manifest(task.inputs["manifest"])
     records = prediction_records(dataset)
-    predictor = RecordPredictor(task, settings, trained_network(task, dataset.num_classes, device), device, pool)
+    predictor = RecordPredictor(task, settings, trained_network(task, dataset.classes, device), device, pool)
     batches = shard_batches(task, records, settings.batch_size)
     predicted = [records[i] for batch in batches for i in batch]
     suffixes = [".png", ".nocrf.png"] if settings.crf else [".png"]
@@ -72,15 +73,21 @@ def crf_pool(task: Task, settings: Predictions) -> Executor | None:
     return pool
 
 
-def trained_network(task: Task, num_classes: int, device: torch.device) -> Segmenter:
-    """The segmentation network of the input `model`, ready to predict."""
-    return ready_to_infer(loaded_network(task, num_classes), device, autocast_dtype(device, task.params["compute"]["precision"]))
+def trained_network(task: Task, classes: Sequence[str], device: torch.device) -> Segmenter:
+    """The segmentation network of the input `model`, ready to predict.
+
+    Raises:
+        UserError: it was trained on another class list than `classes`, the dataset's.
+    """
+    return ready_to_infer(loaded_network(task, classes), device, autocast_dtype(device, task.params["compute"]["precision"]))
 
 
-def loaded_network(task: Task, num_classes: int) -> Segmenter:
+def loaded_network(task: Task, classes: Sequence[str]) -> Segmenter:
     """The same as it was trained, layer by layer, which can be exported."""
-    network = build_network(task, num_classes)
-    load_model(task.inputs["model"], network)
+    network, path = build_network(task, len(classes)), task.inputs["model"]
+    facts = load_model(path, network)
+    if "classes" in facts:  # which models of the first versions did not say
+        require_classes(path, facts, classes, task.params["recipe"]["dataset"], remedy(path))
     return network
 
 

@@ -26,7 +26,7 @@ def run(task: Task) -> None:
     network = build_network(task, dataset.num_classes)
     load_initial(task, network, settings.backbone)
     samples = TrainingSet(dataset, records, settings.augmentation, label_path)
-    train(task, settings, Learner(network, network.param_groups(), network.loss), samples, device)
+    train(task, settings, Learner(network, network.param_groups(), network.loss), samples, device, facts={"classes": list(dataset.classes)})
 
 
 def build_network(task: Task, num_classes: int) -> Segmenter:

@@ -25,7 +25,7 @@ def run(task: Task) -> None:
     found = find_images(**task.params["tree"])
     photos = [Photo(image_id, f"{image_id}.jpg", Path(path), UNSHRUNK) for image_id, path in found.items()]
     classes = read_json(task.inputs["dataset"])["classes"]
-    predictor = Predictor[Photo](task, settings, trained_network(task, len(classes), device), device, pool)
+    predictor = Predictor[Photo](task, settings, trained_network(task, classes, device), device, pool)
     suffixes = [".png", ".nocrf.png"] if settings.crf else [".png"]
 
     def work(todo: set[str]) -> Iterator[str]:
