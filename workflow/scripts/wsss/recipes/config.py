@@ -25,6 +25,9 @@ from wsss.sections.main import Main
 
 NAME = re.compile(r"[a-z0-9_]+")
 MISNAMED = "is passed over: a name has small letters, digits and _ only; rename the file"
+RESTS = (  # a stage, and one that is made with it
+    ("classifier", "cam"), ("cam", "seeds"), ("cam", "ir_labels"), ("seeds", "ir_labels"), ("pseudo_masks", "segmentation"), ("segmentation", "predictions"),
+)  # fmt: skip
 BORROWED = ("from", "labels_from", "aux_from", "fill_from")  # keys of a stage that name another recipe
 
 
@@ -120,11 +123,12 @@ class Config:
         recipe = self._resolved[name, dataset].recipe
         if "from" in recipe.get("classifier", {}):
             self._refuse_idle_network(name, dataset, recipe)
-        needs_seeds = recipe["refine"] != "none" and "import" not in recipe.get("pseudo_masks", {})
-        for made, taken in (("classifier", "cam"), ("cam", "seeds"), ("cam", "ir_labels"), ("seeds", "ir_labels")):
+        no_seeds = recipe["refine"] == "none" or "import" in recipe.get("pseudo_masks", {})
+        for made, taken in RESTS:
             other = recipe.get(taken, {}).get("from")
             has_own = made in recipe and "from" not in recipe[made]
-            if has_own and other and (needs_seeds or taken == "cam") and self.owner(other, dataset, made) != name:
+            is_used = not (no_seeds and taken in ("seeds", "ir_labels"))
+            if has_own and other and is_used and self.owner(other, dataset, made) != name:
                 how = "imported" if "import" in recipe[made] else "its own"
                 raise UserError(
                     f"config/methods/{name}.yaml: {made} is {how}, but {taken} of recipe {other} is taken, which rests on another {made}; "

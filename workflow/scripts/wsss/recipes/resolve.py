@@ -69,7 +69,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         where = f"{layer.source} (laid on method {name})"
         if layer.recipe == name:
             _refuse_borrowed(recipe, layer.values, where)
-        if taken := sorted({"extends", "parts"} & set(layer.values)):
+        if taken := sorted({"extends", "parts", "net", "wrap"} & set(layer.values)):  # which layers are laid goes by them
             raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
         values = without_cuts(layer.values) if maps and not layer.recipe else layer.values
         values = {key: value for key, value in values.items() if key not in SECTIONS or own(recipe, key)}

@@ -26,12 +26,24 @@ MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`, which lays another mapping
 def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
     """YAML 1.1 reads 010 as 8, and 1:30 as 90, which nobody means."""
     if re.match(r"[-+]?0[0-9_]|.*:", node.value):
-        raise yaml.constructor.ConstructorError(None, None, f"{node.value} would not be read as it looks; write a plain number, or put it in quotes if it is a name", node.start_mark)
+        raise _misread(node)
     return loader.construct_yaml_int(node)
 
 
+def _real(loader: _Loader, node: yaml.ScalarNode) -> float:
+    """YAML 1.1 reads 1:30.5 as 90.5."""
+    if ":" in node.value:
+        raise _misread(node)
+    return loader.construct_yaml_float(node)
+
+
+def _misread(node: yaml.ScalarNode) -> yaml.constructor.ConstructorError:
+    words = f"{node.value} would not be read as it looks; write a plain number, or put it in quotes if it is a name"
+    return yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+
+
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    keys = [loader.construct_object(key) for key, _ in node.value if key.tag != MERGE]
+    keys = ["<<" if key.tag == MERGE else loader.construct_object(key) for key, _ in node.value]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise yaml.constructor.ConstructorError(None, None, f"key given twice: {sorted(twice)}", node.start_mark)
@@ -40,6 +52,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole)
+_Loader.add_constructor("tag:yaml.org,2002:float", _real)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)\Z"), list("-+0123456789")
 )
@@ -95,9 +108,14 @@ def check(content: Any, schema: dict, path: str | Path) -> None:
     strange = sorted(_strange(content))
     if strange:
         raise UserError("\n".join(f"{path}: {words}" for words in strange))
-    errors = [e for error in _Validator(schema).iter_errors(content) for e in _leaves(error)]
+    errors = [e for error in _Validator(schema).iter_errors(content) for e in _leaves(error) if not _is_told_twice(e)]
     if errors:
         raise UserError("\n".join(sorted({f"{path}: {_explain(error)}" for error in errors})))
+
+
+def _is_told_twice(error: jsonschema.ValidationError) -> bool:
+    """Too many keys, some of which are not allowed anyway: the other error names those."""
+    return error.validator == "maxProperties" and bool(set(error.instance) - set(error.schema.get("properties", {})))
 
 
 def _is_whole(_: Any, value: Any) -> bool:
@@ -133,7 +151,9 @@ def with_numbers(content: Any, schema: dict) -> Any:
     `snakemake --config 'runtime={shards: 8}'` gives strings only.
     """
     if isinstance(content, dict):
-        return {key: with_numbers(value, schema.get("properties", {}).get(key, {})) for key, value in content.items()}
+        others = schema.get("additionalProperties")  # of a mapping by names
+        others = others if isinstance(others, dict) else next(iter(schema.get("patternProperties", {}).values()), {})
+        return {key: with_numbers(value, schema.get("properties", {}).get(key, others)) for key, value in content.items()}
     if isinstance(content, list):
         return [with_numbers(value, schema.get("items", {})) for value in content]
     if isinstance(content, str) and schema.get("type") in ("integer", "number"):
@@ -178,15 +198,21 @@ def _explain(error: jsonschema.ValidationError) -> str:
         allowed = ", ".join(sorted(schema.get("properties", {}))) or "names of " + ", ".join(map(plain_pattern, schema.get("patternProperties", {})))
         unknown = sorted(set(instance) - set(schema.get("properties", {})))
         meant = did_you_mean(unknown, schema.get("properties", {}))
+        if set(schema.get("properties", {})) == {"from", "import"}:
+            taken = " and ".join(sorted({"from", "import"} & set(instance)))
+            return f"unknown key {', '.join(unknown)} in {key}; allowed: from or import alone; take {', '.join(unknown)} out, or {taken} where it is to have settings"
         return f"unknown key {', '.join(unknown)} in {key}; allowed: {allowed}{meant or _sections_of(unknown, schema)}" + _renamed(schema, instance)
     if error.validator == "required":
         missing = next(name for name in allows if error.message.startswith(repr(name)))
         values = schema.get("properties", {}).get(missing, {}).get("enum")
         return f"{key}: {missing} is missing; add {missing}: {' | '.join(map(str, values)) if values else 'VALUE'}"
     if error.validator == "enum":
-        allowed = ", ".join(map(str, allows))
-        meant = _renamed(schema, [instance]) or did_you_mean([str(instance)], map(str, allows))
+        names = ["null" if value is None else str(value) for value in allows]
+        allowed, meant = ", ".join(names), _renamed(schema, [instance])
+        meant = meant or (f"; write null for {instance}" if str(instance).lower() in ("none", "~") and None in allows else did_you_mean([str(instance)], names))
         return f"{key}: {instance!r} is not allowed; allowed: {allowed}{meant}"
+    if error.validator == "maxProperties" and allows == 1:
+        return f"{key}: {' and '.join(instance)} cannot stand together; give one of them alone"
     if error.validator == "pattern":
         is_number = isinstance(schema.get("type"), list) and "number" in schema["type"]
         near = str(instance).lower().replace("-", "_").replace(" ", "_")
@@ -202,12 +228,6 @@ def _sections_of(unknown: Iterable[str], schema: Mapping[str, Any]) -> str:
     parts = [(section, part.get("properties", {})) for one in schemas for section, part in one.get("properties", {}).items()]
     places = {key: dict.fromkeys(section for section, keys in parts if key in keys) for key in unknown}
     return "".join(f"; {key} belongs below {' or '.join(sections)}" for key, sections in places.items() if sections)
-
-
-
-
-
-
 
 
 def _renamed(schema: dict, given: Iterable) -> str:
