@@ -47,7 +47,7 @@ class Weights(Section):
 class Report(Section):
     """The report."""
 
-    panels: LeftOut[Annotated[int, Field(ge=0, le=64), about("images shown per method")]] = None
+    panels: LeftOut[Annotated[int, Field(ge=0, le=64), about("training images shown per method, and half as many predicted ones")]] = None
 
 
 class PhotoFolder(Section):

@@ -23,8 +23,8 @@ class PPCOptions(PixelCorrelationOptions):
     contrast_background: ContrastBackground = 0.2
     prototype_share: PrototypeShare = 0.125
     temperature: Annotated[float, Field(gt=0), about("of the contrast")] = 0.1
-    negatives: Annotated[tuple[Annotated[int, Field(ge=1, le=1000000)], Annotated[int, Field(ge=1, le=1000000)]], about("within a view a pixel stands against the prototypes of these ranks, first and last, of its nearest")] = (4, 13)
-    semi_hard: Annotated[float, Field(ge=0.5, le=1), about("within a view half of a class's pixels are the easier ones of this share of the hardest; the other half is drawn")] = 0.6
+    negatives: Annotated[tuple[Annotated[int, Field(ge=1, le=1000000)], Annotated[int, Field(ge=1, le=1000000)]], about("within a view: sort the prototypes by similarity to the pixel, the most similar first; those from the first to the last of these ranks are its negatives")] = (4, 13)
+    semi_hard: Annotated[float, Field(ge=0.5, le=1), about("within a view: take this share of the class's pixels, the least similar to its prototype; of these keep the more similar ones, half as many as the class has pixels; the other half is random")] = 0.6
     mask_prototypes: Annotated[bool, about("prototypes are made of images that have the class; false as released: of all")] = False
     background_prototype: Annotated[Literal["constant", "inverse"], about("of the background: of any cells, since all have one score, as released, or of those where no class is")] = "constant"
 
