@@ -183,6 +183,31 @@ def test_masks_are_written_neither_over_photos_nor_over_a_stage(results, tmp_pat
     assert "holds what a stage made" in capsys.readouterr().err
 
 
+def test_masks_go_neither_among_photos_nor_among_the_ground_truth(tmp_path, monkeypatch, capsys):
+    """Scores would be of what is scored."""
+    monkeypatch.chdir(tmp_path)
+    results = folder_dataset(tmp_path, sizes=((16, 24),) * 3, masks=True)
+    truth = {path: path.read_bytes() for path in (tmp_path / "masks").iterdir()}
+    for command in (["export", str(stage_of(results)), "--as", "png"], ["masks", str(labelme(tmp_path / "lm")), "--dataset", str(results)]):
+        assert main([*command, "--out", "masks", "--overwrite"]) == 1
+        assert "masks: is the folder of the ground truth of own" in capsys.readouterr().err
+    assert truth and {path: path.read_bytes() for path in truth} == truth
+
+
+def test_an_export_never_takes_the_place_of_a_stages_file(results, capsys):
+    index = results / "amn/pseudo_masks/index.json"
+    before = index.read_bytes()
+    assert main(["export", str(index.parent), "--as", "coco", "--out", str(index), "--overwrite"]) == 1
+    assert "index.json: is what a stage made; give another name" in capsys.readouterr().err and index.read_bytes() == before
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "ansi"])
+def test_an_encoding_that_python_cannot_read_as_xml(refused, tmp_path, encoding):
+    source = cvat(tmp_path / "a.xml", "")
+    source.write_text(f'<?xml version="1.0" encoding="{encoding}"?>' + source.read_text().split("?>", 1)[-1])
+    assert "a.xml: not readable as XML" in refused(source)
+
+
 def test_a_photo_that_was_replaced_has_no_mask_of_its_size(results, tmp_path, capsys):
     Image.new("RGB", (30, 40)).save(tmp_path / f"images/{FIRST}.png")
     assert main(["export", str(results / "amn/pseudo_masks"), "--as", "png", "--out", "out"]) == 1

@@ -228,7 +228,8 @@ BAD = {
     "annotation 3: unknown image 31": lambda c: c["annotations"][2].update(image_id=31),
     "annotation 3 .image 25.: unknown category 12": lambda c: c["annotations"][2].update(category_id=12),
     "file_name '../x.jpg' is not a plain file name": lambda c: c["images"][0].update(file_name="../x.jpg"),
-    "image 9 is 0x20": lambda c: c["images"][0].update(width=0),
+    "image 9: says 0x20, which is no photo's size": lambda c: c["images"][0].update(width=0),
+    "image 9: says 1000000000x1000000000": lambda c: c["images"][0].update(width=10**9, height=10**9),
     "not an instances file .*segmentation": lambda c: c["annotations"][0].pop("segmentation"),
     "not an instances file .*category_id.*captions": lambda c: [
         a.pop("category_id") for a in c["annotations"]

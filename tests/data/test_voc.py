@@ -145,6 +145,14 @@ def test_wrong_counts_say_what_is_missing(tree):
     voc.read_voc_tree(tree, CLASSES, expected_counts={"train": 2, "val": None})
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "big5", "ansi"])
+def test_an_encoding_that_the_parser_lacks(tree, encoding):
+    path = tree / "Annotations/a.xml"
+    path.write_text(f'<?xml version="1.0" encoding="{encoding}"?>{path.read_text()}')
+    with pytest.raises(UserError, match="Annotations/a.xml: not valid XML .*save it as UTF-8"):
+        voc.read_voc_tree(tree, CLASSES)
+
+
 def test_all_bad_annotations_at_once(tree):
     (tree / "Annotations/a.xml").write_text("<annotation>")
     (tree / "Annotations/b.xml").unlink()

@@ -44,6 +44,13 @@ def test_show_says_what_the_dataset_file_overrides(tmp_path, capsys):
     assert ["segmentation.steps", "7", "config/datasets/demo.yaml"] in lines
 
 
+def test_show_takes_the_name_of_a_row(capsys):
+    assert main(["show", "cam.seed1", "demo"]) == 0
+    assert capsys.readouterr().out.startswith("recipe cam on demo")
+    assert main(["show", "", "demo"]) == 1
+    assert "no such file" in capsys.readouterr().err
+
+
 def test_a_wrong_name_is_one_line(capsys):
     assert main(["show", "anm", "demo"]) == 1
     said = capsys.readouterr()
@@ -136,6 +143,8 @@ def test_again_writes_over_no_files_of_the_users(finished, tmp_path):
     (tmp_path / "mine.png").write_text("mine")
     with pytest.raises(UserError, match="holds files that this stage has not made.*give a new folder"):
         run_again(finished / "cam/run.json", tmp_path)
+    with pytest.raises(UserError, match="mine.png: is a file; give a new folder"):
+        run_again(finished / "cam/run.json", tmp_path / "mine.png")
     with pytest.raises(UserError, match="none/run.json: no such file; give the run.json of a stage"):
         run_again(finished / "none/run.json")
 

@@ -39,6 +39,34 @@ def test_numbers_that_are_not_read_as_they_look(resolve, number):
     refused(resolve, "mine.yaml", f"{number} would not be read as it looks", recipe=f"{{extends: cam, classifier: {{batch_size: {number}}}}}")
 
 
+@pytest.mark.parametrize(
+    "recipe, words",
+    [
+        ("{extends: cam, classifier: {lr: 1:30.5}}", "1:30.5 would not be read as it looks"),
+        ("{extends: cam, classifier: {<<: {lr: 0.1}, <<: {lr: 0.2}}}", "key given twice: ['<<']"),
+        ("{extends: fsae_cam, wrap_options: {bg: none}}", "allowed: native, const0, prob, null; write null for none"),
+        ("{extends: cam, classifier: {from: irn, lr: 0.2}}", "unknown key lr in classifier; allowed: from or import alone"),
+        ("{extends: cam, classifier: {from: irn, import: mine}}", "from and import cannot stand together"),
+        ("{extends: amn, classifier: {labels_from: eps}}", "cam.aux_from is cam, but the classifier learns from labels of eps"),
+        ("{extends: cam_seed, segmentation: {lr: 0.05}, predictions: {from: amn}}", "segmentation is its own, but predictions of recipe amn is taken"),
+        ("{extends: irn, segmentation: {from: cam}}", "pseudo_masks is its own, but segmentation of recipe cam is taken"),
+    ],
+)
+def test_what_does_not_go_together(resolve, recipe, words):
+    refused(resolve, "mine.yaml", words, recipe=recipe)
+
+
+@pytest.mark.parametrize("key, value", [("net", "sipe"), ("wrap", "fsae")])
+def test_net_and_wrap_belong_to_recipes(resolve, key, value):
+    """Which options a preset lays goes by them."""
+    refused(resolve, "own.yaml", f"{key} is for files in config/methods", dataset=f"{{kind: voc, params: {{}}, overrides: {{mine: {{{key}: {value}}}}}}}")
+
+
+def test_numbers_of_photo_folders_on_the_command_line(resolve):
+    """`--config` gives strings."""
+    assert resolve(predict={"trip": {"folder": "x", "long_side": "640"}})
+
+
 @pytest.mark.parametrize("number, value", [("16", 16), ("0x10", 16), ("1_000", 1000), ("+8", 8)])
 def test_whole_numbers(resolve, number, value):
     assert resolve(f"{{extends: cam, classifier: {{batch_size: {number}}}}}")["classifier"]["batch_size"] == value

@@ -25,7 +25,7 @@ def show(options: argparse.Namespace) -> None:
     from wsss.recipes.schema import read_yaml
 
     plan = Plan(options.config, read_yaml(options.config / "config.yaml"))
-    print(shown(plan, Row(options.dataset, options.method)))
+    print(shown(plan, Row.of(options)))
 
 
 def run(options: argparse.Namespace) -> None:

@@ -11,10 +11,20 @@ import numpy as np
 from wsss.annotations.coco import as_coco
 from wsss.annotations.cvat import as_cvat, read_cvat
 from wsss.annotations.labelme import as_labelme, drawn, read_labelme
-from wsss.annotations.photos import UNSURE, UNSURE_NAME, MaskFolder, Photo, find_photo, open_masks, photos_of
+from wsss.annotations.photos import (
+    UNSURE,
+    UNSURE_NAME,
+    MaskFolder,
+    Photo,
+    dataset_folder,
+    find_photo,
+    open_masks,
+    photos_of,
+)
 from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.table import listing
 from wsss.engine.atomic import write_bytes, write_json, write_text
+from wsss.engine.index import refuse_stage_file
 from wsss.errors import UserError
 from wsss.io.images import image_size
 from wsss.io.masks import write_mask
@@ -37,9 +47,13 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
     out, masks = Path(out), open_masks(folder)
     if kind in FOLDERS:
         _refuse_there(masks, out, FOLDERS[kind], overwrite)
+        manifest = dataset_folder(masks.index) / "manifest.csv"
+        if kind == "png" and manifest.is_file():
+            _refuse_dataset_files(out, load_manifest(manifest))
         return _export_labelme(masks, out, tolerance) if kind == "labelme" else _export_png(masks, out)
     if out.is_dir() or (out.exists() and not overwrite):
         raise UserError(f"{out}: is there; give the name of a new file" + ("" if out.is_dir() else ", or say --overwrite"))
+    refuse_stage_file(out)
     if kind == "coco":
         content = as_coco(masks)
         write_text(out, json.dumps(content, ensure_ascii=False))
@@ -126,6 +140,7 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
     others = _rest(rest, held, set(found)) if rest else None
     ids = [*found, *(photo.id for photo in others.photos)] if others else list(found)
     _refuse_own_files(out, ids, known.values())
+    _refuse_dataset_files(out, held)
     there = [i for i in ids if (out / f"{i}.png").exists()]
     if there and not overwrite:
         raise UserError(f"{out}: {len(there)} masks are there ({', '.join(there[:5])}); give another folder, or say --overwrite")
@@ -154,6 +169,14 @@ def _refuse_own_files(out: Path, ids: Iterable[str], photos: Iterable[Photo]) ->
         raise UserError(f"{out}: holds the photos themselves; give another folder")
     if (out / "index.json").is_file():
         raise UserError(f"{out}: holds what a stage made; give another folder, and import the masks from there (docs/import.md)")
+
+
+def _refuse_dataset_files(out: Path, dataset: Dataset) -> None:
+    """UserError where `out` is a folder of the dataset's photos or ground truth: masks put there would be taken for either."""
+    folders = {"photos": [r.image for r in dataset.records], "ground truth": [m for r in dataset.records for m in (r.mask, r.mask_train) if m]}
+    for what, files in folders.items():
+        if os.path.realpath(out) in {os.path.realpath(folder) for folder in {path.parent for path in files}}:
+            raise UserError(f"{out}: is the folder of the {what} of {dataset.name}; give another one")
 
 
 def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> Iterator[tuple[Path, str, tuple[int, int], np.ndarray]]:

@@ -9,8 +9,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from wsss.annotations.photos import MaskFolder
-from wsss.annotations.regions import polygon_fault, size_fault
+from wsss.annotations.regions import polygon_fault
+from wsss.data.voc_lists import XML_FAULTS
 from wsss.errors import UserError
+from wsss.io.images import size_fault
 from wsss.io.masks import VOC_PALETTE
 
 
@@ -76,7 +78,7 @@ def read_cvat(path: Path, value_of: dict[str, int]) -> Iterator[tuple[str, np.nd
     """
     try:
         root = ET.parse(path).getroot()
-    except (ET.ParseError, OSError) as error:
+    except (*XML_FAULTS, OSError) as error:
         raise UserError(f"{path}: not readable as XML ({error}); export 'CVAT for images 1.1' and unpack annotations.xml") from error
     images = root.findall("image")
     if root.tag != "annotations" or not images:

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from wsss.annotations.photos import Photo
-from wsss.annotations.regions import paint, painted_regions, polygon_fault, size_fault
+from wsss.annotations.regions import paint, painted_regions, polygon_fault
 from wsss.engine.atomic import read_json
 from wsss.errors import UserError
-from wsss.io.images import UNREADABLE
+from wsss.io.images import UNREADABLE, size_fault
 
 VERSION = "5.4.1"  # of the format; newer programs read it
 SAVE_AGAIN = "save it with LabelMe again"

@@ -4,18 +4,9 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from PIL import Image
 
 Polygon = np.ndarray
 """(N, 2) float64: x, y of pixel centres, N >= 3."""
-
-
-def size_fault(size_hw: tuple[int, int]) -> str | None:
-    """Why no photo has that size, or None. Asked before a canvas of it is made."""
-    height, width = size_hw
-    if min(size_hw) > 0 and height * width <= (Image.MAX_IMAGE_PIXELS or 0):
-        return None
-    return f"says {width}x{height}, which is no photo's size"
 
 
 def polygon_fault(points: np.ndarray, size_hw: tuple[int, int]) -> str | None:

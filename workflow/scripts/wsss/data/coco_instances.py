@@ -16,6 +16,7 @@ import msgspec
 from wsss.data.coco_labels import COCO_CLASSES
 from wsss.data.table import listing
 from wsss.errors import UserError
+from wsss.io.images import size_fault
 
 
 class Image(msgspec.Struct, gc=False):
@@ -127,8 +128,8 @@ def _image_problems(images: Sequence[Image]) -> list[str]:
     problems = [f"image {number} is listed {n} times" for number, n in _repeated(i.id for i in images)]
     problems += [f"file {name} is listed {n} times" for name, n in _repeated(i.file_name for i in images)]
     for image in images:
-        if image.height < 1 or image.width < 1:
-            problems.append(f"image {image.id} is {image.width}x{image.height}")
+        if fault := size_fault((image.height, image.width)):
+            problems.append(f"image {image.id}: {fault}")
         if Path(image.file_name).name != image.file_name or "\\" in image.file_name:
             problems.append(f"image {image.id}: file_name {image.file_name!r} is not a plain file name")
         if not 0 <= image.id < 10**12:

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 from wsss.errors import UserError
 
+XML_FAULTS = (ElementTree.ParseError, ValueError, LookupError)  # the last two: of an encoding that Python's parser lacks
+
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -65,12 +67,12 @@ def read_annotation(path: Path, classes: Sequence[str]) -> tuple[str, ...]:
     """
     try:
         objects = ElementTree.fromstring(path.read_bytes()).findall("object")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing annotation; unpack the archive again, or take the id off the list") from error
     except OSError as error:
-        raise UserError(
-            f"{path}: missing annotation; unpack the archive again, or take the id off the list"
-        ) from error
-    except ElementTree.ParseError as error:
-        raise UserError(f"{path}: not valid XML ({error}); unpack the archive again") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its mode or owner, or unpack the archive again") from error
+    except XML_FAULTS as error:
+        raise UserError(f"{path}: not valid XML ({error}); unpack the archive again, or save it as UTF-8") from error
     names = {(item.findtext("name") or "").strip() for item in objects}
     unknown = sorted(names - set(classes))
     if unknown or not names:

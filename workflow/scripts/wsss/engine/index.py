@@ -7,7 +7,7 @@ from typing import Any
 
 from wsss.digest import fingerprint
 from wsss.engine.atomic import read_json, write_json
-from wsss.engine.recovery import remedy
+from wsss.engine.recovery import OUTPUTS, remedy
 from wsss.errors import UserError
 
 
@@ -84,3 +84,9 @@ def read_index(path: str | Path, ids: list[str]) -> dict[str, Any]:
 def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:
     """The file of `item_id` beside an index."""
     return Path(index_path).parent / f"{item_id}{suffix}"
+
+
+def refuse_stage_file(out: Path) -> None:
+    """UserError where `out` stands, and is a file of those that stages make."""
+    if out.exists() and out.name in (*OUTPUTS, "index.json", "run.json"):
+        raise UserError(f"{out}: is what a stage made; give another name")

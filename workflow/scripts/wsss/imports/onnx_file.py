@@ -14,6 +14,7 @@ from wsss import __version__
 from wsss.data.transforms import MEAN, STD
 from wsss.digest import sha256_file
 from wsss.engine.atomic import write_bytes
+from wsss.engine.index import refuse_stage_file
 from wsss.errors import UserError
 from wsss.nets.segmenter import Segmenter
 from wsss.predict import trained
@@ -39,6 +40,7 @@ def export_onnx(folder: str | Path, out: str | Path, overwrite: bool = False) ->
     out = Path(out)
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there; give another name, or say --overwrite")
+    refuse_stage_file(out)
     task, classes = trained(folder)
     network = WholeSize(loaded_network(task, classes)).eval()
     content = as_onnx(network, about(task, classes))

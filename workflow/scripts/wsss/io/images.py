@@ -151,3 +151,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(canvas, rgba)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def size_fault(size_hw: tuple[int, int]) -> str | None:
+    """Why no photo has that size, or None. Asked before a canvas of it is made."""
+    height, width = size_hw
+    if min(size_hw) > 0 and height * width <= (Image.MAX_IMAGE_PIXELS or 0):
+        return None
+    return f"says {width}x{height}, which is no photo's size"

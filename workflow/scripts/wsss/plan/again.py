@@ -74,6 +74,8 @@ def _refuse_others(folder: Path, facts: dict[str, Any]) -> None:
 
 def _refuse_strange_files(folder: Path) -> None:
     """UserError where `folder` holds files, and nothing says that a stage made them."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; give a new folder with --into")
     begun = any((folder / name).exists() for name in BEGUN)
     if folder.is_dir() and any(folder.iterdir()) and not begun:
         words = "holds files that this stage has not made, and may be written over"

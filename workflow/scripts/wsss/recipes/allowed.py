@@ -43,7 +43,9 @@ def _text_of(given: Any) -> str:
         return "it in quotes, as it stands in the file (without them YAML reads yes, no, on and off as true and false)"
     if isinstance(given, list | dict):
         return "one text, without brackets"
-    return f"'{given}', in quotes" if isinstance(given, int | float) else "a text, in quotes"
+    if isinstance(given, float):
+        return "it in quotes, as it stands in the file"
+    return f"'{given}', in quotes" if isinstance(given, int) else "a text, in quotes"
 
 
 def _list_of(given: Any) -> str:

@@ -116,7 +116,7 @@ def extended(config: "Config", name: str, asked_by: str = "") -> list[Layer]:
     """The files of a recipe, from the root of its `extends` chain down."""
     chain: list[Layer] = []
     current: str | None = name
-    while current:
+    while current is not None:
         if current in [layer.recipe for layer in chain]:
             raise UserError(f"config/methods/{name}.yaml: extends goes round in a circle at {current}")
         path = config.existing("methods", current, asked_by)

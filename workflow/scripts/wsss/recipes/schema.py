@@ -115,7 +115,8 @@ def check(content: Any, schema: dict, path: str | Path) -> None:
 
 def _is_told_twice(error: jsonschema.ValidationError) -> bool:
     """Too many keys, some of which are not allowed anyway: the other error names those."""
-    return error.validator == "maxProperties" and bool(set(error.instance) - set(error.schema.get("properties", {})))
+    instance, schema = error.instance, part_of_schema(error)
+    return error.validator == "maxProperties" and isinstance(instance, dict) and bool(set(instance) - set(schema.get("properties", {})))
 
 
 def _is_whole(_: Any, value: Any) -> bool:
