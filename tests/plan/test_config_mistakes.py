@@ -56,6 +56,11 @@ def test_what_does_not_go_together(resolve, recipe, words):
     refused(resolve, "mine.yaml", words, recipe=recipe)
 
 
+def test_overrides_of_recipes_that_nobody_asks_for(resolve):
+    refused(resolve, "own.yaml: overrides.sipe: unknown key clasifier", dataset="{kind: voc, params: {}, overrides: {sipe: {clasifier: {lr: 1}}}}")
+    refused(resolve, "overrides.sipe: classifier.lr", dataset="{kind: voc, params: {}, overrides: {sipe: {classifier: {lr: -1}}}}")
+
+
 @pytest.mark.parametrize("key, value", [("net", "sipe"), ("wrap", "fsae")])
 def test_net_and_wrap_belong_to_recipes(resolve, key, value):
     """Which options a preset lays goes by them."""

@@ -46,6 +46,7 @@ class Config:
         self.main = expand_env(main, path)
         self._datasets: dict[str, dict] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
+        self.looked_through: set[str] = set()  # what `wsss.recipes.resolve` has checked for all recipes
 
     def names(self, kind: str) -> list[str]:
         """Names of the files in `config/{kind}`, of those that have one which is allowed. UserError where the folder cannot be read."""

@@ -181,16 +181,26 @@ def _preset_layers(config: "Config", chain: list[Layer], recipe: dict, dataset: 
 def _check_preset_names(config: "Config", content: dict[str, Any], path: str) -> None:
     """Whether what a preset names is there: recipes, nets, wrappers, and options that are some net's."""
     known(content.get("methods", {}), config.names("methods"), f"{path}: methods")
+    _check_all(config, content.get("methods", {}), f"{path}: methods")
     known(content.get("net_options", {}), sorted(methods.METHODS), f"{path}: net_options")
     known(content.get("wrap_options", {}), sorted(wrappers.WRAPPERS), f"{path}: wrap_options")
     options = sorted(set().union(*map(option_names, methods.METHODS)))
     known(content.get("common", {}).get("net_options", {}), options, f"{path}: common.net_options")
 
 
+def _check_all(config: "Config", of_recipes: dict[str, dict[str, Any]], where: str) -> None:
+    """Keys and values for recipes that nobody asks for too, once a file."""
+    if where not in config.looked_through:
+        for name, values in of_recipes.items():
+            check(values, PART, f"{where}.{name}")
+        config.looked_through.add(where)
+
+
 def _override_layers(config: "Config", chain: list[Layer], dataset: str) -> list[Layer]:
     """What the dataset's own file lays on the recipe."""
     path, overrides = str(config.existing("datasets", dataset)), config.dataset(dataset).get("overrides", {})
     known(overrides, config.names("methods"), f"{path}: overrides")
+    _check_all(config, overrides, f"{path}: overrides")
     return [Layer(path, layer.recipe, overrides[layer.recipe]) for layer in chain if layer.recipe in overrides]
 
 
