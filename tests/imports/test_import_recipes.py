@@ -43,7 +43,7 @@ def config(tmp_path):
 def test_an_imported_stage_has_no_settings(config):
     recipe = config(MINE).recipe("new", "demo_tiny")  # the preset has settings for cam, which are not laid on it
     assert recipe["cam"] == {"import": "mine"} and recipe["classifier"] == {"from": "cam"}
-    with pytest.raises(UserError, match="unknown key scales in cam; allowed: from, import"):
+    with pytest.raises(UserError, match="unknown key scales in cam; allowed: from or import alone"):
         config("extends: cam\ncam: {import: mine, scales: [1.0]}\n").recipe("new", "demo")
     with pytest.raises(UserError, match="segmentation"):
         config("extends: cam\nsegmentation: {import: mine}\n").recipe("new", "demo")

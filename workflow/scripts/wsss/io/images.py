@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, features
 
+from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
 from wsss.io.depth import deep_bits, refuse_dark, refuse_planes, refuse_unknown_range
@@ -158,4 +159,4 @@ def size_fault(size_hw: tuple[int, int]) -> str | None:
     height, width = size_hw
     if min(size_hw) > 0 and height * width <= (Image.MAX_IMAGE_PIXELS or 0):
         return None
-    return f"says {width}x{height}, which is no photo's size"
+    return for_people(f"says {width}x{height}, which is no photo's size")

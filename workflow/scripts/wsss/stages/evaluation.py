@@ -228,7 +228,8 @@ class Scorer:
 
 def _scales(scales: list[float] | str, flip: bool = True) -> str:
     """Scales in words; CAMs are always of mirror images too. Those of imported CAMs are a word that they are not known."""
-    return scales if isinstance(scales, str) else f"{', '.join(map(str, scales))}{', with mirror images' if flip else ''}"
+    mirrored = for_people(", with mirror images") if flip else ""
+    return scales if isinstance(scales, str) else f"{', '.join(map(str, scales))}{mirrored}"
 
 
 def _truth(record: Record) -> Path:
