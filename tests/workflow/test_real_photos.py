@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not DATA, reason="WSSS_TEST_DATA is not set: no 
 LISTS = "ImageSets/Segmentation"
 
 
-def slice_of(source, target, train=8, val=4):
+def slice_of(source, target, train=4, val=2):
     """A VOC tree with the first ids of each list; folders are links to the real ones."""
     (target / LISTS).mkdir(parents=True)
     for name in ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationClassAug"):
@@ -50,7 +50,7 @@ def project(tmp_path_factory):
 
 def test_splits_stay_apart(project):
     dataset = load_manifest(project / "results/photos/manifest.csv")
-    assert [len(dataset.split(name)) for name in ("train", "trainaug", "val")] == [8, 10, 4]
+    assert [len(dataset.split(name)) for name in ("train", "trainaug", "val")] == [4, 6, 2]
     assert dataset.num_classes == 20
 
 
@@ -58,11 +58,11 @@ def test_every_stage_is_scored_with_its_split(project):
     stages = json.loads((project / "results/photos/amn/scores.json").read_text())["stages"]
     splits = {name: block["provenance"]["split"] for name, block in stages.items()}
     assert splits == {
-        "seed": "train (8 images)",
-        "refined_seed": "train (8 images)",
-        "pseudo_mask": "train (8 images)",
-        "segmentation": "val (4 images)",
-        "segmentation_crf": "val (4 images)",
+        "seed": "train (4 images)",
+        "refined_seed": "train (4 images)",
+        "pseudo_mask": "train (4 images)",
+        "segmentation": "val (2 images)",
+        "segmentation_crf": "val (2 images)",
     }
     assert all(0 < block["miou"] < 100 for block in stages.values())
 
