@@ -1,11 +1,11 @@
-"""FSAE around every registered method, its functions by facts, the teacher, and each of the switches."""
+"""FSAE around every registered method, its functions by facts, and each of the switches."""
 
 
 import numpy as np
 import pytest
 import torch
-from small_methods import SCRATCH, build, make_batch
-from wsss import methods
+from small_fsae import BASES, NO_LOGITS, around, gradients, losses_of
+from small_methods import SCRATCH, build
 from wsss.data.further import View, require_plain
 from wsss.data.transforms import Geometry
 from wsss.errors import UserError
@@ -14,27 +14,6 @@ from wsss.wrappers.expansion import confident_cells, consistency, expand, mask_a
 from wsss.wrappers.fsae import FSAE
 from wsss.wrappers.fsae_options import DEFAULTS
 from wsss.wrappers.perturb import Mix, hide_patches
-from wsss.wrappers.pixel_adapters import seed_logits
-
-EASY = {"tau_c": 0.3, "tau_r": 0.25}  # so that a network with random weights is sure of something
-
-
-def around(name, options=None, net=None, **wrap):
-    """(wrapper in training mode, a batch)."""
-    fsae = FSAE(build(name, options={**SCRATCH, **(net or {})}), {**EASY, **(options or {}), **wrap}).train()
-    return fsae, make_batch(fsae)
-
-
-def losses_of(fsae, batch, step=0):
-    torch.manual_seed(4)
-    return fsae.loss(batch, fsae(batch, fsae.loss_want), step)
-
-
-def gradients(network, losses):
-    network.zero_grad(set_to_none=True)
-    losses["total"].backward()
-    return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-
 
 # --- facts ---------------------------------------------------------------------------------------------
 
@@ -85,10 +64,7 @@ def test_divided_by_the_cells_that_are_learned():
 # --- around every method -------------------------------------------------------------------------------
 
 
-NO_LOGITS = {"mctformer_v1"}  # attention maps alone: its pixel_logits refuses, and so does the wrapper
-
-
-@pytest.fixture(params=sorted(set(methods.METHODS) - NO_LOGITS))
+@pytest.fixture(params=BASES)
 def name(request):
     return request.param
 
@@ -175,56 +151,6 @@ def test_nets_without_logits_are_refused_before_training(name):
         FSAE(build(name))
 
 
-# --- the teacher ---------------------------------------------------------------------------------------
-
-
-def test_the_teacher_is_a_moving_average():
-    fsae, batch = around("cam", ema=0.999)
-    start = {key: value.clone() for key, value in fsae.base.named_parameters()}
-    with torch.no_grad():
-        for p in fsae.base.parameters():
-            p.add_(1.0)
-    fsae.after_step(0)
-    for key, value in fsae.teacher.named_parameters():
-        torch.testing.assert_close(value, 0.999 * start[key] + 0.001 * (start[key] + 1), msg=key)
-
-
-def test_frozen_parts_are_not_averaged_and_buffers_are_copied():
-    fsae, batch = around("cam", net={"freeze": "stage1", "bn": "train"}, ema=0.5)
-    losses_of(fsae, batch)  # moves the student's running statistics
-    before = fsae.teacher.backbone.conv1.weight.clone()
-    fsae.after_step(0)
-    assert torch.equal(before, fsae.teacher.backbone.conv1.weight)
-    assert all(torch.equal(t, s) for t, s in zip(fsae.teacher.buffers(), fsae.base.buffers(), strict=True))
-
-
-def test_without_an_average_the_student_teaches_itself():
-    fsae, batch = around("cam", ema="none")
-    assert fsae.teacher is None and not [key for key in fsae.state_dict() if key.startswith("teacher")]
-    fsae.after_step(0)
-    assert losses_of(fsae, batch)["consistency"].item() > 0 and fsae.base.training
-
-
-@pytest.mark.parametrize("ema", [0.999, "none"])
-def test_mode_of_the_teacher(ema):
-    """Dropout of the teacher, as published, or none."""
-    found = {}
-    for mode in ("train", "eval"):
-        fsae, batch = around("seam", net={"dropout": 0.5, "bn": "frozen"}, teacher_mode=mode, ema=ema)
-        torch.manual_seed(0)
-        with torch.no_grad():
-            found[mode] = [fsae.teacher_output(batch).maps for _ in range(2)]
-        assert fsae.base.training
-    assert torch.equal(*found["eval"]) and not torch.equal(*found["train"])
-
-
-def test_the_state_of_another_base_is_refused():
-    state = FSAE(build("cam")).state_dict()
-    with pytest.raises(UserError, match="wrap: the training state belongs to another base.*delete train_state.pt"):
-        FSAE(build("seam")).load_state_dict(state)
-    FSAE(build("cam")).load_state_dict(state)
-
-
 # --- switches ------------------------------------------------------------------------------------------
 
 
@@ -288,42 +214,6 @@ def test_backgrounds():
     torch.testing.assert_close(scores[:, 0], 1 - scores[:, 1:].amax(1))
     assert [seam[bg].masking for bg in seam] == ["zero", "neginf", "neginf"]
     assert FSAE(build("seam"), {"bg": "native", "mask": "neginf"}).masking == "neginf"
-
-
-def test_labels_from_the_bases_own_seed_maps(name):
-    """Those that its CAM files would hold, of one scale; absent classes are no label."""
-    fsae, batch = around(name, teacher_map="seed", teacher_mode="eval")
-    with torch.no_grad():
-        label = fsae.pseudo_labels(batch).label
-        logits = seed_logits(fsae.teacher.eval(), batch)
-    assert logits.shape[1] == 5 and label.shape[1:] == logits.shape[-2:]
-    allowed = torch.cat([torch.ones(2, 1), batch["y"]], 1).bool()
-    assert all(allowed[b, one].all() for b, one in enumerate(label.flatten(1)))
-    losses = losses_of(fsae, batch)
-    assert all(torch.isfinite(value) for value in losses.values())
-    assert all(torch.isfinite(g).all() for g in gradients(fsae, losses).values())
-
-
-def test_scores_of_seed_maps_and_their_background(monkeypatch):
-    """CAM: maps over their maximum beside 1 - the largest present one; SIPE: its own background map."""
-    cam, batch = around("cam")
-    maps = cam.base.seed_maps(torch.cat([batch["image"], batch["image"].flip(-1)]), batch["y"])
-    scores = (maps / (maps.amax((-2, -1), keepdim=True) + 1e-5)).detach()
-    found = seed_logits(cam.base, batch).detach() * 0.1
-    torch.testing.assert_close(found[:, 1:], scores)
-    torch.testing.assert_close(found[0, 0], 1 - scores[0, 0])  # the first image has the first class alone
-    sipe, batch = around("sipe")
-    own = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(5))
-    monkeypatch.setattr(sipe.base, "seed_maps", lambda views, y: own)
-    torch.testing.assert_close(seed_logits(sipe.base, batch) * 0.1, own / (own.amax((-2, -1), keepdim=True) + 1e-5))
-
-
-def test_seed_maps_on_another_grid_are_refused(monkeypatch):
-    base = build("cam")
-    seed_maps = base.seed_maps
-    monkeypatch.setattr(base, "seed_maps", lambda views, y: seed_maps(views, y)[..., ::2, ::2])
-    with pytest.raises(UserError, match="teacher_map seed: the seed maps of net CAM.*set teacher_map: cells"):
-        FSAE(base, {"teacher_map": "seed"})
 
 
 def test_no_background_map_to_take():

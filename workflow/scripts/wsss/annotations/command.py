@@ -21,7 +21,7 @@ from wsss.annotations.photos import (
     open_masks,
     photos_of,
 )
-from wsss.data.manifest import Dataset, load_manifest
+from wsss.data.manifest import Dataset, held_in, load_manifest
 from wsss.data.table import listing
 from wsss.engine.atomic import write_bytes, write_json, write_text
 from wsss.engine.index import refuse_stage_file
@@ -173,10 +173,8 @@ def _refuse_own_files(out: Path, ids: Iterable[str], photos: Iterable[Photo]) ->
 
 def _refuse_dataset_files(out: Path, dataset: Dataset) -> None:
     """UserError where `out` is a folder of the dataset's photos or ground truth: masks put there would be taken for either."""
-    folders = {"photos": [r.image for r in dataset.records], "ground truth": [m for r in dataset.records for m in (r.mask, r.mask_train) if m]}
-    for what, files in folders.items():
-        if os.path.realpath(out) in {os.path.realpath(folder) for folder in {path.parent for path in files}}:
-            raise UserError(f"{out}: is the folder of the {what} of {dataset.name}; give another one")
+    if what := held_in(dataset, out):
+        raise UserError(f"{out}: is the folder of the {what} of {dataset.name}; give another one")
 
 
 def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> Iterator[tuple[Path, str, tuple[int, int], np.ndarray]]:

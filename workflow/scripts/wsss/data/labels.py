@@ -71,6 +71,13 @@ def require_classes(path: str | Path, facts: Mapping[str, Any], classes: Sequenc
         raise UserError(f"{path}: made of the classes {was}; {dataset} has {now}; {again}")
 
 
+def require_trained_on(path: str, facts: Mapping[str, Any], classes: Sequence[str], dataset: str) -> None:
+    """UserError where the network at `path`, which says `facts`, was trained, or imported, on another class list than the dataset's."""
+    if "classes" in facts or "imported" in facts:  # networks of the first versions did not say
+        again = f"run: {facts['remake']}" if "remake" in facts else remedy(path)
+        require_classes(path, facts, classes, dataset, again)
+
+
 def _refuse_unsaid(path: str | Path, again: str) -> None:
     what = for_people("does not say what classes and labels it was made of")
     raise UserError(f"{path}: {what}, and class numbers may mean others now; {again}")

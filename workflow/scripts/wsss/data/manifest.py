@@ -250,3 +250,10 @@ def _record(cells: dict[str, str], root: str, folder: str, index: dict[str, int]
     labels = tuple(sorted({index[name] for name in split_list(cells["labels"])}))
     image, mask, mask_train, saliency = (located(cells[column], folder) for column in COLUMNS[2:3] + COLUMNS[4:])
     return Record(cells["id"], splits, labels, root, (image, mask, mask_train, saliency))
+
+
+def held_in(dataset: Dataset, folder: Path) -> str | None:
+    """What of the dataset's own files lies in a folder, in words: photos, or ground truth; None: neither. Links are followed."""
+    own = {"photos": [r.image for r in dataset.records], "ground truth": [m for r in dataset.records for m in (r.mask, r.mask_train) if m]}
+    here = folder.resolve()
+    return next((what for what, files in own.items() if here in {place.resolve() for place in {file.parent for file in files}}), None)

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from wsss.data.manifest import load_manifest
+from wsss.data.manifest import held_in, load_manifest
 from wsss.engine.atomic import read_json
 from wsss.engine.task import Task
 from wsss.errors import UserError
@@ -64,8 +64,8 @@ def _refuse_others(folder: Path, facts: dict[str, Any]) -> None:
     """UserError where `folder` holds photos, or what another stage made: files of the same names would be written over."""
     if "manifest" in facts["inputs"]:
         held = load_manifest(facts["inputs"]["manifest"])
-        if folder.resolve() in {parent.resolve() for parent in {record.image.parent for record in held.records}}:
-            raise UserError(f"{folder}: holds the photos of {held.name}; give another folder with --into")
+        if what := held_in(held, folder):
+            raise UserError(f"{folder}: holds the {what} of {held.name}; give another folder with --into")
     there = folder / "run.json"
     other = read_json(there) if there.is_file() else facts
     if not isinstance(other, dict) or any(other.get(key) != facts[key] for key in ("stage", "inputs")):

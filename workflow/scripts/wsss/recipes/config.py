@@ -16,7 +16,7 @@ from typing import Any
 
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
-from wsss.recipes.resolve import SECTIONS, Resolved, resolve
+from wsss.recipes.resolve import SECTIONS, Resolved, check_preset, resolve
 from wsss.recipes.schema import check, did_you_mean, read_yaml, with_numbers
 from wsss.rownames import RESERVED
 from wsss.sections.dataset import dataset_schema
@@ -46,7 +46,7 @@ class Config:
         self.main = expand_env(main, path)
         self._datasets: dict[str, dict] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
-        self.looked_through: set[str] = set()  # what `wsss.recipes.resolve` has checked for all recipes
+        self._presets: dict[str, dict] = {}
 
     def names(self, kind: str) -> list[str]:
         """Names of the files in `config/{kind}`, of those that have one which is allowed. UserError where the folder cannot be read."""
@@ -76,6 +76,15 @@ class Config:
                 raise UserError(f"{path}: test: only datasets of kind voc have a test server; take it out, and name your folder under `predict` in config/config.yaml")
             self._datasets[name] = with_variables(expand_env(content, path))
         return self._datasets[name]
+
+    def preset(self, name: str) -> dict[str, Any]:
+        """The checked preset file."""
+        if name not in self._presets:
+            path = self.existing("presets", name)
+            content = read_yaml(path)
+            check_preset(content, self.names("methods"), str(path))
+            self._presets[name] = content
+        return self._presets[name]
 
     def recipe(self, name: str, dataset: str) -> dict[str, Any]:
         """The resolved recipe of method `name` on `dataset` (extends, preset and overrides laid on)."""

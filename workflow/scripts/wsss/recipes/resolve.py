@@ -160,9 +160,7 @@ def _preset_layers(config: "Config", chain: list[Layer], recipe: dict, dataset: 
     if not preset:
         return []
     path = config.existing("presets", preset)
-    content = read_yaml(path)
-    check(content, json_schema(Preset), path)
-    _check_preset_names(config, content, str(path))
+    content = config.preset(preset)
     net, wrap = recipe.get("net", ""), recipe.get("wrap", wrappers.NONE)
     common = dict(content.get("common", {}))
     options = common.pop("net_options", {})
@@ -178,29 +176,31 @@ def _preset_layers(config: "Config", chain: list[Layer], recipe: dict, dataset: 
     return [Layer(str(path), "", values) for values in of_all] + [Layer(str(path), name, single[name]) for name in names]
 
 
-def _check_preset_names(config: "Config", content: dict[str, Any], path: str) -> None:
-    """Whether what a preset names is there: recipes, nets, wrappers, and options that are some net's."""
-    known(content.get("methods", {}), config.names("methods"), f"{path}: methods")
-    _check_all(config, content.get("methods", {}), f"{path}: methods")
+def check_preset(content: dict[str, Any], recipes: list[str], path: str) -> None:
+    """A preset's own keys, and whether what it names is there: recipes, nets, wrappers, and options that are some net's.
+
+    Raises:
+        UserError: with `path` and the key to mend.
+    """
+    check(content, json_schema(Preset), path)
+    _check_each(content.get("methods", {}), recipes, f"{path}: methods")
     known(content.get("net_options", {}), sorted(methods.METHODS), f"{path}: net_options")
     known(content.get("wrap_options", {}), sorted(wrappers.WRAPPERS), f"{path}: wrap_options")
     options = sorted(set().union(*map(option_names, methods.METHODS)))
     known(content.get("common", {}).get("net_options", {}), options, f"{path}: common.net_options")
 
 
-def _check_all(config: "Config", of_recipes: dict[str, dict[str, Any]], where: str) -> None:
-    """Keys and values for recipes that nobody asks for too, once a file."""
-    if where not in config.looked_through:
-        for name, values in of_recipes.items():
-            check(values, PART, f"{where}.{name}")
-        config.looked_through.add(where)
+def _check_each(of_recipes: dict[str, dict[str, Any]], recipes: list[str], where: str) -> None:
+    """What is laid on single recipes, those that nobody asks for too: their names, keys and values."""
+    known(of_recipes, recipes, where)
+    for name, values in of_recipes.items():
+        check(values, PART, f"{where}.{name}")
 
 
 def _override_layers(config: "Config", chain: list[Layer], dataset: str) -> list[Layer]:
     """What the dataset's own file lays on the recipe."""
     path, overrides = str(config.existing("datasets", dataset)), config.dataset(dataset).get("overrides", {})
-    known(overrides, config.names("methods"), f"{path}: overrides")
-    _check_all(config, overrides, f"{path}: overrides")
+    _check_each(overrides, config.names("methods"), f"{path}: overrides")
     return [Layer(path, layer.recipe, overrides[layer.recipe]) for layer in chain if layer.recipe in overrides]
 
 

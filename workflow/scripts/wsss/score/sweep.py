@@ -16,7 +16,6 @@ from wsss.found import value_of
 from wsss.score.confusion import check_labels, mean_percent, ratio
 
 OFFSETS = (0.05, 0.10)
-CONST, POWER = "const", "power"
 
 
 def default_values(kind: str, extra=()) -> np.ndarray:
@@ -25,8 +24,8 @@ def default_values(kind: str, extra=()) -> np.ndarray:
     Both kinds sweep the same cuts, so that the best value and PxAP do not depend on the kind.
     """
     cuts = np.arange(100) / 100
-    alphas = [float(f"{value_of(POWER, cut):.4g}") for cut in cuts[1:]]  # no alpha cuts at 0
-    grids = {CONST: cuts, POWER: np.array([*alphas, *range(1, 33)])}
+    alphas = [float(f"{value_of('power', cut):.4g}") for cut in cuts[1:]]  # no alpha cuts at 0
+    grids = {"const": cuts, "power": np.array([*alphas, *range(1, 33)])}
     if kind not in grids:
         raise UserError(f"sweep: background kind '{kind}' cannot be swept; choose one of {', '.join(grids)}")
     return np.unique(np.concatenate([grids[kind], np.asarray(extra, dtype=float)]))
@@ -61,11 +60,11 @@ def winner(cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Sweep:
     """Counts for all thresholds, image by image: `add` every image, then `result`."""
 
-    def __init__(self, num_classes: int, kind: str = CONST, values=None):
+    def __init__(self, num_classes: int, kind: str = "const", values=None):
         """num_classes: foreground classes; values: ascending values swept (default_values(kind) if None)."""
         self.n, self.kind = num_classes + 1, kind
         self.values = default_values(kind) if values is None else np.unique(np.asarray(values, dtype=float))
-        cuts = self.values if kind == CONST else [power_root(a) for a in self.values]
+        cuts = self.values if kind == "const" else [power_root(a) for a in self.values]
         cuts = np.asarray(cuts, dtype=np.float32)
         order = np.argsort(cuts, kind="stable")
         self.cuts = cuts[order]

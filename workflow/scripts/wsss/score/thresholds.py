@@ -9,7 +9,7 @@ from wsss.errors import UserError
 from wsss.found import FOUND, MAP
 from wsss.score.confusion import mean_percent, summarise
 from wsss.score.cuts import RULE
-from wsss.score.sweep import CONST, OFFSETS, SweepResult
+from wsss.score.sweep import OFFSETS, SweepResult
 
 POLICIES = {
     "fixed": "the recipe's published value",
@@ -93,7 +93,7 @@ def stability(result: SweepResult) -> dict:
         "width_1pt": float(result.values[high] - result.values[low]),
         "oracle_miou": result.oracle_miou,
     }
-    if result.kind == CONST:
+    if result.kind == "const":
         out["at"] = {f"{s * d:+.2f}": _beside(result, best, s * d) for d in OFFSETS for s in (-1, 1)}
         out["flips_within"] = {
             f"{d:.2f}": sum(out["at"][f"{s * d:+.2f}"]["flips"] for s in (-1, 1)) for d in OFFSETS

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from wsss.data.inference import inference_loader, shard_batches
-from wsss.data.labels import label_facts, require_classes
+from wsss.data.labels import label_facts, require_trained_on
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.data.stage_inputs import input_index
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images
-from wsss.engine.recovery import remedy
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.cams import SUFFIX, write_cam
@@ -35,9 +34,7 @@ def run(task: Task) -> None:
     records = dataset.split("trainaug")
     method = build_method(task, dataset.num_classes)
     facts = load_model(task.inputs["model"], method)
-    if "classes" in facts or "imported" in facts:  # classifiers of the first versions did not say
-        again = f"run: {facts['remake']}" if "remake" in facts else remedy(task.inputs["model"])
-        require_classes(task.inputs["model"], facts, dataset.classes, dataset.name, again)
+    require_trained_on(task.inputs["model"], facts, dataset.classes, dataset.name)
     method = ready_to_infer(method, device)
     for name in method.spec.aux:
         if name not in task.inputs:

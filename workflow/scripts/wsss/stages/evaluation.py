@@ -145,12 +145,13 @@ class Scorer:
         if name not in self.task.params["thresholds"]:
             return {}
         bg = typed(self.task.params["thresholds"][name], Background)
+        index = read_json(self.task.inputs[name])
         policy = FOUND if is_found(bg) else MAP if bg.kind == MAP else "fixed"
-        rule = read_json(self.task.inputs[name])[FOUND_RULE[name]] if is_found(bg) else settle(bg, {})._asdict()
+        rule = index[FOUND_RULE[name]] if is_found(bg) else settle(bg, {})._asdict()
         return {
             **chosen(rule["kind"], rule["value"], policy),
             **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
-            "multi_scale": _scales(read_json(self.task.inputs[name])["scales"] or UNKNOWN_SCALES),
+            "multi_scale": _scales(index["scales"] or UNKNOWN_SCALES),
         }
 
     def _masks(self, figure: str, name: str, records: tuple[Record, ...], suffix: str, **facts: Any) -> dict[str, Any]:

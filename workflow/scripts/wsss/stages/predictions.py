@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from wsss.data.inference import inference_loader, shard_batches
-from wsss.data.labels import require_classes
+from wsss.data.labels import require_trained_on
 from wsss.data.manifest import Record, load_manifest
 from wsss.data.stage_inputs import prediction_records
 from wsss.engine.per_image import run_images
-from wsss.engine.recovery import after_divergence, remedy
+from wsss.engine.recovery import after_divergence
 from wsss.engine.task import Task
 from wsss.engine.workers import worker_pool
 from wsss.errors import UserError
@@ -86,8 +86,7 @@ def loaded_network(task: Task, classes: Sequence[str]) -> Segmenter:
     """The same as it was trained, layer by layer, which can be exported."""
     network, path = build_network(task, len(classes)), task.inputs["model"]
     facts = load_model(path, network)
-    if "classes" in facts:  # which models of the first versions did not say
-        require_classes(path, facts, classes, task.params["recipe"]["dataset"], remedy(path))
+    require_trained_on(path, facts, classes, task.params["recipe"]["dataset"])
     return network
 
 
