@@ -1,4 +1,4 @@
-"""Own photos at several sizes: what docs/own_photos.md gives with 40, 200 and 960 of them, scored with masks it never sees.
+"""Own photos at several sizes: the figures of docs/how_many_photos.md, scored with masks it never sees.
 
     python benchmarks/own_photos.py --work FOLDER [--sizes 40 200 960] [--recipes cam irn amn eps_crf amn_eps] [--cores 2] [key=value ...]
 
