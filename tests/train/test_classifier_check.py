@@ -13,7 +13,7 @@ from wsss.data.held_out import hold_out, sample
 from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.score.ranking import average_precision, guess_loss, mean_average_precision, mean_f1, soft_margin
 from wsss.stages import classifier
-from wsss.train.classifier_check import FEW, LEAST_VAL, Whole, split_for_check
+from wsss.train.classifier_check import ENOUGH, FEW, LEAST_VAL, Whole, split_for_check
 from wsss.train.cross_fit import FOLDS, PENALTY, cross_fitted, folds_of
 
 
@@ -129,6 +129,8 @@ def test_how_photos_are_found_to_check_on():
     held = planned(FEW)
     assert held.how == "held_out" and len(held.checked) == 20 and len(held.training) == 80
     assert not {r.id for r in held.training} & {r.id for r in held.checked}
+    many = planned(2000)
+    assert len(many.checked) == ENOUGH and len(many.training) == 2000 - ENOUGH  # a fifth would be 400
     few = planned(FEW - 1)
     assert few.how == "cross_fit" and len(few.training) == len(few.checked) == FEW - 1
     assert planned(200, share=0).how == "cross_fit"  # free of cost to the training

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FEW = 100  # below so many labelled photos none is kept out
 LEAST_VAL = 20  # with fewer photos of val another way is taken where there is one
 MOST, MOST_FITTED, MOST_TRAINED = 500, 200, 100  # photos that are looked at: not seen, cross-fitted, trained on
+ENOUGH, ENOUGH_A_CLASS = 100, 5  # photos kept out, whatever the share: more would only be missing from the training
 BATCH, LAST = 8, 20
 
 
@@ -53,9 +54,10 @@ def split_for_check(task: Task, dataset: Dataset, records: tuple[Record, ...], i
     if len(val) >= LEAST_VAL:
         return CheckSplit("val", records, tuple(sample(val, MOST, seed)))
     if share and len(records) >= FEW:
-        held = tuple(hold_out(records, share, seed))
+        enough = min(MOST, max(ENOUGH, ENOUGH_A_CLASS * dataset.num_classes))
+        held = tuple(hold_out(records, min(share, enough / len(records)), seed))
         ids = {record.id for record in held}
-        return CheckSplit("held_out", tuple(r for r in records if r.id not in ids), tuple(sample(held, MOST, seed)))
+        return CheckSplit("held_out", tuple(r for r in records if r.id not in ids), held)
     if val and ("weights" not in task.inputs or len(records) < 2 * FOLDS):
         return CheckSplit("val", records, tuple(val))
     if "weights" not in task.inputs:
