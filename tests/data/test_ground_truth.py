@@ -13,6 +13,7 @@ from wsss.data.manifest import Row
 from wsss.data.validate import validate
 from wsss.errors import UserError
 from wsss.io.masks import write_mask
+from wsss.io.saliency import read_saliency, write_saliency
 from wsss.plan.ground_truth import has_masks
 
 CLASSES = ("cat", "cow", "dog")
@@ -182,7 +183,21 @@ def test_where_size_cannot_tell_it_is_said(tmp_path, caplog, size, orientation, 
     write_mask(tmp_path / "m.png", np.ones(size[::-1] if orientation in (6, 8) else size))
     with caplog.at_level(logging.WARNING):
         validate([Row("x", ("val",), tmp_path / "i.jpg", ("cat",), tmp_path / "m.png")], CLASSES)
-    assert ("1 photos with masks are turned by EXIF" in caplog.text) == is_said
+    assert ("1 photos with masks or saliency maps are turned by EXIF" in caplog.text) == is_said
+
+
+def test_a_map_beside_a_turned_photo(tmp_path, caplog):
+    turned(tmp_path / "i.jpg", (10, 14), 3)
+    write_saliency(tmp_path / "s.png", np.eye(10, 14) * 255)
+    row = Row("x", ("train", "trainaug"), tmp_path / "i.jpg", ("cat",), saliency=tmp_path / "s.png")
+    with caplog.at_level(logging.WARNING):
+        validate([row], CLASSES)
+    assert "saliency maps are turned by EXIF" in caplog.text
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.zeros((10, 14), np.uint8)).save(tmp_path / "s.png", exif=exif)
+    with pytest.raises(UserError, match="s.png.*EXIF orientation 3.*upright"):
+        read_saliency(tmp_path / "s.png")
 
 
 # --- given, and not found ---------------------------------------------------------------------------------

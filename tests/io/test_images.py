@@ -1,9 +1,10 @@
 """Photos as they are read."""
 
+import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from wsss.errors import UserError
 from wsss.io import images, masks
 
@@ -81,6 +82,31 @@ def test_exif_orientation_turns_image_and_size(tmp_path, orientation):
     }  # fmt: skip
     assert np.array_equal(images.read_image(path), turned[orientation])
     assert images.image_size(path) == turned[orientation].shape[:2]
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_the_size_of_a_png_decodes_pixels_only_for_exif_behind_them(tmp_path, monkeypatch, is_behind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path, Image.fromarray(RGB), exif=exif)
+    content = path.read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    if is_behind:
+        last = content.index(b"IEND") - 4
+        path.write_bytes(content[:start] + content[end:last] + content[start:end] + content[last:])
+    decoded, load = [], PngImagePlugin.PngImageFile.load
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda image: decoded.append(1) or load(image))
+    assert images.image_size(path) == RGB.shape[1::-1] and bool(decoded) == is_behind
+
+
+def test_a_size_beyond_any_photo_is_refused_before_decoding(tmp_path, monkeypatch):
+    path = saved(tmp_path, Image.fromarray(RGB))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", RGB[..., 0].size - 1)
+    for read in (images.read_image, images.image_size):
+        with pytest.raises(UserError, match="i.png.*no photo's size.*smaller"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            read(path)
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (33, 2000), (2000, 1)])

@@ -1,1 +1,1 @@
-"""Datasets: every builder (demo, folder, voc) ends in one validated manifest."""
+"""Datasets: every builder (demo, folder, voc, coco) ends in one validated manifest."""

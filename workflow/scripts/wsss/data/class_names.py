@@ -1,5 +1,6 @@
 """Class names as people write them: what cannot be a class, and what looks like a slip for another name."""
 
+import functools
 import re
 import unicodedata
 from collections import defaultdict
@@ -17,6 +18,7 @@ JOINED = {"and", "or", "with"}  # words between two names
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 SCRIPTS = {"LATIN", "CYRILLIC", "GREEK"}  # whose letters look alike
 MOST_CHARACTERS = 100
+MOST_CLASSES = 254  # beside 0, the background, and 255
 TAKEN = {"background", "threshold", "miou", "precision", "recall"}  # columns of our own beside those of the classes
 ALIKE = 0.8  # difflib's ratio from which two names look alike: horse and house, dinner table and dining table
 RARE = 0.1  # a name of at most this share of the images of one that it looks like is taken for a slip
@@ -36,8 +38,8 @@ def bad_classes(classes: Sequence[str]) -> list[str]:
             other = classes[before]
             how = "is there twice" if plain(other) == plain(name) else f"beside {other!r}: only the spelling differs; write one"
             problems.append(f"class name {name!r} {how}")
-    if not 1 <= len(classes) <= 254:
-        problems.append(f"{len(classes)} classes; 1 to 254 fit into an 8-bit mask")
+    if not 1 <= len(classes) <= MOST_CLASSES:
+        problems.append(f"{len(classes)} classes; 1 to {MOST_CLASSES} fit into an 8-bit mask")
     return problems
 
 
@@ -52,7 +54,8 @@ def bad_numbers(classes: Sequence[str]) -> list[str]:
     return [f"labels are numbers, and would have others in masks: {first_few(wrong)}; {mend}"]
 
 
-def unknown_class(name: str, classes: Collection[str]) -> str:
+@functools.lru_cache(1024)  # a table may have one mistake in every row
+def unknown_class(name: str, classes: tuple[str, ...]) -> str:
     """A name that is none of `classes`, in words, with the nearest of them."""
     meant = [_nearest(part, classes) for part in re.split(f"[{SEPARATORS}]", name)]
     hint = ""
@@ -76,8 +79,9 @@ def table_faults(counts: Mapping[str, int]) -> list[str]:
 def table_slips(counts: Mapping[str, int]) -> list[str]:
     """Rare labels that look like a common one: perhaps right, to be said."""
     slips = []
+    common = {label: count for label, count in counts.items() if count > 1} if len(counts) <= MOST_CLASSES else {}  # more are refused anyway
     for label, count in counts.items():
-        near = [other for other in counts if count <= max(1, RARE * counts[other]) < counts[other] and _is_near(label, other)]
+        near = [other for other in common if count <= max(1, RARE * counts[other]) < counts[other] and _is_near(label, other)]
         if near:
             other = max(near, key=counts.__getitem__)
             slips.append(f"{label!r} ({count} images) looks like {other!r} ({counts[other]} images)")

@@ -44,7 +44,7 @@ class MapLook:
 class Seen:
     """Of one row's files: its photo's size, the values in its masks, what its saliency map is like; None where there is none.
 
-    untold: size could not tell whether the masks are turned.
+    untold: size could not tell whether the masks and the saliency map are turned.
     """
 
     size: tuple[int, int] | None = None
@@ -89,7 +89,7 @@ def _look_at_row(row: Row, num_classes: int, root: Path) -> tuple[list[str], See
     if row.saliency and saliency is not None:
         problems += _size_problems(root / row.saliency, saliency, size, turned)
     looks = None if saliency is None or not saliency.size else MapLook.of(saliency)
-    untold = bool(values) and turned != 1 and (turned in MIRRORED or (size is not None and size[0] == size[1]))
+    untold = (bool(values) or saliency is not None) and turned != 1 and (turned in MIRRORED or (size is not None and size[0] == size[1]))
     return problems, Seen(size, values.get("mask"), values.get("mask_train"), looks, untold)
 
 

@@ -20,12 +20,13 @@ def sample(items: Sequence[Item], most: int, seed: int) -> list[Item]:
 
 
 def hold_out(records: Sequence[Record], share: float, seed: int) -> list[Record]:
-    """About `share` of the records, in their own order; every class keeps a photo among the others."""
-    left = Counter(label for record in records for label in record.labels)
+    """About `share` of the records, in their own order, and of each class no more than that: a class of two photos keeps both."""
+    counts = Counter(label for record in records for label in record.labels)
+    may_go = Counter({label: round(share * count) for label, count in counts.items()})
     wanted = round(share * len(records))
     held: set[str] = set()
     for record in seeded_order(records, seed):
-        if len(held) < wanted and all(left[label] > 1 for label in record.labels):
+        if len(held) < wanted and all(may_go[label] > 0 for label in record.labels):
             held.add(record.id)
-            left.subtract(record.labels)
+            may_go.subtract(record.labels)
     return [record for record in records if record.id in held]

@@ -28,7 +28,7 @@ def joined_faults(labels: Collection[str]) -> dict[str, str]:
     found = {label: _words(set(some) & mixed) for label, some in parts.items() if set(some) & mixed}
     words = _several(set(labels) - parts.keys(), WORDS)
     found |= {label: _words(set(some)) for label, some in words.items() if label in _sets(words, labels)}
-    return found | {label: fault for label in labels if (fault := _beside(label, labels))}
+    return found | _besides(labels)
 
 
 def joined_doubts(labels: Collection[str]) -> list[str]:
@@ -81,17 +81,22 @@ def _words(shared: Set[str]) -> str:
     return f"{first_few(names)} {'stand' if len(names) > 1 else 'stands'} in other labels too; join names by ';'"
 
 
-def _beside(label: str, labels: Collection[str]) -> str | None:
-    """What to say of a label with a count, a score or a sign, where the name stands alone too, or others have the like."""
-    if signed := SIGNED.fullmatch(label):
-        return f"has a sign in front; write {signed['name']!r}, or nothing where it is not in the image"
-    if (marked := MARKED.fullmatch(label)) and (name := marked["left"] or marked["right"]) in labels:
-        return f"is {name!r} with a mark; write the name alone"
-    if (name := _scored(label)) and (name in labels or sum(_scored(other) is not None for other in labels) > 1):
-        return f"has a count or a score beside the name; write {name!r}"
-    if (whole := WHOLE.fullmatch(label)) and (whole["name"] in labels or len({m["name"] for other in labels if (m := WHOLE.fullmatch(other))}) > 1):
-        return f"has a number beside the name; write {whole['name']!r}, and leave out what is not in the image"
-    return None
+def _besides(labels: Collection[str]) -> dict[str, str]:
+    """What to say of labels with a count, a score or a sign, where the name stands alone too, or others have the like."""
+    scored = {label: name for label in labels if (name := _scored(label))}
+    whole = {label: match["name"] for label in labels if (match := WHOLE.fullmatch(label))}
+    found: dict[str, str] = {}
+    for label in labels:
+        marked = MARKED.fullmatch(label)
+        if signed := SIGNED.fullmatch(label):
+            found[label] = f"has a sign in front; write {signed['name']!r}, or nothing where it is not in the image"
+        elif marked and (name := marked["left"] or marked["right"]) in labels:
+            found[label] = f"is {name!r} with a mark; write the name alone"
+        elif label in scored and (scored[label] in labels or len(scored) > 1):
+            found[label] = f"has a count or a score beside the name; write {scored[label]!r}"
+        elif label in whole and (whole[label] in labels or len(set(whole.values())) > 1):
+            found[label] = f"has a number beside the name; write {whole[label]!r}, and leave out what is not in the image"
+    return found
 
 
 def _scored(label: str) -> str | None:

@@ -39,7 +39,7 @@ def read_labels(
             problems.append(f"line {line}: {cells['id']!r} is not an id")
         elif image in found:
             problems.append(f"line {line}: {cells['id']} stands there twice")
-        problems += [f"line {line} ({cells['id']}): {unknown_class(label, spellings)}" for label in unknown]
+        problems += [f"line {line} ({cells['id']}): {unknown_class(label, tuple(spellings))}" for label in unknown]
         found.setdefault(image, tuple(dict.fromkeys(spellings.get(label, label) for label in labels)))
     if problems:
         raise UserError(listing(f"{path}: bad labels; mend these lines", problems))

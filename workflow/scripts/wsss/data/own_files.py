@@ -33,6 +33,11 @@ class Source:
             return {}
         return {os.path.basename(path).casefold(): os.path.relpath(path, self.images) for path in paths}
 
+    @cached_property
+    def by_plain_name(self) -> dict[str, str]:
+        """The same by the composed form of the name."""
+        return {plain(name): path for name, path in self.by_name.items()}
+
 
 def source_of(params: dict[str, Any]) -> Source:
     """What `wsss.data.folder.build` is given, looked at.
@@ -124,7 +129,7 @@ def meant_by(named: str, source: Source) -> str:
     found = next((path for known in (name, *(name + suffix for suffix in SUFFIXES)) if (path := source.by_name.get(known))), None)
     if found:
         return f", but there is {shown(found)!r}"
-    twin = next((path for known, path in source.by_name.items() if plain(known) == plain(name)), None)
+    twin = source.by_plain_name.get(plain(name))
     return f", but there is {shown(twin)!r}, whose accents are stored in another form (macOS: convmv -f utf8 -t utf8 --nfc)" if twin else ""
 
 

@@ -96,7 +96,7 @@ def _split_problems(row: Row) -> list[str]:
 
 def _label_problems(row: Row, classes: Sequence[str], allow_unlabelled: bool) -> list[str]:
     problems = [
-        f"{row.id} ({row.image}): {unknown_class(label, classes)}; mend the label or add it to the classes"
+        f"{row.id} ({row.image}): {unknown_class(label, tuple(classes))}; mend the label or add it to the classes"
         for label in row.labels
         if label not in classes
     ]
@@ -166,5 +166,5 @@ def _tiny(ids: Sequence[str], photos: int) -> list[str]:
 
 
 def _turned(ids: Sequence[str]) -> list[str]:
-    words = f"{len(ids)} photos with masks are turned by EXIF and as large either way ({first_few(ids)}); their masks have to be drawn on the turned photo"
+    words = f"{len(ids)} photos with masks or saliency maps are turned by EXIF and as large either way ({first_few(ids)}); what lies beside them has to be drawn on the turned photo"
     return [f"{words}: look at them in the panels"] if ids else []

@@ -21,7 +21,7 @@ AVIF_BRANDS, HEIF_BRANDS = (b"avif", b"avis"), (b"heic", b"heix", b"heim", b"hei
 # What Pillow raises on damaged files, by format and by what is damaged.
 UNREADABLE: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, EOFError, RuntimeError)
 UNREADABLE += (struct.error, zlib.error, Image.DecompressionBombError)
-Image.MAX_IMAGE_PIXELS = 200_000_000  # a photo beyond this is a mistake or an attack
+Image.MAX_IMAGE_PIXELS = 200_000_000  # a photo beyond this is a mistake or an attack; Pillow itself refuses twice as many
 _SWAPPED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
 
 
@@ -75,7 +75,7 @@ def _other_letters(path: Path) -> str | None:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(H, W) of an image after EXIF orientation, from the header alone.
+    """(H, W) of an image after EXIF orientation. Pixels are not decoded, but in a PNG that may have its EXIF behind them.
 
     Raises:
         UserError: the file is missing or no image.
@@ -83,7 +83,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with open_image(path) as image:
             width, height = image.size
-            swapped = orientation(image) in _SWAPPED
+            if image.format == "PNG" and not _says_more_behind_pixels(path):
+                exif = Image.Image.getexif(image)  # Pillow's own for PNG decodes all pixels first
+            else:
+                exif = image.getexif()
+            swapped = _turn(exif) in _SWAPPED
     except UNREADABLE as error:
         raise unreadable(path, error) from error
     return (width, height) if swapped else (height, width)
@@ -93,9 +97,17 @@ def open_image(path: str | Path) -> Image.Image:
     """A photo, opened and not yet loaded, by what is in the file. HEIC goes through pillow-heif, which is looked for when first wanted.
 
     Raises:
-        UserError: the package for its kind is missing.
+        UserError: the package for its kind is missing, or it is larger than any photo.
         OSError and others of UNREADABLE: as Pillow says it.
     """
+    image = _opened(path)
+    if fault := size_fault(image.size[::-1]):
+        image.close()
+        raise UserError(f"{path}: {fault}; save it smaller, or take it out of the list")
+    return image
+
+
+def _opened(path: str | Path) -> Image.Image:
     try:
         return Image.open(path, formats=FORMATS)
     except Image.UnidentifiedImageError:
@@ -134,8 +146,28 @@ def _opacity(image: Image.Image) -> Image.Image:
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none, or none that means anything."""
-    found = image.getexif().get(0x0112, 1)
+    return _turn(image.getexif())
+
+
+def _turn(exif: Image.Exif) -> int:
+    found = exif.get(0x0112, 1)
     return found if found in range(1, 9) else 1
+
+
+def _says_more_behind_pixels(path: str | Path) -> bool:
+    """Whether a PNG has EXIF, or text that may hold it, behind its pixels; also where its chunks end too early."""
+    with open(path, "rb") as handle:
+        handle.seek(8)
+        has_pixels = False
+        while len(head := handle.read(8)) == 8:
+            kind = head[4:]
+            if kind == b"IEND":
+                return False
+            if has_pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            has_pixels |= kind == b"IDAT"
+            handle.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return True
 
 
 def scaled(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from wsss.engine.atomic import atomic_path
 from wsss.engine.explain import for_people
 from wsss.engine.recovery import remedy
 from wsss.errors import UserError
-from wsss.io.images import FORMATS, UNREADABLE, refuse_frames
+from wsss.io.images import FORMATS, UNREADABLE, orientation, refuse_frames
 
 MEND = for_people("save it as 8-bit gray (with Pillow: image.convert('L') where it is gray stored as colour; 16-bit values divided by 257)")
 
@@ -24,13 +24,15 @@ def read_saliency(path: str | Path) -> np.ndarray:
     """Read a saliency map as (H, W) uint8, 255 = salient.
 
     Raises:
-        UserError: missing, unreadable, or not 8-bit gray (RGB, 16-bit and palette files are not guessed at).
+        UserError: missing, unreadable, not 8-bit gray (RGB, 16-bit and palette files are not guessed at), or turned by EXIF.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             refuse_frames(image, path)
             if image.mode != "L":
                 raise UserError(f"{path}: saliency map has mode {image.mode}, not 8-bit gray (L); {MEND}")
+            if (turned := orientation(image)) != 1:
+                raise UserError(f"{path}: saliency map has EXIF orientation {turned}, which maps do not follow; save it upright, without EXIF")
             return np.array(image)
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing saliency map; {remedy(path, 'make it again or leave the column empty')}") from error

@@ -61,7 +61,7 @@ def chosen_check(checks: dict[str, Any], method: str) -> dict[str, Any] | None:
 
 
 class Masks:
-    """The masks of those stages whose index is among the task's inputs, each read no more than twice."""
+    """The masks of those stages whose index is among the task's inputs, each read no more than three times."""
 
     def __init__(self, task: Task, dataset: Dataset) -> None:
         self.task, self.dataset = task, dataset
