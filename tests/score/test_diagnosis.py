@@ -77,7 +77,7 @@ def check(how="cross_fit", **changes):
         "training": {"photos": 32, "classes": 2, "loss": 0.2, "guess_loss": 0.6, "map": 97.0, "guess_map": 30.0, "f1": 91.0},
         "trained": {
             "photos": 32, "steps": 400, "batch_size": 16, "passes": 200.0, "last_loss": 0.2, "unlabelled": 0,
-            "photos_of": {"cat": 16, "dog": 16, "cow": 3},
+            "photos_of": {"cat": 16, "dog": 16, "cow": 3}, "alone_in": {"cat": 13, "dog": 15, "cow": 0},
         },
     }  # fmt: skip
     for key, value in changes.items():
@@ -100,13 +100,17 @@ POWER = {"key": "pseudo_masks.bg", "kind": "power", "value": 4}
 SPEAKS = {
     "no_contrast": (facts(check(trained={"photos_of": {"cat": 32, "dog": 3}})), ["labelled cat", "labelled with what they show instead"]),
     "lone_photos": (facts(check(trained={"photos_of": {"cat": 31, "dog": 1}})), ["of dog", "one training photo"]),
+    "never_alone": (
+        facts(check(trained={"photos_of": {"cat": 16, "dog": 16, "cow": 5}, "alone_in": {"cat": 11, "dog": 0, "cow": 0}})),
+        ["shows dog or cow without another class", "add photos that show them alone"],
+    ),
     "not_learned": (facts(UNLEARNED), ["(cam) loss is 0.52 (guessing: 0.60)", "classifier.steps to 400", "it had 16", "can be told"]),
     "cannot_be_told": (facts(check(map=33.0)), ["cannot be told", "mAP of 33", "guessing has 30"]),
     "by_heart": (facts(check("val", map=45.0)), ["by heart", "97 on them, 45 on others", "below 400"]),
     "too_much": (facts(seeds=stage(foreground=96.0, cut=CUT)), ["masks of seeds cover 96 %", "seeds.confident.value above 0.3"]),
     "too_little": (facts(seeds=stage(foreground=0.4, cut=CUT)), ["seeds cover 0 %", "seeds.confident.value below 0.3"]),
     "whole_photos": (facts(seeds=stage(all_background=60.0, cut=CUT)), ["leave 60 %", "without any object", "below 0.3"]),
-    "never_predicted": (facts(predictions=stage(never=["cow", "dog"])), ["cow, dog", "masks of predictions", "segmentation.steps"]),
+    "never_predicted": (facts(predictions=stage(never=["cow", "dog"])), ["cow and dog", "masks of predictions", "segmentation.steps"]),
     "unsure": (facts(ir_labels=stage(unsure=80.0)), ["ir_labels leave 80 %", "seeds.unsure"]),
     "disagreement": (
         facts(pseudo_masks=stage(cut=POWER), agreement=[{"of": ["seeds", "pseudo_masks"], "miou": 20.0, "photos": 9}]),
@@ -165,13 +169,14 @@ LIMITED = {
     "blind_loss": lambda value: facts(check("val", map=32.0, loss=value * 0.6, training={"map": 60.0})),
     "by_heart_gap": lambda value: facts(check("held_out", map=30 + 0.7 * (95.7142857 - value))),
     "least_photos": lambda value: facts(check("held_out", map=35.0, photos=value)),
+    "least_together": lambda value: facts(check(trained={"photos_of": {"cat": 31, "dog": value}, "alone_in": {"cat": 25, "dog": 0}})),
 }
 BELOW = {"foreground_low", "agreement", "blind_map"}
 
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_a_limit_is_where_its_rule_begins(name):
-    step = 1 if name == "least_photos" else 0.01  # photos are whole
+    step = 1 if name.startswith("least") else 0.01  # photos are whole
     over, under = (diagnose(LIMITED[name](LIMITS[name] + shift)) for shift in (step, -step))
     speaking, silent = (under, over) if name in BELOW else (over, under)
     assert len(speaking) == 1 and silent == [], (speaking, silent)

@@ -166,7 +166,7 @@ def test_a_training_leaves_its_check(results):
     assert found["how"] == "none" and "no pretrained weights" in found["why"]
     assert found["trained"] | {"last_loss": 0} == {
         "photos": 6, "steps": 3, "batch_size": 4, "passes": 2.0, "last_loss": 0, "unlabelled": 0,
-        "photos_of": {"red": 3, "green": 3},
+        "photos_of": {"red": 3, "green": 3}, "alone_in": {"red": 3, "green": 3},
     }  # fmt: skip
     losses = np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1)[:, 2]
     assert found["trained"]["last_loss"] == pytest.approx(losses.mean(), abs=1e-4)

@@ -16,6 +16,7 @@ LIMITS = {
     "blind_loss": 1.0,  # cannot tell photos apart that it has not seen: loss above this share, and ranking below the next
     "blind_map": 25.0,  # mAP, as part of the way from guessing to perfect
     "least_photos": 20,  # of that nothing is said by fewer photos
+    "least_together": 5,  # photos of a class, from which it tells something that others are in all of them
     "by_heart_gap": 50.0,  # that mAP on photos trained on, over the one on others
     "foreground_high": 70.0,
     "foreground_low": 5.0,
@@ -62,6 +63,18 @@ def lone_photos(facts: Facts) -> Iterator[str]:
     names = [name for name, count in counts.items() if count == 1]
     if names:
         yield f"of {_list(names)} there is one training photo only: too little to learn from; add photos, or take the label out"
+
+
+def never_alone(facts: Facts) -> Iterator[str]:
+    """A class that comes with others only: labels of whole photos do not say which pixels are whose."""
+    trained = (facts.get("classifier") or {}).get("trained", {})
+    alone, counts = trained.get("alone_in", {}), trained.get("photos_of", {})
+    names = [name for name, count in counts.items() if alone.get(name) == 0 and LIMITS["least_together"] <= count < trained["photos"]]
+    if names:
+        yield (
+            f"no training photo shows {_list(names, 'or')} without another class: masks of {_it(names)} may take in what stands beside {_it(names)}; "
+            f"add photos that show {_it(names)} alone"
+        )
 
 
 def not_learned(facts: Facts) -> Iterator[str]:
@@ -179,7 +192,7 @@ def disagreement(facts: Facts) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
-    no_contrast, lone_photos, not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
+    no_contrast, lone_photos, never_alone, not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
     unsure, disagreement,
 )  # fmt: skip
 LEARNT = ("predictions", "predict", "voc_test")  # masks of the segmentation network, which no cut shapes
@@ -244,9 +257,9 @@ def _between(facts: Facts, stage: str) -> str:
     return f"where the later one is worse move {cut['key']}.{'scale' if cut['kind'] == 'map' else 'value'}, where its maps are cut"
 
 
-def _list(names: list[str]) -> str:
-    shown = ", ".join(map(str, names[:5]))
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _list(names: list[str], word: str = "and") -> str:
+    *before, last = [*map(str, names[:5]), *([f"{len(names) - 5} more"] if len(names) > 5 else [])]
+    return f"{', '.join(before)} {word} {last}" if before else last
 
 
 def _it(names: list[str]) -> str:

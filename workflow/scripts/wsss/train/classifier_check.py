@@ -6,6 +6,7 @@ at all. What the trained network reaches on its own training photos stands besid
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,10 +121,11 @@ def figures(logits: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str
 
 
 def training_facts(task: Task, dataset: Dataset, split: CheckSplit, history: list[dict[str, float]]) -> dict[str, Any]:
-    """What was trained on and how long, and how many photos each class has there."""
+    """What was trained on and how long, and how many photos each class has there, with others and alone."""
     last, batch = history[-LAST:], typed(task.settings, Classifier).batch_size
     name = next(name for name in ("cls", "base", "total") if name in last[0])  # base: without a wrapper's own
-    counts = {k: sum(k in record.labels for record in split.training) for k in range(dataset.num_classes)}
+    counts = Counter(k for record in split.training for k in record.labels)
+    alone = Counter(record.labels[0] for record in split.training if len(record.labels) == 1)
     steps, photos = len(history), len(split.training)
     return {
         "trained": {
@@ -133,7 +135,8 @@ def training_facts(task: Task, dataset: Dataset, split: CheckSplit, history: lis
             "passes": round(steps * batch / photos, 2),
             "last_loss": round(sum(row[name] for row in last) / len(last), 4),
             "unlabelled": sum(not r.labels for r in dataset.split("trainaug")),
-            "photos_of": {dataset.classes[k]: count for k, count in counts.items()},
+            "photos_of": {name: counts[k] for k, name in enumerate(dataset.classes)},
+            "alone_in": {name: alone[k] for k, name in enumerate(dataset.classes)},
         },
         "training": {},
     }
