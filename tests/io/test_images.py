@@ -1,10 +1,12 @@
 """Photos as they are read."""
 
+import time
 import warnings
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+from wsss.engine.threads import threaded
 from wsss.errors import UserError
 from wsss.io import images, masks
 
@@ -98,6 +100,24 @@ def test_the_size_of_a_png_decodes_pixels_only_for_exif_behind_them(tmp_path, mo
     decoded, load = [], PngImagePlugin.PngImageFile.load
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda image: decoded.append(1) or load(image))
     assert images.image_size(path) == RGB.shape[1::-1] and bool(decoded) == is_behind
+
+
+@pytest.mark.parametrize("large", [10, RGB[..., 0].size])
+def test_of_large_photos_one_is_held_at_a_time(tmp_path, monkeypatch, large):
+    monkeypatch.setattr(images, "LARGE", large)
+    path, held, most = saved(tmp_path, Image.fromarray(RGB)), [], []
+
+    def hold(_):
+        with images.room_to_decode(path):
+            held.append(1)
+            most.append(len(held))
+            time.sleep(0.02)
+            held.pop()
+
+    list(threaded(hold, range(8)))
+    assert (max(most) == 1) == (large == 10)
+    with images.room_to_decode(tmp_path / "none.png"):
+        pass
 
 
 def test_a_size_beyond_any_photo_is_refused_before_decoding(tmp_path, monkeypatch):

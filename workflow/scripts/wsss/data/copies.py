@@ -20,7 +20,7 @@ from wsss.engine.atomic import atomic_path, explain_os_errors, read_json, write_
 from wsss.engine.recovery import remedy
 from wsss.engine.threads import threaded
 from wsss.errors import UserError
-from wsss.io.images import image_size, read_image
+from wsss.io.images import image_size, read_image, room_to_decode
 from wsss.io.masks import read_mask, write_mask
 from wsss.io.saliency import read_saliency, write_saliency
 
@@ -117,7 +117,7 @@ def copy_words(original: Original | None) -> str:
 
 def _copy(row: Row, root: Path, size_hw: tuple[int, int], folder: Path) -> Row:
     image = folder / f"{row.id}.jpg"
-    with atomic_path(image) as temp:
+    with room_to_decode(root / row.image), atomic_path(image) as temp:
         Image.fromarray(resize_image(read_image(root / row.image), size_hw)).save(temp, format="JPEG", quality=QUALITY, subsampling=0)
     made: dict[str, Any] = {"image": image}
     for kind, (read, resize, write) in BESIDE.items():

@@ -12,7 +12,7 @@ from wsss.data.strange_files import strange
 from wsss.data.text import first_few
 from wsss.engine.threads import threaded
 from wsss.errors import UserError
-from wsss.io.images import read_photo
+from wsss.io.images import read_photo, room_to_decode
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
 
@@ -70,7 +70,11 @@ def file_problems(rows: Sequence[Row], num_classes: int, root: Path = Path()) ->
 
 def look_at_files(rows: Sequence[Row], num_classes: int, root: Path = Path()) -> tuple[list[str], list[Seen]]:
     """`file_problems`, and what was seen of each row."""
-    found = list(threaded(lambda row: _look_at_row(row, num_classes, root), rows))
+    def look(row: Row) -> tuple[list[str], Seen]:
+        with room_to_decode(root / row.image):
+            return _look_at_row(row, num_classes, root)
+
+    found = list(threaded(look, rows))
     return [problem for problems, _ in found for problem in problems], [seen for _, seen in found]
 
 

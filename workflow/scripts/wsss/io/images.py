@@ -2,7 +2,10 @@
 
 import os
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +25,8 @@ AVIF_BRANDS, HEIF_BRANDS = (b"avif", b"avis"), (b"heic", b"heix", b"heim", b"hei
 UNREADABLE: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, EOFError, RuntimeError)
 UNREADABLE += (struct.error, zlib.error, Image.DecompressionBombError)
 Image.MAX_IMAGE_PIXELS = 200_000_000  # a photo beyond this is a mistake or an attack; Pillow itself refuses twice as many
+LARGE = 24_000_000  # pixels; decoding takes seven bytes each for a moment, so eight threads need 1.3 GB for photos of that size
+_ONE_LARGE = threading.Lock()
 _SWAPPED = {5, 6, 7, 8}  # EXIF orientations that exchange height and width
 
 
@@ -91,6 +96,17 @@ def image_size(path: str | Path) -> tuple[int, int]:
     except UNREADABLE as error:
         raise unreadable(path, error) from error
     return (width, height) if swapped else (height, width)
+
+
+@contextmanager
+def room_to_decode(path: str | Path) -> Iterator[None]:
+    """For threads that each read a photo: of those of more than LARGE pixels one is held at a time."""
+    try:
+        height, width = image_size(path)
+    except UserError:  # who reads it says why
+        height = width = 0
+    with _ONE_LARGE if height * width > LARGE else nullcontext():
+        yield
 
 
 def open_image(path: str | Path) -> Image.Image:
