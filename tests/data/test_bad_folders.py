@@ -17,8 +17,8 @@ SIZE = (48, 64)
 FOLDERS = {
     "one photo": (["red"], ["labelled red: the classifier has nothing to tell it from", "of red there is one training photo only"]),
     "one class": (["red"] * 5, ["labelled red: the classifier has nothing to tell it from", "labelled with what they show instead"]),
-    "all labels": (["red;green"] * 4, ["labelled green, red: the classifier has nothing to tell them from"]),
-    "one photo a class": (["red", "green", "blue"], ["of blue, green, red there is one training photo only"]),
+    "all labels": (["red;green"] * 4, ["labelled green and red: the classifier has nothing to tell them from"]),
+    "one photo a class": (["red", "green", "blue"], ["of blue, green and red there is one training photo only"]),
 }
 
 
