@@ -116,8 +116,8 @@ def test_folds_share_out_the_rarest_class():
     assert sorted(fold[:5].tolist()) == list(range(FOLDS)) and torch.bincount(fold).tolist() == [10] * FOLDS
 
 
-def planned(train, val=0, share=0.2, weights=True, image_logits=True):
-    photos = tuple(records(train))
+def planned(train, val=0, share=0.2, weights=True, image_logits=True, classes=2):
+    photos = tuple(records(train, classes))
     others = tuple(Record(f"v{i}", ("val",), (0,), "", ("", "", "", "")) for i in range(val))
     dataset = Dataset("own", None, ("a", "b"), photos + others, False, "")
     inputs = {"weights": "w"} if weights else {}
@@ -133,6 +133,7 @@ def test_how_photos_are_found_to_check_on():
     assert not {r.id for r in held.training} & {r.id for r in held.checked}
     many = planned(2000)
     assert len(many.checked) == ENOUGH and len(many.training) == 2000 - ENOUGH  # a fifth would be 400
+    assert planned(120, classes=60).how == "cross_fit"  # two photos a class: none can be spared
     few = planned(FEW - 1)
     assert few.how == "cross_fit" and len(few.training) == len(few.checked) == FEW - 1
     assert planned(200, share=0).how == "cross_fit"  # free of cost to the training

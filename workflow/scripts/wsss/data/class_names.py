@@ -79,7 +79,7 @@ def table_faults(counts: Mapping[str, int]) -> list[str]:
 def table_slips(counts: Mapping[str, int]) -> list[str]:
     """Rare labels that look like a common one: perhaps right, to be said."""
     slips = []
-    common = {label: count for label, count in counts.items() if count > 1} if len(counts) <= MOST_CLASSES else {}  # more are refused anyway
+    common = [label for label, count in counts.items() if count > 1] if len(counts) <= MOST_CLASSES else []  # more are refused anyway
     for label, count in counts.items():
         near = [other for other in common if count <= max(1, RARE * counts[other]) < counts[other] and _is_near(label, other)]
         if near:

@@ -70,6 +70,7 @@ def file_problems(rows: Sequence[Row], num_classes: int, root: Path = Path()) ->
 
 def look_at_files(rows: Sequence[Row], num_classes: int, root: Path = Path()) -> tuple[list[str], list[Seen]]:
     """`file_problems`, and what was seen of each row."""
+
     def look(row: Row) -> tuple[list[str], Seen]:
         with room_to_decode(root / row.image):
             return _look_at_row(row, num_classes, root)

@@ -85,6 +85,7 @@ def _besides(labels: Collection[str]) -> dict[str, str]:
     """What to say of labels with a count, a score or a sign, where the name stands alone too, or others have the like."""
     scored = {label: name for label in labels if (name := _scored(label))}
     whole = {label: match["name"] for label in labels if (match := WHOLE.fullmatch(label))}
+    several_whole = len(set(whole.values())) > 1
     found: dict[str, str] = {}
     for label in labels:
         marked = MARKED.fullmatch(label)
@@ -94,7 +95,7 @@ def _besides(labels: Collection[str]) -> dict[str, str]:
             found[label] = f"is {name!r} with a mark; write the name alone"
         elif label in scored and (scored[label] in labels or len(scored) > 1):
             found[label] = f"has a count or a score beside the name; write {scored[label]!r}"
-        elif label in whole and (whole[label] in labels or len(set(whole.values())) > 1):
+        elif label in whole and (whole[label] in labels or several_whole):
             found[label] = f"has a number beside the name; write {whole[label]!r}, and leave out what is not in the image"
     return found
 

@@ -58,7 +58,8 @@ def split_for_check(task: Task, dataset: Dataset, records: tuple[Record, ...], i
         enough = min(MOST, max(ENOUGH, ENOUGH_A_CLASS * dataset.num_classes))
         held = tuple(hold_out(records, min(share, enough / len(records)), seed))
         ids = {record.id for record in held}
-        return CheckSplit("held_out", tuple(r for r in records if r.id not in ids), held)
+        if held:  # else all classes are rare, and each keeps its photos
+            return CheckSplit("held_out", tuple(r for r in records if r.id not in ids), held)
     if val and ("weights" not in task.inputs or len(records) < 2 * FOLDS):
         return CheckSplit("val", records, tuple(val))
     if "weights" not in task.inputs:
