@@ -23,7 +23,7 @@ SETTINGS = {"optimiser": "adamw", "lr": 3e-4, "weight_decay": 1e-4}
 
 def stepper(precision: str, args: argparse.Namespace) -> NetStepper:
     """The net in one precision."""
-    device = pick_device("auto", args.threads, precision)
+    device = pick_device("auto", args.threads)
     torch.manual_seed(0)
     net = methods.get(args.net)(20, args.backbone, {"output_stride": 16, "freeze": args.freeze, "bn": "frozen"})
     image = torch.randn(args.batch, 3, args.crop, args.crop).contiguous(memory_format=torch.channels_last)

@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--photos", type=Path, help="folder of *.jpg")
     args = parser.parse_args()
-    device = pick_device("auto", args.threads, "fp32")
+    device = pick_device("auto", args.threads)
     size = (args.height, args.width)
     images = photos(args.photos, args.images, size)
     method = network(args.backbone, device)

@@ -77,7 +77,7 @@ class Stepper:
     def __init__(self, way: str, crop: int, batch: int, device: str, threads: int):
         self.features, ours = WAYS[way]
         self.precision = "auto" if ours else "fp32"
-        self.device = pick_device(device, threads, self.precision)
+        self.device = pick_device(device, threads)
         torch.manual_seed(0)
         layout = torch.channels_last if ours else torch.contiguous_format
         self.net = Net().to(self.device, memory_format=layout)

@@ -27,8 +27,6 @@ from wsss.engine.task import Task  # noqa: E402
 from wsss.found import MAP, settle  # noqa: E402
 from wsss.io.cams import CamFolder  # noqa: E402
 from wsss.io.masks import read_mask  # noqa: E402
-from wsss.io.models import load_model  # noqa: E402
-from wsss.methods.build import build_method  # noqa: E402
 from wsss.plan.plan import Plan  # noqa: E402
 from wsss.plan.row import Row  # noqa: E402
 from wsss.recipes.config import Config  # noqa: E402
@@ -41,7 +39,7 @@ from wsss.score.sweep import Sweep, default_values  # noqa: E402
 from wsss.score.thresholds import map_stage, seed_stage  # noqa: E402
 from wsss.sections.background import Background, Rule  # noqa: E402
 from wsss.sections.section import typed  # noqa: E402
-from wsss.stages.cam import CamMaker  # noqa: E402
+from wsss.stages.cam import CamMaker, trained_networks  # noqa: E402
 from wsss.train.device import pick_device  # noqa: E402
 
 MAIN = read_yaml(REPOSITORY / "config" / "config.yaml")
@@ -83,14 +81,12 @@ def make_cams(recipe: dict, inputs: dict[str, str], folder: Path, dataset: Datas
     """CAMs of `records`, made as the stage makes those of all photos, from the same files of other stages."""
     params = {"settings": recipe["cam"], "recipe": recipe, "net_options": recipe["net_options"], "compute": MAIN["compute"], "seed": 0}
     task = Task("cam", inputs, {"index": str(folder / "index.json")}, params, {"workers": 0})
-    method = build_method(task, dataset.num_classes)
     if missing := [path for path in inputs.values() if not Path(path).is_file()]:
         sys.exit(f"{recipe['net']} reads these at test, and they do not stand: {', '.join(missing)}")
-    load_model(task.inputs["model"], method)
-    maker = CamMaker(task, dataset, method.to(device).eval(), device)
+    maker = CamMaker(task, dataset, trained_networks(task, dataset, device), device)
     for _ in maker.make(records, shard_batches(task, records, task.settings["batch_size"]), {record.id for record in records}):
         pass
-    spec = method.spec
+    spec = maker.method.spec
     facts = {"form": spec.form, "geometry": spec.geometry, "norm": spec.norm, "scales": recipe["cam"]["scales"]}
     return CamFolder.of(task.output, {**facts, **({"bg_map": True} if spec.bg_map else {}), **label_facts(dataset)})
 

@@ -12,6 +12,8 @@ rule classifier:
         "logs/{dataset}/{method}/classifier.log",
     benchmark:
         "logs/{dataset}/{method}/classifier.tsv"
+    wildcard_constraints: # a further network of a row is a classifier and no more (cam.networks)
+        method=r"[a-z0-9_]+(\.seed[1-9][0-9]*)?(\.net[2-8])?",
     conda:
         from_plan.torch_env("classifier")
     threads: 8

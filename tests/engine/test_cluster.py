@@ -221,7 +221,7 @@ def test_a_damaged_one_is_trained_again(trained, caplog, damage):
 
 
 def test_another_environment_trains_again(trained, caplog, monkeypatch):
-    monkeypatch.setattr("wsss.train.training.package_versions", lambda: {"torch": "another"})
+    monkeypatch.setattr("wsss.engine.task.package_versions", lambda: {"torch": "another"})
     assert not deleted_and_run(trained, caplog)
 
 

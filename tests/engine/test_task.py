@@ -161,7 +161,7 @@ def test_the_fingerprint_knows_device_and_number_type(tmp_path, monkeypatch):
     starting.note_device(task, torch.device("cpu"))
     marks.add(task.fingerprint())
     for bf16 in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda bf16=bf16: bf16)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda bf16=bf16, **_: bf16)
         starting.note_device(task, torch.device("cuda", 0))
         marks.add(task.fingerprint())
     starting.note_device(task, torch.device("cuda", 1))
@@ -170,7 +170,7 @@ def test_the_fingerprint_knows_device_and_number_type(tmp_path, monkeypatch):
 
 def test_the_record_names_the_device(tmp_path, monkeypatch):
     monkeypatch.setattr(starting, "pick_device", lambda *a: pick_device("cpu", 1) and torch.device("cuda", 1))
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     task = make_task(tmp_path)
     starting.start_device(task)
     task.write_record(images=3)

@@ -61,7 +61,7 @@ def test_maps_of_the_mirror_images_too():
     net = CAM(2, "resnet_small", TRUNK).eval()
     net.seed_maps = lambda views, y: net({"image": views}, frozenset({"maps"})).maps  # the pair is not put together
     task = types.SimpleNamespace(settings={"scales": [1.0], "batch_size": 2})
-    maker = CamMaker(task, None, net, torch.device("cpu"))
+    maker = CamMaker(task, None, [net], torch.device("cpu"))
     assert isinstance(maker.settings, Cam)
     with pytest.raises(UserError, match=r"maps of shape \(4, 2, .*; for 2 images, each with its mirror image, it must be \(2, n, h, w\)"):
         maker.maps({"y": Y, "scales": [torch.zeros(2, 3, 32, 32)]})

@@ -26,6 +26,14 @@ from wsss.nets.pcm import resize_corners
 SCRATCH = {"bn": "train", "freeze": "none"}
 
 
+def test_logits_of_the_image_are_float32_in_a_training_in_bf16():
+    """Autocast would round the weights of their mean, and with them the loss."""
+    maps = torch.rand(2, 4, 17, 23, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = image_logits(maps, (134, 180))
+    assert found.dtype == torch.float32 and torch.equal(found, image_logits(maps, (134, 180)))
+
+
 # --- parts of the loss ---------------------------------------------------------------------------------
 
 

@@ -130,7 +130,7 @@ def test_a_map_that_is_zero_everywhere_makes_background(tmp_path):
     dataset = load_manifest(chain.results / "manifest.csv")
     method = build_method(task, dataset.num_classes)
     torch.nn.init.zeros_(method.fc8.weight)
-    maker = CamMaker(task, dataset, method.eval(), torch.device("cpu"))
+    maker = CamMaker(task, dataset, [method.eval()], torch.device("cpu"))
     y = torch.tensor([[1.0, 0.0]])
     scales, record = task.settings["scales"], dataset.split("trainaug")[0]
     maps = maker.maps({"y": y, "scales": [torch.randn(1, 3, 32, 40)] * len(scales)})

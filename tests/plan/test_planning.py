@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from helpers import LIBRARY, REPOSITORY, copy_project, environment, own_photos
+from helpers import LIBRARY, REPOSITORY, copy_project, edit, environment, own_photos
 from helpers import snakemake as run
+from wsss.errors import UserError
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.plan.stages import STAGES
@@ -51,6 +52,33 @@ def test_what_a_stage_takes_from_another_recipe(plan):
     row = Row("demo_tiny", "amn", 3)
     assert plan.inputs("classifier", row)["ir_labels"] == "results/demo_tiny/cam.seed3/ir_labels/index.json"
     assert plan.artefact(Row("demo_tiny", "irn"), "threshold", "threshold.json").startswith("results/demo_tiny/cam/threshold")
+
+
+def test_several_networks_share_labels_and_differ_in_their_seed(tmp_path):
+    """Further networks are classifiers with a seed of their own; what they learn from is the row's."""
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/datasets/demo_tiny.yaml", lambda c: c.update(overrides={"amn": {"cam": {"networks": 3}}}))
+    plan = Plan(project / "config", yaml.safe_load((project / "config/config.yaml").read_text()))
+    row, second = Row("demo_tiny", "amn", 2), Row("demo_tiny", "amn", 2, 2)
+    read = plan.files_read("cam", row)
+    names = {"model": "amn.seed2", "model_2": "amn.seed2.net2", "model_3": "amn.seed2.net3"}
+    assert {name: read[name] for name in names} == {k: f"results/demo_tiny/{v}/classifier/model.safetensors" for k, v in names.items()}
+    assert Row.of(SimpleNamespace(dataset="demo_tiny", method="amn.seed2.net2")) == second
+    assert plan.inputs("classifier", second) == plan.inputs("classifier", row)
+    seeds = [plan.param("classifier", "seed", Row("demo_tiny", "amn", seed, net)) for seed in (0, 1, 2**24) for net in range(1, 9)]
+    assert len(set(seeds)) == 24 and seeds[0] == 0 and seeds[8] == 1
+    assert plan.param("evaluation", "backbones", row)["classifier"].endswith("(3 networks)")
+    files = [link[0].method for link in plan.behind(row, "predictions") if link[1] == "classifier"]
+    assert sorted(files) == ["amn.seed2", "amn.seed2.net2", "amn.seed2.net3", "cam.seed2"]
+
+
+def test_an_imported_classifier_is_one_network(tmp_path):
+    project = copy_project(tmp_path / "project")
+    mine = {"extends": "cam", "classifier": {"import": "released"}, "cam": {"networks": 2}}
+    (project / "config/methods/mine.yaml").write_text(yaml.safe_dump(mine))
+    plan = Plan(project / "config", yaml.safe_load((project / "config/config.yaml").read_text()))
+    with pytest.raises(UserError, match="mine.yaml: cam.networks: the imported classifier is one network"):
+        plan.inputs("cam", Row("demo_tiny", "mine"))
 
 
 def test_every_file_that_is_read_is_made(plan):

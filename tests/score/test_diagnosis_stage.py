@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 from helpers import Chain, folder_dataset
+from wsss.data.digests import masks_digest
 from wsss.data.manifest import load_manifest
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
@@ -147,6 +148,17 @@ def test_a_sound_method_ends_without_a_line(results, caplog):
     found = diagnosed(results, seeds=half, pseudo_masks=half)
     assert found["warnings"] == [] and found["classifier"] is None and said(caplog) == []
     assert "no warnings" in (results / "amn/diagnosis.txt").read_text()
+
+
+def test_accuracy_counted_by_other_masks_is_not_shown(tmp_path):
+    """Masks that were edited after the training say something else of the labels that taught."""
+    own = folder_dataset(tmp_path / "own", (SIZE,) * 3, masks=True)
+    dataset = load_manifest(own / "manifest.csv")
+    known = dataset.split("trainaug")
+    check = {"how": "none", "pseudo_labels": {"ids": [r.id for r in known], "masks": masks_digest(known), "accuracy": {}}}
+    assert diagnosis.of_todays_masks(check, dataset) == check
+    write_mask(known[1].mask, np.zeros(SIZE, np.uint8))
+    assert diagnosis.of_todays_masks(check, dataset) == {"how": "none"}
 
 
 def test_the_seed_is_cut_out_of_the_cams(results):

@@ -15,7 +15,6 @@ from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 from wsss.recipes.config import SECTIONS
 from wsss.stages.predictions import Predictor
-from wsss.train import start as starting
 
 
 def test_a_folder_without_masks_goes_to_predictions(made):
@@ -89,16 +88,32 @@ def test_unlabelled_images_teach_amn_and_irn_background(made, monkeypatch, stage
     assert np.isfinite(losses).all()
 
 
-def test_cams_are_float32_whatever_the_precision(copied, monkeypatch):
-    asked, pick = [], starting.pick_device
-    monkeypatch.setattr(starting, "pick_device", lambda *a: asked.append(a[2]) or pick(*a))
+def test_cams_are_float32_whatever_the_precision(copied):
     folders = []
     for precision in ("fp32", "bf16"):
         compute = {"precision": precision, "cpu_threads": 1}
         folders.append(copied.run("cam", {"model": f"classifier/{MODEL}"}, into=f"cam_{precision}", compute=compute))
     cams = [{p.name: p.read_bytes() for p in folder.glob("*.npz")} for folder in folders]
     assert len(cams[0]) == 6 and cams[0] == cams[1]
-    assert asked == ["fp32", "fp32"], "nor is it TF32"
+
+
+def test_cams_of_several_networks_are_their_mean(copied):
+    """Map by map, before anything is divided by its maximum; a network that is averaged with itself changes nothing."""
+    first = copied.results / f"classifier/{MODEL}"
+    other = copied.run("classifier", into="other", seed=1) / MODEL
+
+    def maps(name, *models):
+        inputs = {"model": f"classifier/{MODEL}"} | {f"model_{n}": str(path) for n, path in enumerate(models[1:], 2)}
+        inputs["model"] = str(models[0])
+        folder = copied.run("cam", inputs, into=name)
+        return {record.id: read_cam(folder / f"{record.id}.npz").maps for record in records_of(copied) if record.labels}
+
+    one, two, both, same = maps("one", first), maps("two", other), maps("both", first, other), maps("same", first, first)
+    for name, averaged in both.items():
+        for a, b, mean, alone in zip(one[name], two[name], averaged, same[name], strict=True):
+            np.testing.assert_allclose(mean, (a.astype(np.float32) + b) / 2, rtol=2e-3, atol=1e-3 * max(a.max(), b.max()))
+            np.testing.assert_array_equal(alone, a)
+            assert not np.allclose(mean, a, rtol=0.05)
 
 
 def test_amn_on_its_first_stage(copied):

@@ -1,5 +1,7 @@
 """The device of a job, and what says that a network has diverged."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from training_job import job
@@ -17,28 +19,49 @@ def test_device_and_threads(monkeypatch):
         pick_device("cuda", 1)
 
 
-@pytest.mark.parametrize("precision, reduced", [("fp32", False), ("bf16", True)])
-def test_a_gpu_computes_in_the_type_asked_for(monkeypatch, precision, reduced):
+def test_a_gpu_rounds_nothing_that_stays_float32(monkeypatch):
+    """Beside bf16 too: PCM, prototypes and the CRF are left out of autocast because rounding would show."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     try:
-        assert pick_device("auto", 1, precision) == torch.device("cuda", 0)
-        assert matmul.allow_tf32 is cudnn.allow_tf32 is reduced
+        matmul.allow_tf32 = cudnn.allow_tf32 = True
+        assert pick_device("auto", 1) == torch.device("cuda", 0)
+        assert matmul.allow_tf32 is cudnn.allow_tf32 is False
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-def test_two_jobs_lease_two_of_the_visible_gpus(monkeypatch, tmp_path):
+@pytest.fixture
+def two_of_four(monkeypatch, tmp_path):
+    """Function: from now on this job sees these two of a machine's four GPUs."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(device, "_leases", [])
     monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    assert [device._lease_gpu() for _ in range(3)] == [0, 1, 0]
+
+    def see(*gpus):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(map(str, gpus)))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"GPU-{gpus[index]}"))
+
+    yield see
     for handle in device._leases:
         handle.close()
+
+
+def test_two_jobs_lease_two_of_the_visible_gpus(two_of_four):
+    two_of_four(0, 1)
+    assert [device._lease_gpu() for _ in range(3)] == [0, 1, 0]
+
+
+def test_a_lease_is_of_the_gpu_whatever_number_a_job_knows_it_by(two_of_four):
+    two_of_four(0, 1)
+    assert [device._free_gpu() for _ in range(2)] == [0, 1]
+    two_of_four(1, 2)
+    assert device._free_gpu() == 1
+    two_of_four(3, 0)
+    assert device.one_gpu_for_a_program() == {"CUDA_VISIBLE_DEVICES": "3"}
 
 
 @pytest.mark.parametrize("told, dtype", [({"amx_bf16": True}, torch.bfloat16), ({"avx512_bf16": True}, None), ({}, None)])

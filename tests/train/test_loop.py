@@ -47,6 +47,17 @@ def same(one, two):
 # --- schedule and optimiser ----------------------------------------------------------------------------
 
 
+def test_seed_step_and_rank_each_give_other_draws(tmp_path):
+    """torch's generator on the CPU keeps 32 bits of a seed, so what is packed above them would be lost."""
+    drawn = []
+    for seed in (1, 2):
+        fit(replace(job(tmp_path / f"{seed}", hook=lambda loss, step: drawn.append(torch.rand(2).tolist())), seed=seed))
+    assert len({tuple(one) for one in drawn}) == len(drawn) > 12
+    places = [(seed, step, rank) for seed in (0, 1, 2**24) for step in (0, 1) for rank in (0, 1)]
+    assert len({loop.step_seed(*place) for place in places}) == len(places)
+    assert max(loop.step_seed(*place) for place in places) < 2**32
+
+
 @pytest.mark.parametrize(
     "lr, steps, step, expected",
     [

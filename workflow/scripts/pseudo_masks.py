@@ -1,4 +1,4 @@
-"""Rule script. Stage `pseudo_masks`: one mask per training image, by IRN's random walk, the CRF, or a threshold alone."""
+"""Rule script. Stage `pseudo_masks`: one mask per training image, by a random walk (IRN, AffinityNet), the CRF, or a threshold alone."""
 
 from wsss.engine.entry import start
 

@@ -20,7 +20,7 @@ from wsss.engine.record import refuse_other_classes
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.io.images import read_image
-from wsss.nets.segmenter import Segmenter as SegmentationNet
+from wsss.nets.segmenter import SegmentationNet
 from wsss.sections.predictions import Predictions
 from wsss.sections.section import typed
 from wsss.stages.predict import shrunk, views
@@ -56,7 +56,7 @@ def load(folder: str | Path, *, device: str = "auto", long_side: int = LONG_SIDE
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device: {device!r} is not known; choose auto, cpu or cuda")
     compute = task.params["compute"]
-    place = pick_device(device, compute["cpu_threads"], compute["precision"])
+    place = pick_device(device, compute["cpu_threads"])
     return Segmenter(task, settings, trained_network(task, classes, place), place, ("background", *classes), long_side)
 
 

@@ -11,7 +11,7 @@ from wsss.digest import fingerprint, sha256_file
 from wsss.engine.threads import threaded
 
 if TYPE_CHECKING:
-    from wsss.data.manifest import Row
+    from wsss.data.manifest import Record, Row
 
 
 def digests(rows: Sequence["Row"], root: Path, **facts: Any) -> dict[str, dict[str, Any]]:
@@ -43,3 +43,8 @@ def _contents(rows: Sequence["Row"], root: Path) -> Iterable[list[str]]:
     """The sha256 of each of a row's files, "" where there is none."""
     found = threaded(sha256_file, (root / path for row in rows for path in row.files if path))
     return ([next(found) if path else "" for path in row.files] for row in rows)
+
+
+def masks_digest(records: Iterable["Record"]) -> str:
+    """Digest over the masks of some images, in their order; an image without one counts as that."""
+    return fingerprint([None if record.mask is None else sha256_file(record.mask) for record in records])

@@ -2,6 +2,7 @@
 
 import platform
 import resource
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from wsss.engine.atomic import write_json
 from wsss.errors import UserError
 
-_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "numba", "pydensecrf2", "scipy", "scikit-image", "pandas")
+_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "numba", "pydensecrf2", "scipy", "scikit-image", "pandas", "pillow", "timm")
 
 
 class RunRecord:
@@ -32,6 +33,7 @@ class RunRecord:
             peak_memory_mb=round(max(usage) / 1024, 1),
             packages=package_versions(),
             python=platform.python_version(),
+            **_gpu_facts(self.facts["device"]),
         )
         write_json(path, self.facts)
 
@@ -53,6 +55,15 @@ def refuse_other_classes(path: Path, facts: Any, classes: list[str], about: str 
             f"{path.parent}: was made when the classes were {then}, and {about} lists {now} now: "
             "a number would mean another class; run snakemake again for what is made there"
         )
+
+
+def _gpu_facts(device: str) -> dict[str, Any]:
+    """Name of the GPU that was worked on, and the most memory that PyTorch held of it; nothing without one."""
+    torch = sys.modules.get("torch")
+    if not device.startswith("cuda") or torch is None or not torch.cuda.is_available():
+        return {}
+    peak = torch.cuda.max_memory_allocated(device)
+    return {"gpu": torch.cuda.get_device_name(device), "peak_gpu_memory_mb": round(peak / 2**20, 1)}
 
 
 def package_versions() -> dict[str, str]:

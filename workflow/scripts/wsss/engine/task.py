@@ -7,7 +7,7 @@ from typing import Any
 
 from wsss.digest import fingerprint, sha256_file
 from wsss.engine.atomic import read_json
-from wsss.engine.record import RunRecord
+from wsss.engine.record import RunRecord, package_versions
 from wsss.engine.shards import Shard
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Task:
         inputs, outputs: name -> path.
         params: all that shapes the result: `settings` (the stage's section of the recipe), `recipe` facts,
             `seed`, `compute` (precision, cpu_threads), `code`; and `shard`, which does not: "3of8" for a part of the images.
-        runtime: what must not shape the result: device, workers, checkpoint_seconds, log_every.
+        runtime: what must not shape the result beyond its rounding: device, workers, checkpoint_seconds, log_every.
         threads: cores the rule was given.
         gpus: GPUs that a training is spread over.
         arithmetic: kind of device and number type, from `start_device`; empty where a stage has no network.
@@ -72,11 +72,12 @@ class Task:
         return min(self.runtime["workers"], self.threads, items)
 
     def fingerprint(self) -> str:
-        """Of parameters, code, arithmetic and the content of all inputs: what may be resumed, and what may not."""
+        """Of parameters, code, packages, arithmetic and the content of all inputs: what may be resumed, and what may not."""
         known = MANIFEST if "images" in self.inputs else set()  # what is in them goes by digests, which are inputs too
         inputs = {name: sha256_file(path) for name, path in self.inputs.items() if name not in known}
         params = {name: value for name, value in self.params.items() if name != "shard"}
-        return fingerprint({"stage": self.stage, "params": params, "inputs": inputs, "arithmetic": self.arithmetic})
+        facts = {"packages": package_versions(), "arithmetic": self.arithmetic}
+        return fingerprint({"stage": self.stage, "params": params, "inputs": inputs, **facts})
 
     def write_record(self, **facts: Any) -> None:
         """Write `run.json`; the dataset's classes are in it, since what a stage makes numbers them."""

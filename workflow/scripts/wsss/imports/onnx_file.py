@@ -16,7 +16,7 @@ from wsss.digest import sha256_file
 from wsss.engine.atomic import write_bytes
 from wsss.engine.index import refuse_stage_file
 from wsss.errors import UserError
-from wsss.nets.segmenter import Segmenter
+from wsss.nets.segmenter import SegmentationNet
 from wsss.predict import trained
 from wsss.stages.predictions import loaded_network
 
@@ -54,7 +54,7 @@ def export_onnx(folder: str | Path, out: str | Path, overwrite: bool = False) ->
 class WholeSize(nn.Module):
     """A segmentation network whose logits have the image's size, enlarged as the stage `predictions` does."""
 
-    def __init__(self, network: Segmenter) -> None:
+    def __init__(self, network: SegmentationNet) -> None:
         super().__init__()
         self.network = network
 

@@ -102,8 +102,9 @@ class PixelCorrelationMethod(Method):
 
 def image_logits(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Class logits (B, C) float32: mean over space of maps (B, C+1, h, w) stretched to `size`, without making those."""
-    down, across = (mean_weights(n, side, maps.device) for n, side in zip(maps.shape[-2:], size, strict=True))
-    return torch.einsum("bchw,h,w->bc", maps[:, 1:].float(), down, across)
+    with torch.autocast(maps.device.type, enabled=False):  # which would round the weights to bf16 too
+        down, across = (mean_weights(n, side, maps.device) for n, side in zip(maps.shape[-2:], size, strict=True))
+        return torch.einsum("bchw,h,w->bc", maps[:, 1:].float(), down, across)
 
 
 def mean_weights(n: int, side: int, device: torch.device) -> Tensor:

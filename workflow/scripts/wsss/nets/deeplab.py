@@ -10,14 +10,14 @@ from wsss.constants import IGNORE
 from wsss.nets.backbones import load_pretrained
 from wsss.nets.heads import ASPP, balanced_mean, resize_label, valid_mean
 from wsss.nets.segmentation_trunk import build_trunk
-from wsss.nets.segmenter import Segmenter
+from wsss.nets.segmenter import SegmentationNet
 from wsss.sections.section import defaults_of
 from wsss.sections.segmenter_options import DeepLabV2Options
 
 DEFAULTS = defaults_of(DeepLabV2Options)
 
 
-class DeepLabV2(Segmenter):
+class DeepLabV2(SegmentationNet):
     """Dilated ResNet + ASPP (Chen et al., TPAMI 2018) over `num_classes` foreground classes + background.
 
     Options (defaults in DEFAULTS): output_stride 8 | 16; aspp_dilations; msc (multi-scale loss) with

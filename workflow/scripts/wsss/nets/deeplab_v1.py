@@ -13,14 +13,14 @@ from wsss.nets.backbones import load_pretrained
 from wsss.nets.heads import valid_mean
 from wsss.nets.norm import BatchNorm, set_norm
 from wsss.nets.segmentation_trunk import build_trunk
-from wsss.nets.segmenter import Segmenter
+from wsss.nets.segmenter import SegmentationNet
 from wsss.sections.section import defaults_of
 from wsss.sections.segmenter_options import DeepLabV1Options
 
 DEFAULTS = defaults_of(DeepLabV1Options)
 
 
-class DeepLabV1(Segmenter):
+class DeepLabV1(SegmentationNet):
     """Trunk, one dilated 3x3 and one 1x1 convolution (each with BatchNorm and ReLU), dropout, 1x1 classifier over
     `num_classes` foreground classes + background.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 
-class Segmenter(nn.Module):
+class SegmentationNet(nn.Module):
     """A network of `wsss.nets.segmenters`, built from (num_classes, backbone, options); classes count without background."""
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from wsss.errors import UserError
-from wsss.plan import paths, scores
+from wsss.plan import paths, scores, shared
 from wsss.plan.data import has_ground_truth
 from wsss.plan.read import IR_LABELS, Read
 from wsss.plan.row import Row
@@ -23,9 +23,15 @@ def panels_reads(plan: "Plan", row: Row) -> list[Read]:
 def diagnosis_reads(plan: "Plan", row: Row) -> list[Read]:
     """The same, and the check of every classifier that the row rests on; an imported one has none."""
     owners = {owner for owner, stage in plan.behind(row, "predictions") if stage == "classifier"}
-    trained = sorted(owner.recipe for owner in owners if not plan.is_imported(owner, "classifier"))
+    trained = sorted({owner.recipe for owner in owners if not plan.is_imported(owner, "classifier")})
     checks = [Read(f"check_{recipe}", "classifier", "check.json", recipe) for recipe in trained]
     return [*panels_reads(plan, row), *checks]
+
+
+def diagnosis_files(plan: "Plan", row: Row) -> dict[str, str]:
+    """Digest of the masks by which the labels that a wrapper taught were counted, where the row rests on one."""
+    is_wrapped = any("wrap" in plan.recipe(owner) for owner, stage in plan.behind(row, "predictions") if stage == "classifier")
+    return shared.digests("masks_train")(plan, row) if is_wrapped else {}
 
 
 def cuts(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
@@ -115,7 +121,7 @@ def _chain(plan: "Plan", row: Row) -> list[dict[str, str]]:
             "folder": f"{owner.folder}/{stage}",
             "log": f"logs/{owner.dataset}/{owner.method}/{stage}.tsv",
         }
-        for owner, stage in sorted(ran, key=lambda link: (order.index(link[1]), link[0].recipe))
+        for owner, stage in sorted(ran, key=lambda link: (order.index(link[1]), link[0].method))
     ]
 
 

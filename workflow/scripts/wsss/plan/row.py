@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wsss.rownames import base_name, seed_number, with_seed
+from wsss.rownames import base_name, net_number, row_name, seed_number
 
 
 @dataclass(frozen=True)
@@ -14,21 +14,25 @@ class Row:
         dataset: name of a file in config/datasets.
         recipe: name of a file in config/methods.
         seed: of all random draws.
+        net: which of the networks whose maps the CAMs average (`cam.networks`); of those after the first
+            only the classifier is made.
     """
 
     dataset: str
     recipe: str
     seed: int = 0
+    net: int = 1
 
     @classmethod
     def of(cls, wildcards: Any) -> "Row":
         """From the wildcards `dataset` and `method`; shards of one stage have one row."""
-        return cls(wildcards.dataset, base_name(wildcards.method), seed_number(wildcards.method))
+        name = wildcards.method
+        return cls(wildcards.dataset, base_name(name), seed_number(name), net_number(name))
 
     @property
     def method(self) -> str:
-        """The wildcard: `amn`, or `amn.seed2`."""
-        return with_seed(self.recipe, self.seed)
+        """The wildcard: `amn`, `amn.seed2`, or `amn.net2`."""
+        return row_name(self.recipe, self.seed, self.net)
 
     @property
     def folder(self) -> str:
@@ -41,5 +45,5 @@ class Row:
         return f"config/methods/{self.recipe}.yaml"
 
     def other(self, recipe: str) -> "Row":
-        """The same dataset and seed with another recipe."""
+        """The same dataset, seed and network with another recipe."""
         return replace(self, recipe=recipe)

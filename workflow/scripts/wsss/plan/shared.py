@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from wsss.plan import paths
 from wsss.plan.row import Row
+from wsss.rownames import LARGEST
 
 if TYPE_CHECKING:
     from wsss.plan.plan import Plan
-
 
 def dataset_files(plan: "Plan", row: Row) -> dict[str, str]:
     """See `paths.dataset_files`."""
@@ -61,8 +61,8 @@ def recipe_facts(plan: "Plan", row: Row) -> dict[str, str]:
 
 
 def seed(plan: "Plan", row: Row) -> int:
-    """The seed of all random draws."""
-    return row.seed
+    """The seed of all random draws. Those of a row's further networks are above all seeds that rows may have."""
+    return row.seed + (row.net - 1) * (LARGEST + 1)
 
 
 def net_options(plan: "Plan", row: Row) -> dict[str, Any]:
@@ -84,6 +84,11 @@ def refine(plan: "Plan", row: Row) -> str:
 def compute(plan: "Plan", row: Row) -> dict[str, Any]:
     """What shapes the arithmetic of a stage with a network."""
     return {key: value for key, value in plan.main["compute"].items() if key != "gpus"}
+
+
+def threads(plan: "Plan", row: Row) -> dict[str, Any]:
+    """The same of a stage that computes in float32, whatever `compute.precision` says."""
+    return {"cpu_threads": plan.main["compute"]["cpu_threads"]}
 
 
 def training_compute(plan: "Plan", row: Row) -> dict[str, Any]:

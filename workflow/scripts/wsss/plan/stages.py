@@ -91,12 +91,13 @@ CHAIN = {  # image labels -> predictions
         other_files=(shared.dataset_files,),
         params={
             **NETWORK,
+            "compute": shared.threads,
             "settings": shared.settings("cam"),
             "net_options": shared.net_options,
             "code": code("cam", net),
         },
         gpus=1,
-        refuse=refuse_circle("cam", "aux_from"),
+        refuse=until_masks.refuse_cam,
     ),
     "threshold": Stage(
         makes={"threshold": THRESHOLD.file},
@@ -142,7 +143,6 @@ CHAIN = {  # image labels -> predictions
             "settings": until_masks.pseudo_masks_settings,
             "refine": shared.refine,
             "network": until_masks.walk_network,
-            "compute": shared.compute,
             "code": code("pseudo_masks", walker),
         },
         gpus=until_masks.walk_gpus,
@@ -207,7 +207,7 @@ READERS = {  # of what a chain has made
     "diagnosis": Stage(
         makes={"diagnosis": "diagnosis.json", "text": "diagnosis.txt"},
         reads=pages.diagnosis_reads,
-        other_files=(shared.dataset_files,),
+        other_files=(shared.dataset_files, pages.diagnosis_files),
         params={"recipe": shared.recipe_facts, "bg": until_masks.seed_bg, "cuts": pages.cuts, "code": code("diagnosis")},
     ),
     "panels": Stage(

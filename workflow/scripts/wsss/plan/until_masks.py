@@ -34,9 +34,18 @@ def classifier_reads(plan: "Plan", row: Row) -> list[Read]:
 
 
 def cam_reads(plan: "Plan", row: Row) -> list[Read]:
-    """The trained network, and another recipe's labels where a cam conditions on them."""
-    other = plan.recipe(row)["cam"].get("aux_from")
-    return [Read("model", "classifier", MODEL), *([IR_LABELS._replace(of=other)] if other else [])]
+    """The trained networks, and another recipe's labels where a cam conditions on them."""
+    cam = plan.recipe(row)["cam"]
+    other, first = cam.get("aux_from"), Read("model", "classifier", MODEL)
+    further = [first._replace(name=f"model_{net}", net=net) for net in range(2, cam.get("networks", 1) + 1)]
+    return [first, *further, *([IR_LABELS._replace(of=other)] if other else [])]
+
+
+def refuse_cam(plan: "Plan", row: Row) -> None:
+    """UserError where the CAMs condition on labels made of themselves, or several networks are asked of an imported one."""
+    refuse_circle("cam", "aux_from")(plan, row)
+    if plan.own_section(row, "cam").get("networks", 1) > 1 and plan.is_imported(row, "classifier"):
+        raise UserError(f"{row.file}: cam.networks: the imported classifier is one network; leave cam.networks out")
 
 
 def refuse_threshold(plan: "Plan", row: Row) -> None:

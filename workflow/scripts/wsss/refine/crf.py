@@ -2,7 +2,7 @@
 
 `lattice` is our own (wsss.refine.lattice, compiled by numba), `torch` the same in tensors (wsss.refine.crf_torch),
 `pydensecrf` the package that the field uses (wsss.refine.crf_pydensecrf). All filter on the same permutohedral
-lattice, so their labels are the same.
+lattice, so their labels are nearly the same (docs/crf.md).
 """
 
 import logging

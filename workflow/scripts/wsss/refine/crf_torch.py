@@ -140,7 +140,7 @@ def _filter(tables: Tables, rows: Tensor) -> Tensor:
     values.index_add_(0, vertex.flatten(), (weight[..., None] * rows[:, None]).view(-1, columns))
     for one, other in zip(*neighbour, strict=True):
         values[:-1] = values[:-1] + 0.5 * (values[one] + values[other])
-    return torch.einsum("nkc,nk->nc", values[vertex], weight)
+    return (values[vertex] * weight[..., None]).sum(1)
 
 
 def _softmax(rows: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class Walker:
     def _load(self) -> torch.nn.Module:
         wanted = self.task.runtime["device"]
         # One thread a process whatever --cores says, so that the result does not depend on it.
-        self._device = pick_device(wanted, 1, EXACT)
+        self._device = pick_device(wanted, 1)
         network = self.module.network(self.task.params["network"], self.walk_settings)
         load_model(self.task.inputs["affinity"], network)
         self._network = ready_to_infer(network, self._device)

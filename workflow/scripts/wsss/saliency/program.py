@@ -5,7 +5,7 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -54,12 +54,13 @@ def write_list(path: Path, images: Iterable[tuple[str, Path]]) -> None:
     path.write_bytes(os.fsencode("".join(lines)))
 
 
-def run_command(command: str, listed: Path, out: Path, watch: Callable[[], None]) -> None:
+def run_command(command: str, listed: Path, out: Path, watch: Callable[[], None], more: Mapping[str, str] | None = None) -> None:
     """Run the command to its end; what it prints goes to stdout.txt and stderr.txt beside the list.
 
     Args:
         listed, out: take the places {list} and {out}, as absolute paths.
         watch: called every second; may raise, which ends the command and all it started.
+        more: what its environment has beside this process's.
 
     Raises:
         UserError: it cannot be started, or ends with a status other than 0.
@@ -68,7 +69,7 @@ def run_command(command: str, listed: Path, out: Path, watch: Callable[[], None]
     arguments = [re.sub(r"\{(list|out)\}", lambda m: values[m[1]], word) for word in words(command)]
     logs = [listed.with_name("stdout.txt"), listed.with_name("stderr.txt")]
     with open(logs[0], "wb") as stdout, open(logs[1], "wb") as stderr:
-        process = _started(arguments, stdout, stderr)
+        process = _started(arguments, {**os.environ, **(more or {})}, stdout, stderr)
         try:
             while _running(process):
                 watch()
@@ -79,10 +80,11 @@ def run_command(command: str, listed: Path, out: Path, watch: Callable[[], None]
         raise UserError(f"saliency: {shlex.join(arguments)} ended with status {process.returncode}; its last lines:\n{said}")
 
 
-def _started(arguments: list[str], stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen:
+def _started(arguments: list[str], environment: dict[str, str], stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen:
     try:
         return subprocess.Popen(
             arguments,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

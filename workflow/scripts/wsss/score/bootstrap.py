@@ -28,18 +28,6 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(counts_a: np.ndarray, counts_b: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> Difference:
-    """mIoU of a less that of b.
-
-    counts: (N, n, 3) tp, fp, fn of the same images in the same order. Raises UserError for fewer than two images, or
-    another number of them.
-    """
-    if len(counts_a) != len(counts_b):
-        raise UserError(f"bootstrap: {len(counts_a)} images beside {len(counts_b)}; both methods must be scored on the same ones")
-    a, b = ((float(miou(of.sum(0))), drawn_mious(of, draws, seed)) for of in (counts_a, counts_b))
-    return difference(a, b)
-
-
 def difference(a: tuple[float, np.ndarray], b: tuple[float, np.ndarray]) -> Difference:
     """Of two methods' (mIoU, mIoU of each draw), drawn alike."""
     low, high = np.nanpercentile(a[1] - b[1], [2.5, 97.5])

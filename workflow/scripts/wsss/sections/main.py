@@ -24,7 +24,7 @@ class Crf(Section):
 
 
 class Runtime(Section):
-    """Shapes speed only."""
+    """Shapes speed; `device` also what `compute.precision: auto` comes to, and how sums are rounded. A change reruns nothing."""
 
     device: Annotated[Literal["auto", "cpu", "cuda"], Field(json_schema_extra={"renamed": {"gpu": "cuda"}}), about("where networks run")]
     workers: Annotated[int, Field(ge=0, le=1024), about("processes that read and augment images")]

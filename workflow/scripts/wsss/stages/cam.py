@@ -1,6 +1,8 @@
 """Stage `cam`: multi-scale CAMs of all training images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -32,10 +34,8 @@ def run(task: Task) -> None:
     device = start_device(task, EXACT)
     dataset = load_manifest(task.inputs["manifest"])
     records = dataset.split("trainaug")
-    method = build_method(task, dataset.num_classes)
-    facts = load_model(task.inputs["model"], method)
-    require_trained_on(task.inputs["model"], facts, dataset.classes, dataset.name)
-    method = ready_to_infer(method, device)
+    networks = trained_networks(task, dataset, device)
+    method = networks[0]
     for name in method.spec.aux:
         if name not in task.inputs:
             net = task.params["recipe"]["net"]
@@ -43,7 +43,7 @@ def run(task: Task) -> None:
         input_index(task, name, records)
     batches = shard_batches(task, records, settings.batch_size)
     bg_map: dict[str, Any] = {"bg_map": True} if method.spec.bg_map else {}
-    maker = CamMaker(task, dataset, method, device)
+    maker = CamMaker(task, dataset, networks, device)
     run_images(
         task,
         [records[i].id for batch in batches for i in batch],
@@ -59,11 +59,23 @@ def run(task: Task) -> None:
     )
 
 
-class CamMaker:
-    """Runs a method over whole images: scales and flips in the engine, everything else in the method."""
+def trained_networks(task: Task, dataset: Dataset, device: torch.device) -> list[Method]:
+    """The recipe's network, ready on the device, once for each of the inputs `model`, `model_2` ... with its weights."""
+    networks = []
+    for path in (path for name, path in task.inputs.items() if name.split("_")[0] == "model"):
+        network = build_method(task, dataset.num_classes)
+        facts = load_model(path, network)
+        require_trained_on(path, facts, dataset.classes, dataset.name)
+        networks.append(ready_to_infer(network, device))
+    return networks
 
-    def __init__(self, task: Task, dataset: Dataset, method: Method, device: torch.device) -> None:
-        self.task, self.dataset, self.method, self.device = task, dataset, method, device
+
+class CamMaker:
+    """Runs a method over whole images: scales, flips and several networks in the engine, everything else in the method."""
+
+    def __init__(self, task: Task, dataset: Dataset, networks: Sequence[Method], device: torch.device) -> None:
+        self.task, self.dataset, self.networks, self.device = task, dataset, networks, device
+        self.method = networks[0]
         self.settings = typed(task.settings, Cam)
 
     def make(self, records: tuple[Record, ...], batches: list[list[int]], todo: set[str]) -> Iterator[str]:
@@ -78,7 +90,7 @@ class CamMaker:
 
     @torch.inference_mode()
     def maps(self, batch: dict[str, Any]) -> list[Tensor]:
-        """The method's maps (B, n, h, w), one a scale, on the network's own grids.
+        """The method's maps (B, n, h, w), one a scale, on the network's own grids: the mean over the networks.
 
         Raises:
             UserError: they are not those of B images.
@@ -87,7 +99,7 @@ class CamMaker:
         for images in batch["scales"]:
             images = images.to(self.device, non_blocking=True)
             views = torch.cat([images, images.flip(-1)]).contiguous(memory_format=torch.channels_last)
-            maps = self.method.seed_maps(views, y)
+            maps = reduce(add, (network.seed_maps(views, y) for network in self.networks)) / len(self.networks)
             if maps.dim() != 4 or len(maps) != len(y):
                 raise UserError(f"net: seed_maps gave maps of shape {tuple(maps.shape)}; for {len(y)} images, each with its mirror image, it must be ({len(y)}, n, h, w)")
             found.append(maps)

@@ -23,7 +23,7 @@ from wsss.io.images import read_image
 from wsss.io.masks import write_mask
 from wsss.io.models import load_model
 from wsss.nets.fused import ready_to_infer
-from wsss.nets.segmenter import Segmenter
+from wsss.nets.segmenter import SegmentationNet
 from wsss.refine.crf import CrfParams, on_device, prepare, softmax_crf
 from wsss.score.self_report import about_masks
 from wsss.sections.predictions import Predictions
@@ -73,7 +73,7 @@ def crf_pool(task: Task, settings: Predictions) -> Executor | None:
     return pool
 
 
-def trained_network(task: Task, classes: Sequence[str], device: torch.device) -> Segmenter:
+def trained_network(task: Task, classes: Sequence[str], device: torch.device) -> SegmentationNet:
     """The segmentation network of the input `model`, ready to predict.
 
     Raises:
@@ -82,7 +82,7 @@ def trained_network(task: Task, classes: Sequence[str], device: torch.device) ->
     return ready_to_infer(loaded_network(task, classes), device, autocast_dtype(device, task.params["compute"]["precision"]))
 
 
-def loaded_network(task: Task, classes: Sequence[str]) -> Segmenter:
+def loaded_network(task: Task, classes: Sequence[str]) -> SegmentationNet:
     """The same as it was trained, layer by layer, which can be exported."""
     network, path = build_network(task, len(classes)), task.inputs["model"]
     facts = load_model(path, network)
@@ -113,7 +113,7 @@ class Predictor(Generic[Item]):
     """
 
     def __init__(
-        self, task: Task, settings: Predictions, network: Segmenter, device: torch.device, pool: Executor | None
+        self, task: Task, settings: Predictions, network: SegmentationNet, device: torch.device, pool: Executor | None
     ) -> None:
         self.task, self.settings, self.network, self.device, self.pool = task, settings, network, device, pool
         self.crf = on_device(CrfParams(**plain(required(settings.crf_params))), str(device)) if settings.crf else None

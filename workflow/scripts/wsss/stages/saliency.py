@@ -85,6 +85,8 @@ def by_command(task: Task, records: list[Record], command: str) -> Iterator[str]
     """
     if not records:
         return
+    from wsss.train.device import one_gpu_for_a_program  # here, since the other ways do without torch
+
     place = task.folder / f".command-{task.params.get('shard') or 'all'}"
     with explain_os_errors(place):
         out = _workplace(place, task.fingerprint())
@@ -93,7 +95,8 @@ def by_command(task: Task, records: list[Record], command: str) -> Iterator[str]
             for record in todo:
                 (out / f"{record.id}.png").unlink(missing_ok=True)
             write_list(place / "list.tsv", ((r.id, r.image) for r in todo))
-            run_command(command, place / "list.tsv", out, Progress(out, len(records)))
+            gpu = {} if task.runtime["device"] == "cpu" else one_gpu_for_a_program()
+            run_command(command, place / "list.tsv", out, Progress(out, len(records)), gpu)
         if wrong := [fault for fault in faults(records, out) if fault]:
             head = f"saliency: the command left {len(wrong)} of {len(records)} maps wrong or unwritten; mend the command"
             raise UserError(listing(head, wrong))

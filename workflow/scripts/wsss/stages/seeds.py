@@ -85,7 +85,7 @@ def pick_torch_device(task: Task) -> str:
     # Only here: PyTorch takes seconds, and the other backends need none.
     from wsss.train.device import EXACT, note_device, pick_device
 
-    device = pick_device(task.runtime["device"], task.threads, EXACT)
+    device = pick_device(task.runtime["device"], task.threads)
     note_device(task, device, EXACT)
     return str(device)
 

@@ -8,7 +8,7 @@ from wsss.data.torch_sets import MapPath, TrainingSet
 from wsss.engine.task import Task
 from wsss.errors import UserError
 from wsss.nets import segmenters
-from wsss.nets.segmenter import Segmenter
+from wsss.nets.segmenter import SegmentationNet
 from wsss.sections.section import typed
 from wsss.sections.segmentation import BY_NET
 from wsss.train.loop import Learner
@@ -29,10 +29,10 @@ def run(task: Task) -> None:
     train(task, settings, Learner(network, network.param_groups(), network.loss), samples, device, facts={"classes": list(dataset.classes)})
 
 
-def build_network(task: Task, num_classes: int) -> Segmenter:
+def build_network(task: Task, num_classes: int) -> SegmentationNet:
     """The recipe's segmentation network with random weights."""
     chosen = task.params["network"]
-    family: type[Segmenter] = segmenters.get(chosen["net"])
+    family: type[SegmentationNet] = segmenters.get(chosen["net"])
     return family(num_classes, chosen["backbone"], chosen["options"])
 
 

@@ -19,12 +19,11 @@ EXACT = "fp32"
 _leases: list[Any] = []  # open lock files, held for the life of the process
 
 
-def pick_device(wanted: str, threads: int, precision: str = "auto", rank: int = 0, world: int = 1) -> torch.device:
+def pick_device(wanted: str, threads: int, rank: int = 0, world: int = 1) -> torch.device:
     """The device to work on; also fixes the number of CPU threads (results depend on it bit by bit).
 
     Args:
         wanted: ``auto``, ``cpu`` or ``cuda``.
-        precision: where it comes down to float32, a GPU computes in that and not in TF32.
         rank, world: number of this process among those that train together, each on a GPU of its own.
 
     Raises:
@@ -36,10 +35,9 @@ def pick_device(wanted: str, threads: int, precision: str = "auto", rank: int = 
     if not torch.cuda.is_available():
         raise UserError("config: device: cuda is asked for, but PyTorch sees no GPU; set device: auto, or mend the driver")
     torch.backends.cudnn.benchmark = False
-    device = torch.device("cuda", _lease_gpu() if world == 1 else _gpu_of(rank, world))
-    reduced = autocast_dtype(device, precision) is not None
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = reduced
-    return device
+    # What stays float32 beside bf16 does so because rounding would show (PCM, prototypes, the CRF): no TF32 there.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda", _lease_gpu() if world == 1 else _gpu_of(rank, world))
 
 
 def note_device(task: Task, device: torch.device, precision: str | None = None) -> None:
@@ -73,13 +71,27 @@ def _free_gpu() -> int | None:
     folder = Path(tempfile.gettempdir()) / f"wsss-gpu-leases-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     for index in range(torch.cuda.device_count()):
-        handle = open(folder / f"{index}.lock", "w")  # noqa: SIM115 - kept open as long as the process lives
+        handle = open(folder / f"{_name_of_gpu(index)}.lock", "w")  # noqa: SIM115 - kept open as long as the process lives
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _leases.append(handle)
             return index
         handle.close()
     return None
+
+
+def _name_of_gpu(index: int) -> str:
+    """The same for every job, whichever GPUs it sees; the index where PyTorch does not tell."""
+    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))
+
+
+def one_gpu_for_a_program() -> dict[str, str]:
+    """Environment of a program that is to see one GPU, which no other job of this user holds; empty where there is no choice."""
+    if torch.cuda.device_count() < 2 or "SLURM_JOB_ID" in os.environ:
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    index = _lease_gpu()
+    return {"CUDA_VISIBLE_DEVICES": visible[index] if index < len(visible) and visible[index] else str(index)}
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
@@ -93,7 +105,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
     """The reduced type to compute in, or None for float32; ``auto`` is bf16 where that is faster."""
     if precision == "auto":
-        faster = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_amx()
+        faster = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_amx()
         precision = "bf16" if faster else "fp32"
     if device.type == "cpu" and precision == "fp16":
         raise UserError("config: precision: fp16 needs a GPU; set precision: auto")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -142,8 +143,13 @@ def _timed(batches: Iterable[dict], waited: list[float]) -> Iterator[dict]:
         yield batch
 
 
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seed of torch's generators in one step, 32 bits: that of the CPU keeps no more. Another rank has other images, so other dropout."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
+
+
 def _step(job: Job, batch: dict, step: int, optimiser: torch.optim.Optimizer, scaler: Any) -> dict[str, torch.Tensor]:
-    torch.manual_seed((ranks.rank() << 56) + (job.seed << 32) + step)  # other dropout for other images
+    torch.manual_seed(step_seed(job.seed, step, ranks.rank()))
     batch = to_device(batch, job.device)
     with autocast(job.device, job.runtime["precision"]):
         losses = require_losses(job.learner.step_loss(batch, step))
@@ -240,7 +246,7 @@ def _resume(job: Job, optimiser: torch.optim.Optimizer, scaler: Any) -> tuple[in
     if not job.state_path.exists():
         return 0, []
     try:
-        state = torch.load(job.state_path, map_location=job.device, weights_only=True)
+        state = torch.load(job.state_path, map_location="cpu", weights_only=True)  # else Adam asks the GPU for its step
     except Exception as error:  # a damaged state costs time, never results
         log.warning("%s: not readable (%s); training starts over", job.state_path, error)
         return 0, []

@@ -22,7 +22,7 @@ def start_device(task: Task, precision: str | None = None) -> torch.device:
     """
     compute = task.params["compute"]
     place = ranks.rank(), ranks.world()
-    device = pick_device(task.runtime["device"], compute["cpu_threads"], precision or compute["precision"], *place)
+    device = pick_device(task.runtime["device"], compute["cpu_threads"], *place)
     note_device(task, device, precision)
     torch.manual_seed(task.params["seed"])
     return device

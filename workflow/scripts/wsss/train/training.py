@@ -10,10 +10,8 @@ import torch
 
 from wsss import ranks
 from wsss.data.forked_loader import Samples
-from wsss.digest import fingerprint
 from wsss.engine import backup
 from wsss.engine.atomic import drop_temporaries
-from wsss.engine.record import package_versions
 from wsss.engine.task import Task
 from wsss.io.models import save_model, write_history
 from wsss.sections.training import Training
@@ -48,8 +46,7 @@ def train(
         UserError: the network diverged; then nothing is written.
     """
     state_path, mark = task.folder / "train_state.pt", task.fingerprint()
-    made_with = fingerprint({"training": mark, "packages": package_versions()})  # another environment trains again
-    if ranks.agree(ranks.rank() == 0 and backup.restore(task.outputs.values(), made_with))[0]:
+    if ranks.agree(ranks.rank() == 0 and backup.restore(task.outputs.values(), mark))[0]:
         ranks.leave()
         log.info("%s: this training had finished; its model is back in place", task.stage)
         tidy(task.folder, state_path)
@@ -78,7 +75,7 @@ def train(
     initial = initial_weights(task)
     save_model(task.outputs["model"], learner.network if saved is None else saved, params=task.params, **initial, **(facts or {}))
     task.write_record(images=len(job.waited) * settings.batch_size, **initial)
-    backup.keep(task.outputs.values(), made_with)
+    backup.keep(task.outputs.values(), mark)
     tidy(task.folder, state_path)
 
 

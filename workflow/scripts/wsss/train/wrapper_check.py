@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from wsss.data.digests import masks_digest
 from wsss.data.forked_loader import forked_loader
 from wsss.data.held_out import sample
 from wsss.data.manifest import Dataset, Record
@@ -26,7 +27,8 @@ MOST, BATCH = 100, 8
 def pseudo_label_facts(
     task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Method | Wrapper, device: torch.device
 ) -> dict[str, Any]:
-    """{"photos", "uses": "ground truth", "accuracy": percent by kind of cell}; {} where no photo has a mask, or nothing makes pseudo-labels.
+    """{"photos", "ids", "masks", "uses": "ground truth", "accuracy": percent by kind of cell}; {} where no photo has a mask,
+    or nothing makes pseudo-labels. `masks` is the digest of those of `ids`, which says later whether they are the same.
 
     Args:
         records: those that were trained on; of MOST of them that have masks, crops as in training are looked at.
@@ -45,7 +47,8 @@ def pseudo_label_facts(
         for name, (right, count) in found.items():
             hits[name], cells[name] = hits.get(name, 0) + int(right), cells.get(name, 0) + int(count)
     accuracy = {name: round(100 * hits[name] / count, 1) if count else None for name, count in cells.items()}
-    return {"photos": len(known), "uses": "ground truth", "accuracy": accuracy}
+    ids = [record.id for record in known]
+    return {"photos": len(known), "ids": ids, "masks": masks_digest(known), "uses": "ground truth", "accuracy": accuracy}
 
 
 def _loader(task: Task, dataset: Dataset, records: tuple[Record, ...], learner: Wrapper) -> DataLoader:

@@ -181,7 +181,7 @@ class FSAE(Wrapper):
         if self.training:
             highest, label = probs.max(1)
             cells = F.one_hot(label, probs.shape[1]).flatten(0, -2).to(probs.dtype)
-            count, total = (mean_over_ranks(v) for v in (cells.sum(0), highest.flatten() @ cells))
+            count, total = (mean_over_ranks(v) for v in (cells.sum(0), (highest.flatten()[:, None] * cells).sum(0)))
             mean = total / count.clamp(min=1e-6)
             self.confidence.lerp_(torch.where(count > 0, mean, self.confidence), KNOWN_SHARE)
         return self.confidence / self.confidence.max()
