@@ -18,7 +18,7 @@ from wsss.methods.base import (
     multilabel_soft_margin,
     required_part,
 )
-from wsss.methods.options.mctformer import MCTformerV1Options, MCTformerV2Options
+from wsss.methods.options.mctformer import MCTformerV1Options, MCTformerV2Options, heads_fault
 from wsss.nets.catalog import TRANSFORMERS
 from wsss.nets.vit import ClassTokenViT
 from wsss.sections.section import defaults_of
@@ -40,6 +40,8 @@ class MCTformerV1(Method):
         super().__init__(num_classes, backbone, options)
         if backbone not in TRANSFORMERS:
             raise UserError(f"net: {type(self).__name__} has a token for each class; set backbone: {' or '.join(TRANSFORMERS)}")
+        if fault := heads_fault(self.options["dim"], self.options["heads"]):
+            raise UserError(f"net_options: {fault}")
         names = ("patch", "dim", "depth", "heads", "grid", "drop_path", "position_offset")
         self.backbone = ClassTokenViT(num_classes, **{name: self.options[name] for name in names})
 

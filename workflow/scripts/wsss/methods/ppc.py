@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wsss.errors import UserError
 from wsss.methods.base import CamOut, Spec, flip_pair_sum, required_part
 from wsss.methods.eps import saliency_loss
-from wsss.methods.options.ppc import PPCEPSOptions, PPCOptions
+from wsss.methods.options.ppc import PPCEPSOptions, PPCOptions, negatives_fault
 from wsss.methods.pixel_correlation import PixelCorrelationMethod
 from wsss.methods.prototype_contrast import Pixels, contrast, pixels_of
 from wsss.methods.seam import SEAM
@@ -35,8 +35,8 @@ class PPC(SEAM):
     def __init__(self, num_classes, backbone, options=None):
         super().__init__(num_classes, backbone, options)
         first, last = self.options["negatives"]
-        if first > last:
-            raise UserError(f"net_options: negatives: [{first}, {last}] must be [first, last]; give the lower rank first")
+        if fault := negatives_fault(first, last):
+            raise UserError(f"net_options: {fault}")
         if first > num_classes + 1:
             log.warning("net_options: negatives: of %d prototypes none has rank %d, so the intra-view term is 0; lower the ranks", num_classes + 1, first)
         self.projector = nn.Conv2d(self.backbone.out_channels[-1], self.options["projection"], 1, bias=False)

@@ -8,7 +8,6 @@ from timm.layers import LayerNorm, PatchEmbed, trunc_normal_
 from timm.models.vision_transformer import Attention, Block, init_weights_vit_timm
 from torch import Tensor, nn
 
-from wsss.errors import UserError
 from wsss.nets.backbones import load_pretrained
 
 UNUSED = ("norm.", "head.")  # DeiT's last norm and its ImageNet classifier: no class token and no map passes them
@@ -37,8 +36,6 @@ class ClassTokenViT(nn.Module):
         position_offset: float = 0.1,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise UserError(f"net_options: dim ({dim}) must be a multiple of heads ({heads})")
         self.patch, self.grid, self.position_offset = patch, grid, position_offset
         self.patch_embed = PatchEmbed(img_size=None, patch_size=patch, embed_dim=dim)
         self.cls_token = nn.Parameter(torch.zeros(1, tokens, dim))

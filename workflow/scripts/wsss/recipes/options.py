@@ -8,6 +8,7 @@ from wsss.errors import UserError
 from wsss.recipes.net_options import option_names, options_class
 from wsss.recipes.schema import check, did_you_mean
 from wsss.sections.json_schema import json_schema
+from wsss.sections.section import typed
 
 
 def check_net_options(recipe: dict[str, Any], where: str) -> None:
@@ -22,6 +23,8 @@ def check_net_options(recipe: dict[str, Any], where: str) -> None:
     known([net], sorted(methods.METHODS), f"{where}: net")
     if (kind := options_class(net)) is not None:
         check(recipe, {"properties": {"net_options": json_schema(kind)}}, where)
+        if fault := typed(recipe.get("net_options", {}), kind).fault():
+            raise UserError(f"{where}: net_options: {fault}")
     else:
         known(recipe.get("net_options", {}), sorted(option_names(net)), f"{where}: net_options of {net}")
 

@@ -35,6 +35,10 @@ class Section(BaseModel):
     renamed: ClassVar[dict[str | None, str]] = {}
     together: ClassVar[dict[str, Any]] = {}
 
+    def fault(self) -> str | None:
+        """What of the values does not go together, though a schema allows each, in words; None where nothing is wrong."""
+        return None
+
 
 def about(text: str) -> str:
     """What a key means, for docs/config.md and editors. No code digest covers it, as none covers comments."""

@@ -4,7 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wsss.engine.explain import for_people
 from wsss.sections.section import Section, about
+
+
+def heads_fault(dim: int, heads: int) -> str | None:
+    """What is wrong with the number of heads, None where nothing is."""
+    return for_people(f"dim ({dim}) must be a multiple of heads ({heads})") if dim % heads else None
 
 
 class MCTformerV1Options(Section):
@@ -19,6 +25,10 @@ class MCTformerV1Options(Section):
     position_offset: Annotated[float, Field(ge=0, lt=1), about("position embeddings are stretched by (cells + this) / grid, 0.1 as released; 0: to the size itself")] = 0.1
     map_layers: Annotated[int, Field(ge=1, le=64), about("attention of how many of the last blocks makes the class maps")] = 3
     patch_affinity: Annotated[bool, about("class maps are spread by the patches' attention to each other")] = True
+
+    def fault(self) -> str | None:
+        """What of the values does not go together."""
+        return heads_fault(self.dim, self.heads)
 
 
 class MCTformerV2Options(MCTformerV1Options):

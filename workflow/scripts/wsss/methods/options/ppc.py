@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wsss.engine.explain import for_people
 from wsss.methods.options.pixel_correlation import PixelCorrelationOptions
 from wsss.methods.options.shared import Lambda, Tau
 from wsss.sections.section import about
@@ -11,6 +12,11 @@ from wsss.sections.section import about
 ProjectorDropout = Annotated[float, Field(ge=0, lt=1), about("of whole channels before the classifier and the projector, in training only")]
 ContrastBackground = Annotated[float, Field(ge=0, le=1), about("score of the background where a pixel's pseudo-label is chosen; classes go from 0 to 1")]
 PrototypeShare = Annotated[float, Field(gt=0, le=1), about("a class's prototype is the mean of its highest cells in the batch, as many as this part of one image's")]
+
+
+def negatives_fault(first: int, last: int) -> str | None:
+    """What is wrong with the ranks of negatives, None where nothing is."""
+    return for_people(f"negatives: [{first}, {last}] must be [first, last]; give the lower rank first") if first > last else None
 
 
 class PPCOptions(PixelCorrelationOptions):
@@ -27,6 +33,10 @@ class PPCOptions(PixelCorrelationOptions):
     semi_hard: Annotated[float, Field(ge=0.5, le=1), about("within a view: take this share of the class's pixels, the least similar to its prototype; of these keep the more similar ones, half as many as the class has pixels; the other half is random")] = 0.6
     mask_prototypes: Annotated[bool, about("prototypes are made of images that have the class; false as released: of all")] = False
     background_prototype: Annotated[Literal["constant", "inverse"], about("of the background: of any cells, since all have one score, as released, or of those where no class is")] = "constant"
+
+    def fault(self) -> str | None:
+        """What of the values does not go together."""
+        return negatives_fault(*self.negatives)
 
 
 class PPCEPSOptions(PPCOptions):
