@@ -27,6 +27,8 @@ def change_method(project, change, name="cam"):
     content = yaml.safe_load(path.read_text())
     parts = [yaml.safe_load((project / f"parts/{part}.yaml").read_text()) for part in content.pop("parts", [])]
     content = functools.reduce(merge, [*parts, content])
+    for section in (value for value in content.values() if isinstance(value, dict) and value.get("steps")):
+        section.pop("epochs", None)  # a part's, which the steps of the recipe overrule
     change(content)
     path.write_text(yaml.safe_dump(content))
     return config(project)

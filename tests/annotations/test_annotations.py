@@ -117,6 +117,32 @@ def test_corrections_come_back_and_the_rest_is_kept(folder, tmp_path):
     assert_same(drawn(tmp_path / "back"), wanted)
 
 
+@pytest.mark.parametrize("kind, source", [("labelme", "."), ("cvat", "annotations.xml")])
+def test_photos_in_which_nobody_has_drawn_yet_keep_the_masks_they_have(folder, tmp_path, capsys, kind, source):
+    """Programs list all photos; an empty one with labels is no mask of background, unless background is drawn there."""
+    there, results = tmp_path / "there", folder.parents[1]
+    ids = sorted(drawn(folder))
+    assert main(["export", str(folder), "--as", kind, "--out", str(there / source), "--tolerance", "0"]) == 0
+    if kind == "cvat":
+        tree = ET.parse(there / source)
+        for image in tree.getroot().findall("image")[1:]:
+            for shape in list(image):
+                image.remove(shape)
+        tree.write(there / source)
+    else:
+        for item_id in ids[1:]:
+            path = there / f"{item_id}.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"shapes": []}))
+    command = ["masks", str(there / source), "--dataset", str(results)]
+    capsys.readouterr()
+    assert main([*command, "--out", str(tmp_path / "alone")]) == 0
+    assert "1 masks drawn" in (said := capsys.readouterr().out) and "nothing is drawn in 5 photos that have labels" in said
+    assert_same(drawn(tmp_path / "alone"), {ids[0]: drawn(folder)[ids[0]]})
+    assert main([*command, "--out", str(tmp_path / "back"), "--rest", str(folder)]) == 0
+    assert "1 masks drawn" in (said := capsys.readouterr().out) and "5 copied" in said and "nothing is drawn" not in said
+    assert_same(drawn(tmp_path / "back"), drawn(folder))
+
+
 def brushed(label, points, inside):
     """A shape as LabelMe's brush and its networks leave it."""
     data = io.BytesIO()

@@ -194,6 +194,20 @@ def test_masks_go_neither_among_photos_nor_among_the_ground_truth(tmp_path, monk
     assert truth and {path: path.read_bytes() for path in truth} == truth
 
 
+def test_masks_do_not_go_among_the_saliency_maps(tmp_path, monkeypatch, capsys):
+    """EPS would learn from class numbers."""
+    monkeypatch.chdir(tmp_path)
+    results = folder_dataset(tmp_path, sizes=((16, 24),) * 3)
+    (tmp_path / "maps").mkdir()
+    for record in load_manifest(results / "manifest.csv").records:
+        write_mask(tmp_path / f"maps/{record.id}.png", np.zeros((16, 24), np.uint8))
+    rows = (results / "manifest.csv").read_text("utf-8").splitlines()
+    rows = [rows[0], *(f"{row.rpartition(',')[0]},{tmp_path}/maps/{row.split(',')[0]}.png" for row in rows[1:])]
+    (results / "manifest.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    assert main(["export", str(stage_of(results)), "--as", "png", "--out", "maps", "--overwrite"]) == 1
+    assert "maps: is the folder of the saliency maps of own" in capsys.readouterr().err
+
+
 def test_an_export_never_takes_the_place_of_a_stages_file(results, capsys):
     index = results / "amn/pseudo_masks/index.json"
     before = index.read_bytes()

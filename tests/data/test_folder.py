@@ -86,8 +86,36 @@ def test_masks_and_saliency(own):
     dataset = own("image,labels,split\na.png,dog,\nsub/ü.PNG,dog,val\n", **folders)
     assert dataset.records[1].mask == own.root / "masks/sub/ü.png"
     assert dataset.records[0].saliency == own.root / "saliency/a.png"
-    message = fails_after(own, "image,labels,split\nb c.jpg,dog,\nsub/deep/d.png,dog,val\n", **folders)
-    assert "line 2: b c.jpg: no saliency map" in message and "line 3: sub/deep/d.png: no mask" in message
+    message = fails_after(own, "image,labels,split\nb c.jpg,dog,\nsub/ü.PNG,dog,val\nsub/deep/d.png,dog,val\n", **folders)
+    assert "line 2: b c.jpg: no saliency map" in message and "1 of 2 val images have no mask (sub__deep__d), yet val images are scored" in message
+
+
+def test_masks_of_training_photos_alone_score_masks_alone(own, caplog):
+    """As a folder and as a column alike."""
+    for stem in ("a", "b c"):
+        write_mask(own.root / "masks" / f"{stem}.png", np.ones(SIZE))
+    rows = (("a.png", "", "masks/a.png"), ("b c.jpg", "", "masks/b c.png"), ("sub/ü.PNG", "val", ""))
+    by_folder = own("image,labels,split\n" + "".join(f"{image},dog,{split}\n" for image, split, _ in rows), masks=str(own.root / "masks"))
+    by_column = own("image,labels,split,mask\n" + "".join(f"{image},dog,{split},{mask}\n" for image, split, mask in rows))
+    for dataset in (by_folder, by_column):
+        assert [record.mask is None for record in dataset.records] == [False, False, True]
+    assert caplog.text.count("no val image has a mask, so segmentation gets no score") == 2
+
+
+def test_masks_that_a_stage_made_are_told(own, caplog):
+    """An mIoU by them would be of networks against each other."""
+    write_mask(own.root / "masks/a.png", np.ones(SIZE))
+    own("image,labels\na.png,dog\nb c.jpg,dog\n", masks=str(own.root / "masks"))
+    assert "what a stage of this workflow made" not in caplog.text
+    for name in ("index.json", "run.json"):
+        (own.root / "masks" / name).write_text("{}")
+    own("image,labels\na.png,dog\nb c.jpg,dog\n", masks=str(own.root / "masks"))
+    assert "holds what a stage of this workflow made" in caplog.text
+
+
+def test_photos_are_no_saliency_maps(own):
+    message = fails(own, "image,labels\na.png,dog\n", saliency=str(own.root / "images"))
+    assert "a.png: its saliency map is the photo itself" in message
 
 
 def fails_after(own, text, **params):

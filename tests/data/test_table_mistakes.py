@@ -49,10 +49,11 @@ def refused(build, text, *parts, without=(), **params):
         ("image,dog,cat\na.png,1,0\nb.png,0,1\n", "has a column for each class (dog, cat)"),
         ("image,cat,train\na.png,1,0\nb.png,0,1\n", "has a column for each class (cat, train)"),
         ("a.png,dog\nb.png,cat\n", "line 1 is a photo's row already"),
+        ("a.png,dog,train\nb.png,cat,train\n", "line 1 is a photo's row already"),
         (b"PK\x03\x04" + bytes(40), "a workbook of a spreadsheet"),
         ('{"a.png": ["dog"]}', "is JSON"),
     ],
-    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "few_cells", "many_cells", "huge", "one_hot", "one_hot_train", "no_header", "xlsx", "json"],
+    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "few_cells", "many_cells", "huge", "one_hot", "one_hot_train", "no_header", "no_header_split", "xlsx", "json"],
 )
 def test_tables_in_another_form(build, text, part):
     refused(build, text, part, without=["double quote that was opened"])
@@ -91,6 +92,23 @@ def test_a_link_to_nothing_and_accents_stored_apart_are_told(build, tmp_path):
     refused(build, "image,labels\nb.png,cat\ng.png,cat\n", "g.png is a link to", "gone.png, where nothing is; mend the path")
     Image.new("RGB", (8, 6)).save(tmp_path / "images/Ba\u0308r.png")
     refused(build, "image,labels\nb.png,cat\nB\u00e4r.png,cat\n", "but there is 'Ba\u0308r.png', whose accents are stored in another form")
+
+
+@pytest.mark.parametrize("column, cell", [("id", "{}"), ("image", "{}.png")])
+def test_zeros_that_a_spreadsheet_took_are_told(build, tmp_path, column, cell):
+    for number in range(5):
+        Image.new("RGB", (8, 6)).save(tmp_path / f"images/{number:04d}.png")
+    few = "".join(f"{cell.format(number)},cat\n" for number in (1, 2))
+    refused(build, f"{column},labels\n{few}", "but there is '0001.png': a spreadsheet took zeros away")
+    many = "".join(f"{cell.format(number)},cat\n" for number in range(5))
+    refused(build, f"{column},labels\n{many}", "holds none of the 5", "but there is '0000.png': a spreadsheet took zeros away")
+
+
+def test_a_folder_with_a_space_or_an_unset_variable_is_told(build, tmp_path, monkeypatch):
+    monkeypatch.delenv("NOPE", raising=False)
+    for folder, words in (("images ", r"'.*images ' has a space at an end"), ("$NOPE/images", "an environment variable in it is not set")):
+        with pytest.raises(UserError, match=f"is not a folder; .*{words}"):
+            build(HEAD + "a.png,cat\n", images=f"{tmp_path}/{folder}")
 
 
 def test_nothing_is_named_for_a_photo_that_is_nowhere(build):

@@ -1,6 +1,7 @@
 """VOC trees, lists, labels and SBD: small made trees, and the real files where WSSS_TEST_DATA names them."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,14 @@ def test_all_bad_annotations_at_once(tree):
     assert all(
         words in message for words in ("not valid XML", "missing annotation", "'unicorn'", "no object")
     )
+
+
+def test_a_tree_without_masks_is_told(tree, tmp_path, caplog):
+    """It trains, and nothing gets a score: better said before than after."""
+    shutil.rmtree(tree / "SegmentationClass")
+    dataset = voc.build({"root": str(tree), "classes": CLASSES}, tmp_path / "out")
+    assert not any(record.mask for record in dataset.records)
+    assert "has no masks" in caplog.text and "SegmentationClass is missing or empty" in caplog.text
 
 
 def test_missing_files_reach_validation(tree, tmp_path):

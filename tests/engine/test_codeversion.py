@@ -146,7 +146,7 @@ def test_a_default_of_a_section_changes_the_stages_that_read_it(library):
 
 
 def test_arithmetic_of_the_training_loop_changes_the_trainings(library):
-    hit = changed(library, lambda: reword(library / "train/loop.py", "(job.seed << 32) + step", "(job.seed << 31) + step"))
+    hit = changed(library, lambda: reword(library / "train/loop.py", "[seed, step, rank]", "[seed, rank, step]"))
     assert {"classifier", "affinity", "segmentation", "amn/classifier", "irn/affinity"} <= hit
     assert not hit & {"seeds", "ir_labels", "evaluation"}
 

@@ -37,6 +37,31 @@ def test_overrides_of_a_dataset(project):
         config(project).recipe("cam", "demo")
 
 
+@pytest.mark.parametrize(
+    "method, values",
+    [("eps", {"classifier": {"epochs": 10}}), ("cam", {"segmentation": {"min_steps": 20}}), ("cam", {"classifier": {"epochs": 10, "steps": 600}})],
+)
+def test_passes_that_steps_overrule_are_refused(project, method, values):
+    """Of the dataset's file, of a preset, and of a recipe; with steps: null they count."""
+    def resolved(over):
+        rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={method: over}))
+        return config(project).recipe(method, "voc12")
+
+    (stage, inner), = values.items()
+    with pytest.raises(UserError, match=rf"voc12.yaml \(laid on method {method}\): {stage}.* has no effect beside steps: .*; set steps: null there too"):
+        resolved(values)
+    assert resolved({stage: inner | {"steps": None, "epochs": 7}})[stage]["epochs"] == 7
+    (project / "methods/mine.yaml").write_text(yaml.safe_dump({"extends": method, **values}))
+    with pytest.raises(UserError, match="mine.yaml: .* has no effect beside steps"):
+        config(project).recipe("mine", "voc12")
+
+
+def test_settings_of_a_network_that_nothing_walks_with(project):
+    (project / "methods/mine.yaml").write_text(yaml.safe_dump({"extends": "cam", "affinity": {"steps": 5}}))
+    with pytest.raises(UserError, match="mine.yaml: affinity: refine crf has no affinity network; take the section out, or set refine: irn"):
+        config(project).recipe("mine", "voc12")
+
+
 def test_circular_extends(project):
     broken = change_method(project, lambda recipe: recipe.update(extends="amn"))
     with pytest.raises(UserError, match="extends goes round in a circle"):

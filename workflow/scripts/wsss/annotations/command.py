@@ -23,6 +23,7 @@ from wsss.annotations.photos import (
 )
 from wsss.data.manifest import Dataset, held_in, load_manifest
 from wsss.data.table import listing
+from wsss.data.text import first_few
 from wsss.engine.atomic import write_bytes, write_json, write_text
 from wsss.engine.index import refuse_stage_file
 from wsss.errors import UserError
@@ -110,7 +111,8 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
         source: a folder of LabelMe's JSON files, or CVAT's XML.
         dataset: results/DATASET, for classes and photos.
         out: folder for ID.png.
-        rest: folder of masks to copy for photos that `source` does not name.
+        rest: folder of masks to copy for photos that `source` does not name, or in which nothing is drawn though they have labels:
+            programs list what nobody has opened yet. Without it these are left out.
 
     Raises:
         UserError: unknown photos and labels, other sizes, all of them at once; nothing is written then.
@@ -122,17 +124,22 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
     value_of = {name: value for value, name in names_of(("background", *held.classes)).items()}
     known, problems = find_photo(photos_of(held, dataset)), list[str]()
     found: dict[str, np.ndarray] = {}
-    for where, name, size_hw, mask in _corrected(source, value_of, problems):
+    labelled = {record.id for record in held.records if record.labels}
+    untouched: set[str] = set()
+    for where, name, mask, is_drawn in _corrected(source, value_of, problems):
+        size_hw = (mask.shape[0], mask.shape[1])
         named = known.get(name) or known.get(Path(name).name)
         photo = named if where is source else known.get(where.stem) or named  # CVAT's one file is called after none
         if photo is None:
             problems.append(f"{where}: {name!r} is no photo of {held.name}")
         elif named and named != photo:
             problems.append(f"{where}: is called after photo {photo.id!r}, and its imagePath names {named.id!r}; mend one of the two")
-        elif photo.id in found:
+        elif photo.id in found or photo.id in untouched:
             problems.append(f"{where}: photo {photo.id!r} is there twice")
         elif image_size(photo.image) != size_hw:
             problems.append(f"{where}: says {size_hw[1]}x{size_hw[0]}, {photo.name} is {'x'.join(map(str, image_size(photo.image)[::-1]))}")
+        elif photo.id in labelled and not is_drawn:
+            untouched.add(photo.id)
         else:
             found[photo.id] = mask
     if problems:
@@ -149,7 +156,9 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
     for item_id, mask in found.items():
         write_mask(out / f"{item_id}.png", mask)
     copied = f", {len(others.photos)} copied from {rest}" if others else ""
-    return f"{out}: {len(found)} masks drawn from {source}{copied}"
+    left = untouched - {photo.id for photo in others.photos} if others else untouched
+    bare = f"; nothing is drawn in {len(left)} photos that have labels ({first_few(sorted(left))}), which are left out: give --rest, or draw background there" if left else ""
+    return f"{out}: {len(found)} masks drawn from {source}{copied}{bare}"
 
 
 def _rest(folder: str | Path, held: Dataset, drawn_ids: set[str]) -> MaskFolder:
@@ -177,11 +186,11 @@ def _refuse_dataset_files(out: Path, dataset: Dataset) -> None:
         raise UserError(f"{out}: is the folder of the {what} of {dataset.name}; give another one")
 
 
-def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> Iterator[tuple[Path, str, tuple[int, int], np.ndarray]]:
-    """File, name of the photo, (H, W) and mask; what cannot be drawn goes to `problems`."""
+def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> Iterator[tuple[Path, str, np.ndarray, bool]]:
+    """File, name of the photo, mask, and whether anything is drawn in it; what cannot be drawn goes to `problems`."""
     if source.suffix.lower() == ".xml":
-        for name, mask in read_cvat(source, value_of):
-            yield source, name, mask.shape, mask
+        for name, mask, is_drawn in read_cvat(source, value_of):
+            yield source, name, mask, is_drawn
         return
     files = sorted(source.glob("*.json")) if source.is_dir() else []
     if not files:
@@ -191,6 +200,6 @@ def _corrected(source: Path, value_of: dict[str, int], problems: list[str]) -> I
             name, size_hw, shapes = read_labelme(path)
             if unknown := sorted({label for label, _ in shapes} - value_of.keys()):
                 raise UserError(f"{path}: labels {', '.join(map(repr, unknown))} are no classes ({', '.join(value_of)})")
-            yield path, name, size_hw, drawn(size_hw, shapes, value_of)
+            yield path, name, drawn(size_hw, shapes, value_of), bool(shapes)
         except UserError as error:
             problems.append(str(error))

@@ -70,8 +70,8 @@ def from_run_lengths(runs: list[int], size_hw: tuple[int, int]) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size_hw)
 
 
-def read_cvat(path: Path, value_of: dict[str, int]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and (H, W) uint8 mask of each image; shapes of higher `z_order`, then later ones, lie on top.
+def read_cvat(path: Path, value_of: dict[str, int]) -> Iterator[tuple[str, np.ndarray, bool]]:
+    """Name, (H, W) uint8 mask, and whether anything is drawn, of each image; shapes of higher `z_order`, then later ones, lie on top.
 
     Raises:
         UserError: no such XML, a label that is no class, or a shape without a mask (points, lines, ellipses).
@@ -90,16 +90,15 @@ def read_cvat(path: Path, value_of: dict[str, int]) -> Iterator[tuple[str, np.nd
             if fault := size_fault(size_hw):
                 raise ValueError(fault)
             canvas = np.zeros(size_hw, np.uint8)
-            for shape in sorted(image.findall("*"), key=lambda s: int(s.get("z_order", 0))):
+            shapes = [shape for shape in image.findall("*") if shape.tag != "tag"]
+            for shape in sorted(shapes, key=lambda s: int(s.get("z_order", 0))):
                 _draw(canvas, shape, value_of)
         except (KeyError, ValueError) as error:
             raise UserError(f"{path}: image {name!r}: {error}; mend it in CVAT and export again") from error
-        yield name, canvas
+        yield name, canvas, bool(shapes)
 
 
 def _draw(canvas: np.ndarray, shape: ET.Element, value_of: dict[str, int]) -> None:
-    if shape.tag == "tag":
-        return
     label = shape.get("label", "")
     if label not in value_of:
         raise ValueError(f"label {label!r} is no class ({', '.join(value_of)})")

@@ -29,7 +29,7 @@ from wsss.data.own_files import (
 from wsss.data.table import bad_id, listing, read_rows, split_list
 from wsss.data.text import first_few, hidden, shown
 from wsss.data.unnamed_photos import unnamed_photos
-from wsss.data.unread_tables import layout_fault
+from wsss.data.unread_tables import HEADER, layout_fault
 from wsss.engine.explain import for_people
 from wsss.errors import UserError
 
@@ -50,7 +50,7 @@ def build(params: dict[str, Any], out_dir: str | Path) -> Dataset:
     Args:
         params: `images` (folder) and `labels` (CSV), and optionally `classes` (foreground; default: those in
             the CSV, sorted), `masks` and `saliency` (folders of PNGs with the image's path and stem; then
-            every val image needs a mask, every training image a saliency map), `allow_unlabelled` (default
+            every val image or none needs a mask, every training image a saliency map), `allow_unlabelled` (default
             False), `long_side` (pixels; larger photos are copied at that size, None: none is; default 512), `name` (default:
             the name of `out_dir`).
 
@@ -139,9 +139,12 @@ def _cells(table: Path) -> list[tuple[int, dict[str, str]]]:
     if not rows:
         raise UserError(f"{table}: has no rows; {LAYOUT}")
     header = set(rows[0][1])
+    is_known = "labels" in header and len({"image", "id"} & header) == 1
+    known = None if is_known else layout_fault(list(rows[0][1]), [cells for _, cells in rows])
+    if known == HEADER:
+        raise UserError(f"{table}: {known}")
     check_columns(table, rows, COLUMNS)
-    if "labels" not in header or len({"image", "id"} & header) != 1:
-        known = layout_fault(list(rows[0][1]), [cells for _, cells in rows])
+    if not is_known:
         raise UserError(f"{table}: {known}" if known else f"{table}: columns {', '.join(sorted(header))} are no known layout; {LAYOUT}")
     return [(line, {key: cell.strip() for key, cell in cells.items()}) for line, cells in rows]
 
@@ -173,7 +176,7 @@ def _row(cells: dict[str, str], source: Source) -> tuple[Row | None, list[str]]:
     if reason := bad_id(image_id):
         faults.append(f"{named}: its id {image_id!r} {reason}; rename the image")
     splits = SPLITS_OF.get(split, ())
-    faults += _companion_faults(named, splits, mask, saliency, source)
+    faults += _companion_faults(named, splits, image, mask, saliency, source)
     present = Path(mask) if mask and is_file(mask) else None
     return Row(image_id, splits, Path(image), labels, present, None, Path(saliency) if saliency else None), faults
 
@@ -207,17 +210,15 @@ def _cell_faults(labels: Sequence[str], split: str, source: Source) -> list[str]
 
 
 def _companion_faults(
-    named: str, splits: tuple[str, ...], mask: str | None, saliency: str | None, source: Source
+    named: str, splits: tuple[str, ...], image: str, mask: str | None, saliency: str | None, source: Source
 ) -> list[str]:
     faults = []
-    if mask is None and source.masks and "val" in splits:
-        faults.append(
-            f"{named}: no mask in {source.masks}, yet val images are scored; add it or change the split"
-        )
     if mask and not is_file(mask):
         faults.append(f"{named}: mask {mask} is missing; mend the path or leave the cell empty")
     if saliency is None and source.saliency and "trainaug" in splits:
         faults.append(f"{named}: no saliency map in {source.saliency}; make it or drop `saliency`")
+    if saliency and os.path.samefile(saliency, image):
+        faults.append(f"{named}: its saliency map is the photo itself; `saliency` is the folder of the maps")
     if mask and saliency and is_file(mask) and os.path.samefile(mask, saliency):
         faults.append(f"{named}: {mask} is its ground-truth mask and its saliency map; a method would learn from what scores it: give maps of their own")
     return faults

@@ -11,6 +11,7 @@ from wsss.data.text import first_few
 from wsss.io.folders import files_below
 
 SHOWN = 3
+INDEX = "index.json"  # of what a stage made
 LOOKED_AT = 10_000  # names of a folder, for an example of what is there
 
 
@@ -31,17 +32,21 @@ def missing_masks(rows: Sequence[Row], folder: Path | None, is_column: bool, nam
         return [f"{where}: no image has a mask there ({there}); {mend}, or take `mask{'s' if folder else ''}` out: nothing could be scored"], []
     of = {"training": [r for r in rows if "trainaug" in r.splits], "val": [r for r in rows if "val" in r.splits]}
     lost = {"training": "no seed or pseudo-mask gets a score", "val": "segmentation gets no score"}
-    said = []
+    found, said = [], []
     for split, some in of.items():
         bare = [row.id for row in some if not row.mask]
         if bare and len(bare) == len(some):
             said.append(f"{where}: no {split} image has a mask, so {lost[split]}")
+        elif bare and split == "val" and folder:
+            found.append(f"{where}: {len(bare)} of {len(some)} val images have no mask ({first_few(bare)}), yet val images are scored; add them, or change the split")
         elif bare:
             said.append(f"{where}: {len(bare)} of {len(some)} {split} images have no mask ({first_few(bare)})")
     shared = [path for path, count in Counter(row.mask for row in rows if row.mask).items() if count > 1]
     if shared:
         said.append(f"{where}: {len(shared)} masks serve several images ({', '.join(path.name for path in shared[:SHOWN])})")
-    return [], said
+    if folder and (folder / INDEX).is_file() and (folder / "run.json").is_file():
+        said.append(f"{where}: holds what a stage of this workflow made; an mIoU by these masks compares networks with each other, not with the truth")
+    return found, said
 
 
 def _example(folder: Path) -> str:

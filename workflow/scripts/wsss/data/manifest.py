@@ -253,7 +253,12 @@ def _record(cells: dict[str, str], root: str, folder: str, index: dict[str, int]
 
 
 def held_in(dataset: Dataset, folder: Path) -> str | None:
-    """What of the dataset's own files lies in a folder, in words: photos, or ground truth; None: neither. Links are followed."""
-    own = {"photos": [r.image for r in dataset.records], "ground truth": [m for r in dataset.records for m in (r.mask, r.mask_train) if m]}
+    """What of the dataset's own files lies in a folder, in words: photos, ground truth, or saliency maps; None: none of them. Links are followed."""
+    records = dataset.records
+    own = {
+        "photos": [r.image for r in records],
+        "ground truth": [m for r in records for m in (r.mask, r.mask_train) if m],
+        "saliency maps": [r.saliency for r in records if r.saliency],
+    }
     here = folder.resolve()
     return next((what for what, files in own.items() if here in {place.resolve() for place in {file.parent for file in files}}), None)

@@ -38,6 +38,12 @@ class Source:
         """The same by the composed form of the name."""
         return {plain(name): path for name, path in self.by_name.items()}
 
+    @cached_property
+    def by_number(self) -> dict[str, str]:
+        """The same of photos that are called by a number, by that without zeros before it; "" is 0."""
+        stems = ((name.partition(".")[0], path) for name, path in self.by_name.items())
+        return {stem.lstrip("0"): path for stem, path in stems if stem.isdigit()}
+
 
 def source_of(params: dict[str, Any]) -> Source:
     """What `wsss.data.folder.build` is given, looked at.
@@ -57,6 +63,10 @@ def source_of(params: dict[str, Any]) -> Source:
 
 def _of_yaml(written: str) -> str:
     """What to add about a path that YAML reads otherwise than is meant."""
+    if written != written.strip():
+        return f"; {written!r} has a space at an end: take it out"
+    if "$" in path_text(written):
+        return "; an environment variable in it is not set: export it, or write the path out"
     if written.lower() == "none":
         return "; where there is none leave the line out, or write null"
     curly = sorted(set(written) & set("“”‘’„"))
@@ -65,7 +75,12 @@ def _of_yaml(written: str) -> str:
 
 def path_of(value: str | Path) -> Path:
     """Absolute, with variables and `~` filled in."""
-    return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(value))))
+    return Path(os.path.abspath(path_text(value)))
+
+
+def path_text(value: str | Path) -> str:
+    """The path with variables and `~` filled in."""
+    return os.path.expandvars(os.path.expanduser(value))
 
 
 def located(cells: dict[str, str], source: Source) -> tuple[str | None, str | None, str | None]:
@@ -129,6 +144,8 @@ def meant_by(named: str, source: Source) -> str:
     found = next((path for known in (name, *(name + suffix for suffix in SUFFIXES)) if (path := source.by_name.get(known))), None)
     if found:
         return f", but there is {shown(found)!r}"
+    if (bare := name.partition(".")[0]).isdigit() and (padded := source.by_number.get(bare.lstrip("0"))):
+        return f", but there is {shown(padded)!r}: a spreadsheet took zeros away; make the column text there"
     twin = source.by_plain_name.get(plain(name))
     return f", but there is {shown(twin)!r}, whose accents are stored in another form (macOS: convmv -f utf8 -t utf8 --nfc)" if twin else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from wsss.data.validate import validate
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list
 from wsss.errors import UserError
 
+log = logging.getLogger(__name__)
 LISTS = Path("ImageSets/Segmentation")
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -78,6 +80,8 @@ def build(params: Mapping[str, Any], out_dir: Path) -> Dataset:
     rows = read_voc_tree(root, classes, given.pop("trainaug", None), expected_counts=counts, **given)
     name = params.get("name") or "voc12"
     validate(rows, classes, root=root, allow_unlabelled=False, name=name)
+    if not any(row.mask for row in rows):
+        log.warning("%s: has no masks (%s is missing or empty), so nothing gets a score; put VOC's there for an mIoU", name, root / "SegmentationClass")
     facts: dict[str, Any] = {"builder": "voc", "expected_counts": dict(counts)}
     if "labels" in given:
         facts["provenance"] = {"image_labels": given["labels"].name}

@@ -18,7 +18,7 @@ from wsss.recipes.checks import check_kinds, check_recipe, own
 from wsss.recipes.merge import merge, without_cuts
 from wsss.recipes.net_options import has_bg_map, option_names
 from wsss.recipes.options import check_net_options, check_wrap_options, known
-from wsss.recipes.refinement import ELSEWHERE, replace_walk
+from wsss.recipes.refinement import ELSEWHERE, refuse_idle_affinity, replace_walk
 from wsss.recipes.schema import check, read_yaml, without_required
 from wsss.sections.json_schema import json_schema
 from wsss.sections.preset import Preset
@@ -74,6 +74,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         values = without_cuts(layer.values) if maps and not layer.recipe else layer.values
         values = {key: value for key, value in values.items() if key not in SECTIONS or own(recipe, key)}
         recipe = merge(recipe, values)
+        _refuse_idle_epochs(recipe, values, where)
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
         _check_options(recipe, where)
@@ -105,6 +106,7 @@ def _finished(recipe: dict[str, Any], name: str, maps: bool | None, path: str) -
         recipe.pop(key, None)
     if recipe.get("wrap") == wrappers.NONE:
         del recipe["wrap"]
+    refuse_idle_affinity(recipe, path)
     check(recipe, json_schema(Recipe), path)
     recipe["name"] = name
     check_recipe(recipe, path)
@@ -151,6 +153,7 @@ def merged(chain: list[Layer]) -> dict[str, Any]:
             recipe.pop("wrap_options", None)
         replace_walk(recipe, content)
         recipe = merge(recipe, content)
+        _refuse_idle_epochs(recipe, content, layer.source)
     return recipe
 
 
@@ -213,6 +216,15 @@ def _cam_has_bg_map(config: "Config", recipe: dict, path: str) -> bool | None:
     if "cam" not in recipe or "import" in recipe["cam"] or recipe.get("net") not in methods.METHODS:
         return None
     return has_bg_map(recipe["net"])
+
+
+def _refuse_idle_epochs(recipe: dict, values: dict, where: str) -> None:
+    """UserError where a layer sets a number of passes that steps of this or an earlier layer overrule. Warm-ups may go by both."""
+    for stage in ("classifier", "affinity", "segmentation"):
+        set_here = [key for key in ("epochs", "min_steps") if values.get(stage, {}).get(key) is not None]
+        steps, warmup = (recipe.get(stage, {}).get(key) for key in ("steps", "warmup_epochs"))
+        if set_here and steps is not None and warmup is None:
+            raise UserError(f"{where}: {stage}.{set_here[0]} has no effect beside steps: {steps}; set steps: null there too, or take {set_here[0]} out")
 
 
 def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
