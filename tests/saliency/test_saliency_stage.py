@@ -179,10 +179,7 @@ def test_a_failing_command_is_quoted(results, tmp_path):
 @pytest.mark.parametrize(
     "command, words",
     [
-        (
-            "/no/such/program {list} {out}",
-            "/no/such/program: cannot be started .No such file.*mend `command`",
-        ),
+        ("no_such_program {list} {out}", "no_such_program: cannot be started .No such file.*mend `command`"),
         ("{list} {out}", "list.tsv: cannot be started .Permission denied"),
     ],
 )
@@ -197,6 +194,8 @@ def test_a_command_that_cannot_be_started(results, command, words):
         ("run '{list} {out}", "quotes must be closed"),
         ("run {list}", "lacks {out}"),
         ("run", "{list} and {out}"),
+        ("/no/such/program {list} {out}", "/no/such/program: no such file .seen from .*; mend the path"),
+        ("python such.py {list} {out}", "such.py: no such file"),
     ],
 )
 def test_commands_that_are_no_command(command, words):
