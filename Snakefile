@@ -51,7 +51,7 @@ if from_plan.shards > 1:
 
 wildcard_constraints:
     dataset="[a-z0-9_]+",
-    method=r"[a-z0-9_]+(\.seed[1-9][0-9]*)?",
+    method=ROW,
     backbone="[a-z0-9_]+",
 
 

@@ -13,7 +13,7 @@ rule classifier:
     benchmark:
         "logs/{dataset}/{method}/classifier.tsv"
     wildcard_constraints: # a further network of a row is a classifier and no more (cam.networks)
-        method=r"[a-z0-9_]+(\.seed[1-9][0-9]*)?(\.net[2-8])?",
+        method=ROW_OR_NET,
     conda:
         from_plan.torch_env("classifier")
     threads: 8

@@ -13,6 +13,7 @@ from wsss.dag.mistakes import check_config_files, tell_mistakes_plainly
 from wsss.dag.near_names import name_near_targets
 from wsss.dag.rules import FromPlan
 from wsss.dag.start import check_home, check_working_directory
+from wsss.rownames import ROW, ROW_OR_NET
 
 # For stages whose Snakemake dies before they have begun.
 os.environ[MASTER] = str(os.getpid())

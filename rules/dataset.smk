@@ -47,7 +47,6 @@ rule download:
         runtime=240,
     params:
         archive="{archive}",
-        lock_file=from_plan.lock_file,
     script:
         "../workflow/scripts/download.py"
 

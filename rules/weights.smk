@@ -20,6 +20,5 @@ rule weights:
     params:
         **from_plan.params("weights"),
         backbone="{backbone}",
-        lock_file=from_plan.lock_file,
     script:
         "../workflow/scripts/weights.py"

@@ -106,8 +106,8 @@ def test_the_stage_names_the_folder(host, tmp_path, monkeypatch):
     fetch = functools.partial(coco_download.fetch, 2017, hosts=[f"file://{host}"], sha256=sums_of(host))
     assert download.FETCHERS["coco17"].args == (2017,) and download.FETCHERS["coco14"].args == (2014,)
     monkeypatch.setitem(download.FETCHERS, "coco17", fetch)
-    params = {"archive": "coco17", "lock_file": str(tmp_path / "checksums.json")}
-    download.run(Task("download", {}, {"done": str(done)}, params, {}))
+    monkeypatch.setattr(download, "LOCK_FILE", tmp_path / "checksums.json")
+    download.run(Task("download", {}, {"done": str(done)}, {"archive": "coco17"}, {}))
     note = read_json(done)
     assert note == {"archive": "coco17", "folder": "coco"} and (done.parent / "coco/val2017").is_dir()
 

@@ -179,8 +179,7 @@ def test_the_record_names_the_device(tmp_path, monkeypatch):
 
 def test_a_download_says_how_it_was_run(tmp_path, monkeypatch):
     monkeypatch.setitem(download.FETCHERS, "voc12", lambda folder, lock_file: folder / "VOC2012")
-    params = {"archive": "voc12", "lock_file": str(tmp_path / "lock.json")}
-    download.run(Task("download", {}, {"done": str(tmp_path / "voc12.json")}, params, {}))
+    download.run(Task("download", {}, {"done": str(tmp_path / "voc12.json")}, {"archive": "voc12"}, {}))
     assert json.loads((tmp_path / "voc12.json").read_text())["folder"] == "VOC2012"
     assert json.loads((tmp_path / "run.json").read_text())["stage"] == "download"
 

@@ -79,13 +79,15 @@ def test_what_scores_rest_on(config, tmp_path):
         return {(owner.recipe, what) for owner, what in plan.behind(row, stage)}, plan.imports_behind(row, stage)
 
     links, imports = behind(MINE)
-    assert imports == {"cam": "mine"} and ("new", "seeds") in links and ("cam", "seeds") not in links
+    assert imports == {"cam": ("mine",)} and ("new", "seeds") in links and ("cam", "seeds") not in links
     assert ("cam", "ir_labels") in behind(MINE, "cam", "amn")[0]
     walked = "extends: irn\nir_labels: {import: a}\naffinity: {import: b}\n"
-    assert behind(walked, "pseudo_masks")[1] == {"affinity": "b"} and behind(walked, "cam")[1] == {}
+    assert behind(walked, "pseudo_masks")[1] == {"affinity": ("b",)} and behind(walked, "cam")[1] == {}
     links, _ = behind("extends: cam\npseudo_masks: {import: a}\n")
     assert links == {("new", s) for s in ("predictions", "segmentation", "pseudo_masks")}
     assert behind(walked, name="full")[0] == {("full", "predictions"), ("full", "segmentation")}
+    (tmp_path / "config/methods/other.yaml").write_text("extends: cam\ncam: {import: theirs}\n")
+    assert behind("extends: eps_filled\ncam: {import: mine}\nseeds: {fill_from: other}\n")[1] == {"cam": ("mine", "theirs")}, "each is told"
 
 
 def test_an_import_that_is_not_there(tmp_path, monkeypatch):

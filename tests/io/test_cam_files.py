@@ -10,6 +10,7 @@ from wsss.errors import UserError
 from wsss.io.cam_forms import GEOMETRIES, Form, StoredCam
 from wsss.io.cams import CamFolder, read_cam, write_cam
 from wsss.io.grids import nearest_centre, pack_foreground, unpack_foreground, walk_grid
+from wsss.methods.cam import CAM
 
 CLASSES = ("cat", "dog", "cow", "sofa")
 FACTS = {"form": "sum", "geometry": "stretch", "norm": "max", "scales": [1.0, 2.0], "classes": list(CLASSES)}
@@ -251,3 +252,16 @@ def test_files_that_do_not_fit_their_index(tmp_path):
     cams, record = folder(tmp_path, random_maps(), form="softmax")
     with pytest.raises(UserError, match="no map `rest`"):
         cams.at(record, SIZE)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("side", [96, 100, 104, 120, 375])
+def test_cells_of_plain_cam_lie_where_they_look(stride, side):
+    """Cells that hold where their middle is, read back at the photo's size: off by less than half a cell inside it."""
+    spec = CAM.spec_for({"output_stride": stride})
+    cells = -(-side // stride)
+    row = ((np.arange(cells) + 0.5) * stride).astype(np.float16)
+    maps = np.repeat(row[None, None], 4, 1)
+    full = Form("sum", spec.geometry, "none").read(StoredCam((0,), (maps,)), (4 * stride, side), (4 * stride, side))[0, 0]
+    inside = slice(stride, side - stride)
+    assert np.abs(full - (np.arange(side) + 0.5))[inside].max() <= stride / 2

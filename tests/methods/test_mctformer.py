@@ -180,6 +180,7 @@ WRONG = {
     "warm-up of all steps": (lambda r: r["classifier"].update(steps=9, warmup_steps=9), r"warmup_steps \(9\) must be below steps \(9\)"),
     "end above the start": (lambda r: r["classifier"].update(min_lr=1e-3), r"min_lr \(0.001\) is above lr \(6.25e-05\)"),
     "epochs unknown": (lambda r: (r["classifier"].pop("epochs"), r["classifier"].update(steps=9)), "count in epochs; give epochs"),
+    "RandAugment in a wrapper": (lambda r: r.update(wrap="fsae"), "augmentation.randaugment moves or hides pixels of the image alone"),
     "RandAugment over labels": (lambda r: r["classifier"].update(saliency=True), "augmentation.randaugment moves or hides pixels of the image alone"),
     "erasing in segmentation": (lambda r: r["segmentation"]["augmentation"].update(erasing=0.5), "segmentation: augmentation.erasing moves or hides"),
 }

@@ -274,6 +274,7 @@ def test_backbone_weights_load_strictly(name):
     "wish, words",
     [
         ({"bg_map": True, "form": "softmax"}, "Newcomer has bg_map and form softmax; a background map goes with form sum"),
+        ({"stride": 8}, "Newcomer: geometry pad16, the default, is that of maps of stride 16, and these have 8; .*stretch"),
         ({"needs": frozenset({"valid", "saliency"})}, "Newcomer needs valid, .* takes ir_labels, saliency; let further_arrays"),
     ],
 )
@@ -281,7 +282,7 @@ def test_what_the_engine_cannot_do_is_refused(wish, words):
     class Newcomer(base.Method):
         @classmethod
         def spec_for(cls, options=None):
-            return base.Spec(stride=16, **wish)
+            return base.Spec(**{"stride": 16, **wish})
 
     with pytest.raises(UserError, match=words):
         Newcomer(4, "resnet_small")

@@ -47,8 +47,9 @@ def test_show_says_what_the_dataset_file_overrides(tmp_path, capsys):
 def test_show_takes_the_name_of_a_row(capsys):
     assert main(["show", "cam.seed1", "demo"]) == 0
     assert capsys.readouterr().out.startswith("recipe cam on demo")
-    assert main(["show", "", "demo"]) == 1
-    assert "no such file" in capsys.readouterr().err
+    for name, words in (("", "is no row's name"), ("cam.seedx", "is no row's name"), ("cam.netx", "is no row's name"), ("cam.seed1.seed2", "is no row's name"), ("cam.net2", "show cam")):
+        assert main(["show", name, "demo"]) == 1
+        assert words in capsys.readouterr().err
 
 
 def test_a_wrong_name_is_one_line(capsys):
@@ -128,6 +129,18 @@ def test_again_never_touches_the_results(finished, tmp_path):
     (tmp_path / "cam/run.json").write_text(text.replace("classifier/model.safetensors", "classifier/gone.safetensors"))
     with pytest.raises(UserError, match="gone.safetensors: an input of the stage is not there"):
         run_again(tmp_path / "cam/run.json")
+
+
+def test_a_part_of_the_images_is_not_run_alone(finished, tmp_path):
+    """Its record lies a folder deeper, and what is run would take the stage's index away."""
+    shutil.copytree(finished / "cam", tmp_path / "cam/shards")
+    record = tmp_path / "cam/shards/1of2.run.json"
+    facts = json.loads((finished / "cam/run.json").read_text())
+    record.write_text(json.dumps(facts | {"params": facts["params"] | {"shard": "1of2"}}))
+    for into in (None, tmp_path / "new"):
+        with pytest.raises(UserError, match="1of2.run.json: is of a part of the images"):
+            run_again(record, into)
+    assert not (tmp_path / "new").exists()
 
 
 def test_again_goes_into_no_folder_of_photos_or_of_another_stage(finished):

@@ -72,6 +72,18 @@ def test_several_networks_share_labels_and_differ_in_their_seed(tmp_path):
     assert sorted(files) == ["amn.seed2", "amn.seed2.net2", "amn.seed2.net3", "cam.seed2"]
 
 
+def test_networks_that_no_cam_averages_are_refused(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/datasets/demo_tiny.yaml", lambda c: c.update(overrides={"eps": {"cam": {"networks": 2}}}))
+    plan = Plan(project / "config", yaml.safe_load((project / "config/config.yaml").read_text()))
+    assert plan.inputs("classifier", Row("demo_tiny", "eps", 1, 2))
+    for row in (Row("demo_tiny", "eps", 0, 3), Row("demo_tiny", "cam", 0, 2)):
+        with pytest.raises(UserError, match=rf"{row.method}: no recipe averages so many networks of {row.recipe}"):
+            plan.inputs("classifier", row)
+    names = {read.name for read in plan.reads(Row("demo_tiny", "eps_filled"), "diagnosis")}
+    assert {"check1_eps", "check2_eps", "check1_cam"} <= names and "check2_cam" not in names
+
+
 def test_an_imported_classifier_is_one_network(tmp_path):
     project = copy_project(tmp_path / "project")
     mine = {"extends": "cam", "classifier": {"import": "released"}, "cam": {"networks": 2}}

@@ -251,7 +251,7 @@ def test_a_wrapped_classifiers_pseudo_labels_are_shown(tmp_path):
     for text in (index, own):
         assert "<h2>Pseudo-labels</h2>" in text and "confident fg, % right (uses ground truth)" in text and "80.0" in text
     assert "<h2>Pseudo-labels</h2>" not in other
-    assert (tmp_path / "out/pseudo_training.svg").is_file() and (tmp_path / "out/pseudo_fsae_cam_training.svg").is_file()
+    assert (tmp_path / "out/pseudo-training.svg").is_file() and (tmp_path / "out/pseudo-fsae_cam_training.svg").is_file()
 
 
 def test_without_ground_truth_there_is_a_report_without_miou(site, tmp_path):

@@ -205,10 +205,10 @@ def test_commands_that_are_no_command(command, words):
 
 def test_files_in_a_command_are_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("my net.py", "net.pth"):
+    for name in ("my net.py", "net.pth", "more.pth"):
         (tmp_path / name).touch()
-    command = f"python 'my net.py' --weights={tmp_path}/net.pth {tmp_path}/net.pth {{list}} --out={{out}}"
-    assert commands.named_files(command) == [f"{tmp_path}/net.pth", "my net.py"]
+    command = f"python 'my net.py' --weights=more.pth {tmp_path}/net.pth {{list}} --out={{out}}"
+    assert commands.named_files(command) == [f"{tmp_path}/net.pth", "more.pth", "my net.py"]
 
 
 def test_a_path_that_would_break_the_list(tmp_path):

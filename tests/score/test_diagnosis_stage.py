@@ -107,7 +107,7 @@ def diagnosed(results, check=None, **inputs):
         made(results, name, mask)
     for owner, content in (check or {}).items():
         (results / f"{owner}.json").write_text(json.dumps(content))
-        files[f"check_{owner}"] = str(results / f"{owner}.json")
+        files[f"check1_{owner}"] = str(results / f"{owner}.json")
     outputs = {"diagnosis": str(results / "amn/diagnosis.json"), "text": str(results / "amn/diagnosis.txt")}
     cuts = {"pseudo_masks": {"key": "pseudo_masks.bg", "kind": "const", "value": 0.25}}
     params = {"recipe": {"method": "amn"}, "bg": {"kind": "const", "value": 0.15}, "cuts": cuts}

@@ -72,6 +72,17 @@ def test_a_copy_of_what_the_docs_name_is_enough(finished, photo, tmp_path):
     np.testing.assert_array_equal(wsss.predict.load(tmp_path / "copy/amn")(photo), wsss.predict.load(finished)(photo))
 
 
+def test_a_network_that_was_trained_otherwise_since_is_refused(finished, tmp_path):
+    """The record's options would build another one: stride 8 has the tensors of stride 16."""
+    shutil.copytree(finished.parent, tmp_path / "own")
+    record = tmp_path / "own/amn/predictions/run.json"
+    facts = json.loads(record.read_text())
+    facts["params"]["network"]["options"]["output_stride"] = 8
+    record.write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="model.safetensors: was trained as .*; give results/DATASET/METHOD, after"):
+        wsss.predict.load(tmp_path / "own/amn")
+
+
 def test_what_is_no_finished_method_is_said(finished, tmp_path):
     copy = tmp_path / "own/amn"
     shutil.copytree(finished, copy)

@@ -29,7 +29,6 @@ PROFILE = ("--workflow-profile", "profiles/slurm")
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--slurm-no-account", "--latency-wait", "10")
 CHAIN = [f"results/demo_tiny/{name}" for name in ("cam/miou.txt", "cam/ir_labels/index.json", "full/miou.txt")]
 MODEL = "results/demo_tiny/cam/classifier/model.safetensors"
-LABELS = "labels_ir_labels_seeds"  # the group, as Snakemake names its job
 PATIENCE = float(os.environ.get("WSSS_SLURM_PATIENCE", 900))  # seconds for one thing to happen, on a busy machine
 
 
@@ -208,7 +207,7 @@ def runs(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(cluster, runs):
-    """Rows of slurmdbd by the run they belong to; `rule` is what a job ran, GROUP_RULE_RULE for a group."""
+    """Rows of slurmdbd by the run they belong to; `rule` is what a job ran."""
     fields = ("JobIDRaw", "Comment", "WorkDir", "State", "AllocTRES", "ReqMem", "Timelimit", "Submit", "Start", "End")
     rows = {name: [] for name in runs.projects}
     for row in cluster.accounted(*fields):
@@ -231,16 +230,9 @@ def test_the_chain_ends_with_the_bytes_of_a_local_run(runs):
 
 def test_a_gpu_for_gpu_rules_and_for_no_others(runs, jobs):
     given = {row["rule"]: gpus(row) for row in jobs["chain"] if row["AllocTRES"]}
-    assert {"dataset", LABELS, "evaluation", "classifier", "segmentation", "predictions"} <= set(given)
+    assert {"dataset", "seeds", "ir_labels", "evaluation", "classifier", "segmentation", "predictions"} <= set(given)
     expected = {rule: int(rule in GPU_RULES) for rule in given}
     assert given == {**expected, "pseudo_masks": 0}  # cam's are the seeds; only a walk has use for a GPU
-
-
-def test_small_rules_share_a_job(runs, jobs):
-    """CRF and label merge: one job, and both did their work."""
-    rules = [row["rule"] for row in jobs["chain"]]
-    assert rules.count(LABELS) == 1 and not {"seeds", "ir_labels"} & set(rules)
-    assert (runs.projects["chain"] / "results/demo_tiny/cam/ir_labels/index.json").is_file()
 
 
 def test_gpu_jobs_never_overlap(jobs):

@@ -16,6 +16,7 @@ from wsss.data.manifest import Record
 from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
 from wsss.engine.explain import plain_words
+from wsss.engine.model_facts import read_facts
 from wsss.engine.record import refuse_other_classes
 from wsss.engine.task import Task
 from wsss.errors import UserError
@@ -135,6 +136,8 @@ def trained(folder: str | Path) -> tuple[Task, list[str]]:
     model = folder.parent.joinpath(*named.parts[-3:])
     if not model.is_file():
         raise UserError(f"{model}: is missing; {wanted}")
+    if (trained_as := (read_facts(model).get("params") or {}).get("network")) not in (None, params["network"]):
+        raise UserError(f"{model}: was trained as {trained_as}, and {record} was made with {params['network']}; {wanted}")
     runtime: dict[str, Any] = {"device": "auto", "workers": 0}
     return Task("predict", {"model": str(model), "dataset": str(dataset)}, {}, params, runtime), classes
 

@@ -6,8 +6,10 @@ A further network of a row, whose maps are averaged with those of its first (`ca
 from wsss.errors import UserError
 
 SEED, NET = ".seed", ".net"
-RESERVED = ("report", "saliency", "coco_masks", "predict", "shards", "download", "weights", "index", "pseudo", "copies")
-"""Folders of results/ and logs/, and the report's own files: index.html, and pseudo_training.svg beside METHOD_training.svg."""
+ROW = r"[a-z0-9_]+(\.seed[1-9][0-9]*)?"  # names as rules take them
+ROW_OR_NET = ROW + r"(\.net[2-8])?"
+RESERVED = ("report", "saliency", "coco_masks", "predict", "shards", "download", "weights", "index", "copies")
+"""Folders of results/ and logs/, and the report's own files, such as index.html."""
 LARGEST = 2**24  # what `wsss.sections.main` allows
 MOST_NETS = 8  # whose maps are averaged
 

@@ -30,8 +30,6 @@ class FromPlan:
         self.plan: Plan = plainly(Plan, f"{home}/config", config)
         config.update(self.plan.main)
         self.runtime = self.plan.main["runtime"]
-        # From the working directory: a project that is moved downloads nothing again.
-        self.lock_file = os.path.relpath(f"{home}/config/checksums.json")
         self.tells_of_missing = False
 
     def inputs(self, stage: str) -> Callable[[Any], dict[str, Any]]:

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 def digests(rows: Sequence["Row"], root: Path, **facts: Any) -> dict[str, dict[str, Any]]:
     """Name -> content of each NAME.json beside the manifest.
 
-    images: ids, splits, labels and photos in their order, with `facts` (class list ...); saliency: the maps, which
-    classifiers of some methods learn from;
+    images: ids, splits, labels and photos in their order, with `facts` (class list ...); saliency: the maps of training
+    images, which classifiers of some methods learn from;
     masks_train: the masks of training images (full supervision learns from them, seeds are scored by them);
     masks_val: those of val; scored: whether there are any, which decides what is predicted.
     """
     images, maps, train, val = [], [], [], []
     for row, (image, mask, mask_train, saliency) in zip(rows, _contents(rows, root), strict=True):
         images.append((row.id, row.splits, sorted(row.labels), image))
-        maps.append((row.id, saliency))
         if "trainaug" in row.splits:
+            maps.append((row.id, saliency))
             train.append((row.id, mask, mask_train))
         if "val" in row.splits:
             val.append((row.id, mask))

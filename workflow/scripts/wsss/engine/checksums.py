@@ -44,6 +44,9 @@ class Checksums:
         return digest, None
 
 
+LOCK_FILE = Path(__file__).resolve().parents[4] / "config/checksums.json"  # of the repository; no parameter, since where it lies shapes nothing
+
+
 def locked_sha256(lock_file: Path, name: str) -> str | None:
     """The sha256 recorded for a file name, or None. UserError where the lock file is damaged."""
     entry = _read_lock(Path(lock_file)).get(name)

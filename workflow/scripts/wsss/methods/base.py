@@ -104,6 +104,8 @@ class Method(nn.Module):
         self._refuse_unsupported()
 
     def _refuse_unsupported(self) -> None:
+        if self.spec.geometry == "pad16" and self.spec.stride != 16:
+            raise UserError(f"net: {type(self).__name__}: geometry pad16, the default, is that of maps of stride 16, and these have {self.spec.stride}; let spec_for say geometry=\"stretch\"")
         if self.spec.bg_map and self.spec.form != "sum":
             raise UserError(f"net: {type(self).__name__} has bg_map and form {self.spec.form}; a background map goes with form sum")
         if unknown := sorted(self.spec.needs - NEEDS):

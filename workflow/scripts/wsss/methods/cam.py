@@ -36,7 +36,8 @@ class CAM(Method):
 
     @classmethod
     def spec_for(cls, options=None):
-        return Spec(stride={**cls.defaults, **(options or {})}["output_stride"])
+        stride = {**cls.defaults, **(options or {})}["output_stride"]
+        return Spec(stride=stride, geometry="pad16" if stride == 16 else "stretch")  # cells of 8 pixels reach less far than ceil16
 
     def new_layers(self) -> list[nn.Module]:
         """What no pretrained weights exist for."""

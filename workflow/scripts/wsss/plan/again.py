@@ -45,6 +45,8 @@ def task_of(record: str | Path, into: str | Path | None = None) -> Task:
     stage = facts.get("stage") if isinstance(facts, dict) else None
     if stage not in STAGES or not STAGES[stage].makes or not {"params", "inputs"} <= set(facts):
         raise UserError(f"{record}: no run.json of a stage that can be run again; give that of a stage in results/DATASET/METHOD")
+    if "shard" in facts["params"]:
+        raise UserError(f"{record}: is of a part of the images, and runs with the others; give the run.json of the whole stage, or say snakemake --force")
     own = Path(record).resolve().parent
     folder = Path(into) if into else own.with_name(f"{own.name}.again")
     if folder.resolve() == own:

@@ -29,11 +29,14 @@ def behind(plan: "Plan", row: Row, stage: str) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def imports_behind(plan: "Plan", row: Row, stage: str) -> dict[str, str]:
-    """Stage -> name of its import, of all that `stage` of `row` rests on."""
-    links = sorted(plan.behind(row, stage), key=lambda link: (link[0].recipe, link[1]))
-    sections = {what: plan.recipe(owner).get(what, {}) for owner, what in links}
-    return {what: section["import"] for what, section in sections.items() if "import" in section}
+def imports_behind(plan: "Plan", row: Row, stage: str) -> dict[str, tuple[str, ...]]:
+    """Stage -> names of its imports, of all that `stage` of `row` rests on; recipes of one chain may import different ones."""
+    found: dict[str, set[str]] = {}
+    for owner, what in plan.behind(row, stage):
+        section = plan.recipe(owner).get(what, {})
+        if "import" in section:
+            found.setdefault(what, set()).add(section["import"])
+    return {what: tuple(sorted(found[what])) for what in sorted(found)}
 
 
 def refuse_circle(stage: str, key: str) -> Callable[["Plan", Row], None]:

@@ -21,10 +21,10 @@ def panels_reads(plan: "Plan", row: Row) -> list[Read]:
 
 
 def diagnosis_reads(plan: "Plan", row: Row) -> list[Read]:
-    """The same, and the check of every classifier that the row rests on; an imported one has none."""
+    """The same, and the check of every classifier that the row rests on, of further networks too; an imported one has none."""
     owners = {owner for owner, stage in plan.behind(row, "predictions") if stage == "classifier"}
-    trained = sorted({owner.recipe for owner in owners if not plan.is_imported(owner, "classifier")})
-    checks = [Read(f"check_{recipe}", "classifier", "check.json", recipe) for recipe in trained]
+    trained = sorted((owner.recipe, owner.net) for owner in owners if not plan.is_imported(owner, "classifier"))
+    checks = [Read(f"check{net}_{recipe}", "classifier", "check.json", recipe, net) for recipe, net in trained]
     return [*panels_reads(plan, row), *checks]
 
 

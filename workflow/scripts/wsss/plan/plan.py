@@ -95,7 +95,7 @@ class Plan:
         return chain.behind(self, row, stage)
 
     @_remembered
-    def imports_behind(self, row: Row, stage: str = "predictions") -> dict[str, str]:
+    def imports_behind(self, row: Row, stage: str = "predictions") -> dict[str, tuple[str, ...]]:
         """See `chain.imports_behind`."""
         return chain.imports_behind(self, row, stage)
 

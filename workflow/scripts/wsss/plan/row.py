@@ -1,9 +1,11 @@
 """What the jobs of most rules are for: one row of the results' table."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wsss.rownames import base_name, net_number, row_name, seed_number
+from wsss.errors import UserError
+from wsss.rownames import ROW_OR_NET, base_name, net_number, row_name, seed_number
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Row:
     def of(cls, wildcards: Any) -> "Row":
         """From the wildcards `dataset` and `method`; shards of one stage have one row."""
         name = wildcards.method
+        if not re.fullmatch(ROW_OR_NET, name):
+            raise UserError(f"{name}: is no row's name; give METHOD, METHOD.seed1, or the network METHOD.net2")
         return cls(wildcards.dataset, base_name(name), seed_number(name), net_number(name))
 
     @property

@@ -110,7 +110,7 @@ def imported(plan: "Plan", row: Row) -> dict[str, str]:
     """Index that is scored -> what is imported behind it, in words."""
     behind = {name: plan.imports_behind(row, name) for name in made(plan, row)}
     return {
-        name: "; ".join(described(row.dataset, source, stage) for stage, source in sorted(imports.items()))
+        name: "; ".join(described(row.dataset, source, stage) for stage, sources in imports.items() for source in sources)
         for name, imports in behind.items()
         if imports
     }

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from wsss.errors import UserError
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.plan.shared import dataset_files
@@ -17,7 +18,9 @@ HEAD = ("net", "backbone", "weights", "net_options", "wrap", "wrap_options", "re
 
 
 def shown(plan: Plan, row: Row) -> str:
-    """The resolved recipe of a row, then its stages in the order in which they can run."""
+    """The resolved recipe of a row, then its stages in the order in which they can run. UserError for a further network, which has no stages."""
+    if row.net > 1:
+        raise UserError(f"{row.method}: is one of the networks of {row.recipe}, not a row of its own; show {row.recipe}")
     return "\n".join([f"recipe {row.recipe} on {row.dataset}", "", *_values(plan, row), "", "stages", "", *_stages(plan, row)])
 
 

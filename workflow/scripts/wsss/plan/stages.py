@@ -20,7 +20,6 @@ from wsss.plan import (
     until_masks,
     voc_test,
 )
-from wsss.plan.chain import refuse_circle
 from wsss.plan.code import chain_code, code, learner, net, segmenter, walker, wrapper
 from wsss.plan.paths import GROUND_TRUTH, INDEX, MODEL
 from wsss.plan.read import CAM, SEEDS, THRESHOLD, Read
@@ -83,7 +82,7 @@ CHAIN = {  # image labels -> predictions
             "code": code("classifier", net, wrapper),
         },
         gpus=shared.training_gpus,
-        refuse=refuse_circle("classifier", "labels_from"),
+        refuse=until_masks.refuse_classifier,
     ),
     "cam": Stage(
         makes=INDEX_FILE,
@@ -92,7 +91,7 @@ CHAIN = {  # image labels -> predictions
         params={
             **NETWORK,
             "compute": shared.threads,
-            "settings": shared.settings("cam"),
+            "settings": until_masks.cam_settings,
             "net_options": shared.net_options,
             "code": code("cam", net),
         },

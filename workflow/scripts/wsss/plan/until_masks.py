@@ -33,12 +33,33 @@ def classifier_reads(plan: "Plan", row: Row) -> list[Read]:
     return [IR_LABELS._replace(of=other)] if other else []
 
 
+def refuse_classifier(plan: "Plan", row: Row) -> None:
+    """UserError where a network would learn from labels made with itself, or no CAM averages this further network."""
+    refuse_circle("classifier", "labels_from")(plan, row)
+    if row.net > 1 and not any(_averages(plan, row.other(recipe), row) for recipe in plan.config.names("methods")):
+        raise UserError(f"{row.method}: no recipe averages so many networks of {row.recipe} on {row.dataset} (cam.networks); ask for {row.recipe}")
+
+
+def _averages(plan: "Plan", reader: Row, network: Row) -> bool:
+    """Whether the CAMs of `reader` are made with `network`; those of a recipe that is wrong are not."""
+    try:
+        is_own = "cam" in plan.recipe(reader) and plan.owner(reader, "cam") == reader and not plan.is_imported(reader, "cam")
+        return is_own and plan.owner(reader, "classifier") == network and network.net <= plan.recipe(reader)["cam"].get("networks", 1)
+    except UserError:
+        return False
+
+
 def cam_reads(plan: "Plan", row: Row) -> list[Read]:
     """The trained networks, and another recipe's labels where a cam conditions on them."""
     cam = plan.recipe(row)["cam"]
     other, first = cam.get("aux_from"), Read("model", "classifier", MODEL)
     further = [first._replace(name=f"model_{net}", net=net) for net in range(2, cam.get("networks", 1) + 1)]
     return [first, *further, *([IR_LABELS._replace(of=other)] if other else [])]
+
+
+def cam_settings(plan: "Plan", row: Row) -> dict[str, Any]:
+    """The section without `networks`, which the models among the inputs say."""
+    return {key: value for key, value in plan.own_section(row, "cam").items() if key != "networks"}
 
 
 def refuse_cam(plan: "Plan", row: Row) -> None:

@@ -5,7 +5,7 @@ from wsss.found import MAP, RULES, is_found, kind_fault, refuse_reversed
 from wsss.methods.sources import check_sources
 from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
-from wsss.recipes.net_options import aux, defaults, needs, option_names
+from wsss.recipes.net_options import aux, by_place, defaults, needs, option_names
 from wsss.recipes.refinement import ELSEWHERE, check_imports, check_refinement
 from wsss.sections.background import Background
 from wsss.sections.classifier import Classifier
@@ -29,7 +29,7 @@ def check_recipe(recipe: dict, path: str) -> None:
     for stage in ("classifier", "affinity", "segmentation"):
         if own(recipe, stage):
             _check_training(typed(part_of(recipe[stage], Training), Training), f"{path}: {stage}")
-            _check_whole_image_changes(recipe[stage], f"{path}: {stage}")
+            _check_whole_image_changes(recipe[stage], f"{path}: {stage}", "wrap" in recipe or by_place(recipe["net"]))
     if own(recipe, "classifier"):
         classifier = typed(recipe["classifier"], Classifier)
         check_sources(recipe["net"], needs(recipe["net"]), classifier.labels_from is not None, classifier.saliency, f"{path}: classifier")
@@ -232,11 +232,11 @@ def _check_rate(settings: Training, where: str) -> None:
         raise UserError(f"{where}: min_lr ({settings.min_lr:g}) is above lr ({settings.lr:g})")
 
 
-def _check_whole_image_changes(settings: dict, where: str) -> None:
-    """RandAugment and erasing change the image and no map beside it."""
+def _check_whole_image_changes(settings: dict, where: str, is_by_place: bool) -> None:
+    """RandAugment and erasing change the image and no map beside it; is_by_place: the classifier is taught, or looks, cell by cell."""
     used = [key for key in ("randaugment", "erasing") if settings["augmentation"].get(key)]
-    if used and (not where.endswith("classifier") or settings.get("labels_from") or settings.get("saliency")):
+    if used and (not where.endswith("classifier") or settings.get("labels_from") or settings.get("saliency") or is_by_place):
         raise UserError(
             f"{where}: augmentation.{used[0]} moves or hides pixels of the image alone, not of the maps that are learned from here; "
-            "leave it out; it is for classifiers that learn from image labels"
+            "leave it out; it is for classifiers that learn from image labels alone, without a wrapper"
         )

@@ -54,6 +54,11 @@ def aux(net: str, options: dict[str, Any]) -> frozenset[str]:
     return frozenset() if kind is None or told is None else told(typed(options, kind))
 
 
+def by_place(net: str) -> bool:
+    """Whether a training goes by where things lie in the crop, though image labels are all it learns from: `by_place` of the typed options."""
+    return bool(getattr(options_class(net), "by_place", False))
+
+
 @functools.cache
 def has_bg_map(net: str) -> bool:
     """Whether the net's maps have a background's among them: what its `spec_for` says of bg_map.

@@ -165,7 +165,8 @@ class _Site:
         notes = {"classifier": {m: f"mAP {value:.1f}" for m, value in found.items() if value is not None}}
         plots.training(self.out / file, {s: {m: r[s] for m, r in histories.items() if s in r} for s in stages}, notes)
         plot = Plot(file, f"training loss of {', '.join(stages)}: {', '.join(histories)}")
-        return {"training": plot, "pseudo_labels": self._pseudo_labels(f"pseudo_{file}", histories)}
+        taught = self._pseudo_labels(f"pseudo-{file}", histories)  # no method has a name with a hyphen
+        return {"training": plot, "pseudo_labels": taught}
 
     def _pseudo_labels(self, file, histories):
         """What wrapped classifiers learned from, where there are any."""

@@ -39,8 +39,9 @@ def words(command: str) -> list[str]:
 
 
 def named_files(command: str) -> list[str]:
-    """Files that stand in the command (the program's script, its weights): their content shapes the maps."""
-    return sorted({word for word in words(command) if os.path.isfile(word)})
+    """Files that stand in the command (the program's script, its weights, behind a = too): their content shapes the maps."""
+    found = words(command)
+    return sorted({word for word in (*found, *(word.partition("=")[2] for word in found)) if os.path.isfile(word)})
 
 
 def write_list(path: Path, images: Iterable[tuple[str, Path]]) -> None:

@@ -18,7 +18,7 @@ from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.report.diagnosis import in_words
-from wsss.rownames import base_name
+from wsss.rownames import base_name, row_name
 from wsss.score.cams_to_cut import cams_to_cut
 from wsss.score.diagnosis import diagnose
 from wsss.score.mask_facts import Agreement, facts_of
@@ -34,8 +34,11 @@ MOST_SEEDS, MOST_PAIRS = 100, 500  # photos whose CAMs are cut, and whose masks 
 def run(task: Task) -> None:
     """Write diagnosis.json and diagnosis.txt; warnings end as one line on the terminal."""
     dataset = load_manifest(task.inputs["manifest"])
-    paths = {name.removeprefix("check_"): path for name, path in task.inputs.items() if name.startswith("check_")}
-    checks = {name: of_todays_masks(read_json(path), dataset) for name, path in paths.items()}
+    checks = {}
+    for name, path in task.inputs.items():
+        kind, _, recipe = name.partition("_")
+        if kind.startswith("check"):  # check1_eps, check2_eps: the networks of eps
+            checks[row_name(recipe, 0, int(kind.removeprefix("check")))] = of_todays_masks(read_json(path), dataset)
     facts = {
         "classifier": chosen_check(checks, task.params["recipe"]["method"]),
         "classifiers": checks,

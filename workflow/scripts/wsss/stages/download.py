@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wsss.data import coco_download, sbd_download, voc_download
 from wsss.engine.atomic import write_json
+from wsss.engine.checksums import LOCK_FILE
 from wsss.engine.task import Task
 
 FETCHERS: dict[str, Callable[..., Path]] = {
@@ -19,6 +20,6 @@ FETCHERS: dict[str, Callable[..., Path]] = {
 def run(task: Task) -> None:
     """Fetch the archive of `params.archive` and write the declared JSON with the folder it was unpacked to."""
     target = Path(task.outputs["done"])
-    folder = FETCHERS[task.params["archive"]](target.parent, lock_file=Path(task.params["lock_file"]))
+    folder = FETCHERS[task.params["archive"]](target.parent, lock_file=LOCK_FILE)
     write_json(target, {"archive": task.params["archive"], "folder": folder.name})
     task.write_record()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from wsss.engine.checksums import LOCK_FILE
 from wsss.engine.task import Task
 from wsss.nets.fetch import fetch
 
@@ -12,6 +13,6 @@ def run(task: Task) -> None:
         task.params["backbone"],
         Path(task.outputs["weights"]),
         local=Path(task.inputs["local"]) if "local" in task.inputs else None,
-        lock_file=Path(task.params["lock_file"]),
+        lock_file=LOCK_FILE,
     )
     task.record.write(Path(task.outputs["weights"]).with_suffix(".run.json"), inputs=task.inputs)

@@ -188,14 +188,17 @@ class FSAE(Wrapper):
 
     @torch.no_grad()
     def after_step(self, step):
-        """The base's; then the teacher takes 1 - ema of what learns, and a copy of buffers (running statistics)."""
+        """The base's; then the teacher takes 1 - ema of what learns, and of running statistics."""
         self.base.after_step(step)
         if self.teacher is None:
             return
         pairs = [(t, s) for t, s in zip(self.teacher.parameters(), self.base.parameters(), strict=True) if s.requires_grad]
         torch._foreach_lerp_([t for t, _ in pairs], [s for _, s in pairs], 1.0 - self.options["ema"])
         for theirs, ours in zip(self.teacher.buffers(), self.base.buffers(), strict=True):
-            theirs.copy_(ours)
+            if theirs.is_floating_point():
+                theirs.lerp_(ours, 1.0 - self.options["ema"])  # statistics as old as the weights they are of
+            else:
+                theirs.copy_(ours)
 
 
 def further_views(view: View, rng: np.random.Generator, base: FurtherArrays | None, options: Mapping) -> dict[str, np.ndarray]:

@@ -1,13 +1,15 @@
 """Options of the net sipe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from wsss.methods.options.shared import BatchNorm, Freeze, HeadScale, OutputStride, TrunkOptions
 from wsss.sections.section import about
 
 
 class SIPEOptions(TrunkOptions):
-    """SIPE's."""
+    """SIPE's. It must know which cells lie in the photo (`by_place`, see `wsss.recipes.net_options.by_place`)."""
+
+    by_place: ClassVar[bool] = True
 
     freeze: Freeze = "stage2"
     bn: BatchNorm = "statistics"
