@@ -113,6 +113,18 @@ def test_masks_that_a_stage_made_are_told(own, caplog):
     assert "holds what a stage of this workflow made" in caplog.text
 
 
+def test_maps_of_val_photos_retrain_nothing(own):
+    """Only training reads saliency maps."""
+    digests = []
+    for value in (200, 90):
+        for stem, told in (("a", 200), ("b c", value)):
+            (own.root / "saliency").mkdir(exist_ok=True)
+            Image.fromarray(np.full(SIZE, told, np.uint8)).save(own.root / "saliency" / f"{stem}.png")
+        own("image,labels,split\na.png,dog,\nb c.jpg,dog,val\n", saliency=str(own.root / "saliency"))
+        digests.append((own.root / "out/saliency.json").read_bytes())
+    assert digests[0] == digests[1]
+
+
 def test_photos_are_no_saliency_maps(own):
     message = fails(own, "image,labels\na.png,dog\n", saliency=str(own.root / "images"))
     assert "a.png: its saliency map is the photo itself" in message

@@ -376,3 +376,11 @@ def test_options_that_do_not_go_together_are_told_before_anything_runs(project, 
     broken = change_method(project, lambda recipe: recipe.setdefault("net_options", {}).update(options), name)
     with pytest.raises(UserError, match=words):
         broken.recipe(name, "demo")
+
+
+def test_randaugment_is_refused_where_places_in_the_photo_count(project):
+    """SIPE's mask of what lies in the photo would say nothing of pixels that RandAugment moved away."""
+    moved = {"randaugment": {"count": 2, "magnitude": 9, "std": 0.5}}
+    broken = change_method(project, lambda recipe: recipe["classifier"]["augmentation"].update(moved), "sipe")
+    with pytest.raises(UserError, match="sipe.yaml: classifier: augmentation.randaugment moves or hides pixels of the image alone"):
+        broken.recipe("sipe", "voc12")
