@@ -3,6 +3,7 @@
 import os
 import signal
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -173,7 +174,7 @@ def test_a_training_given_two_gpus_is_two_processes(results):
 def test_one_that_fails_before_they_meet_leaves_none_waiting(results, monkeypatch):
     """As where the second GPU is another job's."""
 
-    def pick(wanted, threads, precision, rank, world):
+    def pick(wanted, threads, rank, world):
         if rank == 1:
             raise UserError("no GPU is free for me")
         return torch.device("cpu")
@@ -193,6 +194,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(results):
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"GPU-{index}"))
     monkeypatch.setattr(device, "_leases", [])
     monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "1")
