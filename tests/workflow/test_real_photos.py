@@ -39,7 +39,8 @@ def project(tmp_path_factory):
     (root / "config/config.yaml").write_text(yaml.safe_dump(config))
     preset = yaml.safe_load((root / "config/presets/cpu_small.yaml").read_text())
     for stage in ("classifier", "affinity", "segmentation"):
-        preset["common"][stage] |= {"steps": 2, "batch_size": 4}
+        kept = {key: value for key, value in preset["common"][stage].items() if key not in ("epochs", "min_steps")}
+        preset["common"][stage] = kept | {"steps": 2, "batch_size": 4}
     (root / "config/presets/few_steps.yaml").write_text(yaml.safe_dump(preset))
     dataset = {"kind": "voc", "preset": "few_steps", "params": {"path": str(root / "VOC2012")}}
     (root / "config/datasets/photos.yaml").write_text(yaml.safe_dump(dataset))
