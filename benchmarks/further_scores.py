@@ -20,7 +20,7 @@ sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 from real_photos import write_page  # noqa: E402
 from wsss.engine.atomic import read_json  # noqa: E402
 from wsss.report.per_image import image_counts, read_per_image  # noqa: E402
-from wsss.score.bootstrap import paired_difference  # noqa: E402
+from wsss.score import bootstrap  # noqa: E402
 from wsss.score.per_image import NAME  # noqa: E402
 from wsss.score.shapes import SIZES  # noqa: E402
 
@@ -63,7 +63,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> str:
     """`+3.0 (1.0 to 5.0)`, in bold where the interval is on one side of 0; empty where a method lacks the figure or both share it."""
     if not len(a) or not len(b) or np.array_equal(a, b):
         return ""
-    found = paired_difference(a, b)
+    found = bootstrap.difference(*((float(bootstrap.miou(of.sum(0))), bootstrap.drawn_mious(of)) for of in (a, b)))
     points = f"**{found.points:+.1f}**" if found.is_sure else f"{found.points:+.1f}"
     return f"{points} ({found.low:+.1f} to {found.high:+.1f})"
 

@@ -102,15 +102,14 @@ class PixelCorrelationMethod(Method):
 
 def image_logits(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Class logits (B, C) float32: mean over space of maps (B, C+1, h, w) stretched to `size`, without making those."""
-    with torch.autocast(maps.device.type, enabled=False):  # which would round the weights to bf16 too
-        down, across = (mean_weights(n, side, maps.device) for n, side in zip(maps.shape[-2:], size, strict=True))
-        return torch.einsum("bchw,h,w->bc", maps[:, 1:].float(), down, across)
+    down, across = (mean_weights(n, side, maps.device) for n, side in zip(maps.shape[-2:], size, strict=True))
+    return (maps[:, 1:].float() * down[:, None] * across).sum((-2, -1))  # no matrix product, which autocast would round to bf16
 
 
 def mean_weights(n: int, side: int, device: torch.device) -> Tensor:
     """(n,): what each of n values counts in the mean of the line they become when stretched to `side`."""
-    lines = torch.eye(n, device=device)[None]
-    return F.interpolate(lines, size=side, mode="linear", align_corners=True)[0].mean(-1)
+    lines = torch.eye(n, device=device, dtype=torch.float64)[None]  # which autocast leaves alone
+    return F.interpolate(lines, size=side, mode="linear", align_corners=True)[0].mean(-1).float()
 
 
 def listed_classes(y: Tensor) -> Tensor:
