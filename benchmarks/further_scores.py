@@ -63,7 +63,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> str:
     """`+3.0 (1.0 to 5.0)`, in bold where the interval is on one side of 0; empty where a method lacks the figure or both share it."""
     if not len(a) or not len(b) or np.array_equal(a, b):
         return ""
-    found = bootstrap.difference(*((float(bootstrap.miou(of.sum(0))), bootstrap.drawn_mious(of)) for of in (a, b)))
+    found = bootstrap.difference(bootstrap.scored(a), bootstrap.scored(b))
     points = f"**{found.points:+.1f}**" if found.is_sure else f"{found.points:+.1f}"
     return f"{points} ({found.low:+.1f} to {found.high:+.1f})"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from wsss.errors import UserError
 from wsss.report.per_image import image_counts, image_ious, read_per_image
-from wsss.score.bootstrap import Difference, difference, drawn_mious, miou
+from wsss.score.bootstrap import Difference, difference, drawn_mious, miou, scored
 from wsss.score.confusion import confusion, error_rates, matrix_of, summarise, top_confusions
 from wsss.score.per_image import PerImage, counts_of
 from wsss.score.sweep import Sweep
@@ -107,14 +107,10 @@ def images(*confs):
 GOOD, BAD = [[4, 0, 0], [0, 4, 0]], [[4, 0, 0], [4, 0, 0]]
 
 
-def drawn(counts, **how):
-    return float(miou(counts.sum(0))), drawn_mious(counts, **how)
-
-
 def test_the_bootstrap_draws_images_for_both_alike():
     """Two images: draws are (2, 0), (1, 1), (0, 2) of them; a method that is worse on one of them only."""
     a, b = images(GOOD, GOOD), images(GOOD, BAD)
-    found = difference(drawn(a, draws=2000), drawn(b, draws=2000))
+    found = difference(scored(a, draws=2000), scored(b, draws=2000))
     assert found.points == pytest.approx(100 - 100 * (8 / 12 + 4 / 8) / 2)
     assert (found.low, found.high) == (pytest.approx(0), pytest.approx(100 - 100 * (0.5 + 0) / 2))
     assert not found.is_sure and Difference(3.0, 0.1, 5.0).is_sure and Difference(-3.0, -5.0, -0.1).is_sure
@@ -126,9 +122,9 @@ def test_the_bootstrap_draws_images_for_both_alike():
 def test_the_bootstrap_is_seeded():
     rng = np.random.default_rng(1)
     a, b = rng.integers(1, 90, (30, 3, 3)), rng.integers(1, 90, (30, 3, 3))
-    once, again, otherwise = (difference(drawn(a, seed=seed), drawn(b, seed=seed)) for seed in (0, 0, 1))
+    once, again, otherwise = (difference(scored(a, seed=seed), scored(b, seed=seed)) for seed in (0, 0, 1))
     assert once == again != otherwise
-    assert difference(drawn(a), drawn(a)) == Difference(0.0, 0.0, 0.0)
+    assert difference(scored(a), scored(a)) == Difference(0.0, 0.0, 0.0)
 
 
 def test_the_bootstrap_refuses_one_image():

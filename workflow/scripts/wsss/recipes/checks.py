@@ -14,6 +14,7 @@ from wsss.sections.section import part_of, plain, typed
 from wsss.sections.seeds import Seeds
 from wsss.sections.training import Training
 
+TRAININGS = ("classifier", "affinity", "segmentation")  # stages that train a network
 BY_DEFAULT = {"freeze": "by default a part", "bn": "by default frozen"}  # of a net that has the option, and a plain dict of defaults
 
 
@@ -26,7 +27,7 @@ def check_recipe(recipe: dict, path: str) -> None:
     for key in ("net", "backbone", "weights", "refine"):
         if key not in recipe:
             raise UserError(f"{path}: {key} is missing (and no recipe it extends gives it)")
-    for stage in ("classifier", "affinity", "segmentation"):
+    for stage in TRAININGS:
         if own(recipe, stage):
             _check_training(typed(part_of(recipe[stage], Training), Training), f"{path}: {stage}")
             _check_whole_image_changes(recipe[stage], f"{path}: {stage}", "wrap" in recipe or by_place(recipe["net"]))

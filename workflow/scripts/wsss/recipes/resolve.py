@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsss import methods, wrappers
 from wsss.errors import UserError
-from wsss.recipes.checks import check_kinds, check_recipe, own
+from wsss.recipes.checks import TRAININGS, check_kinds, check_recipe, own
 from wsss.recipes.merge import merge, without_cuts
 from wsss.recipes.net_options import has_bg_map, option_names
 from wsss.recipes.options import check_net_options, check_wrap_options, known
@@ -220,7 +220,7 @@ def _cam_has_bg_map(config: "Config", recipe: dict, path: str) -> bool | None:
 
 def _refuse_idle_epochs(recipe: dict, values: dict, where: str) -> None:
     """UserError where a layer sets a number of passes that steps of this or an earlier layer overrule. Warm-ups may go by both."""
-    for stage in ("classifier", "affinity", "segmentation"):
+    for stage in TRAININGS:
         set_here = [key for key in ("epochs", "min_steps") if values.get(stage, {}).get(key) is not None]
         steps, warmup = (recipe.get(stage, {}).get(key) for key in ("steps", "warmup_epochs"))
         if set_here and steps is not None and warmup is None:

@@ -9,7 +9,7 @@ from wsss.errors import UserError
 from wsss.report.cells import Cell, Table
 from wsss.report.per_image import image_counts
 from wsss.report.tables import COLUMNS
-from wsss.score.bootstrap import difference, drawn_mious, miou
+from wsss.score.bootstrap import difference, scored
 
 COMPARED = ("seed_best", "pseudo_mask", "segmentation", "segmentation_crf")  # a seed at one's own threshold compares thresholds
 
@@ -43,7 +43,7 @@ def _same_images(figure: str, ids: dict[str, list[str]]) -> int:
 
 
 def _table(heading: str, counts: dict[str, np.ndarray]) -> Table:
-    figures = {method: (float(miou(of.sum(0))), drawn_mious(of)) for method, of in counts.items()}
+    figures = {method: scored(of) for method, of in counts.items()}
     rows = [[name, *(_cell(figures[name], figures[other]) if other != name else "" for other in figures)] for name in figures]
     return Table(f"{heading}: mIoU of the row less that of the column", ["", *figures], rows)
 

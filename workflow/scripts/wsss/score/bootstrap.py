@@ -29,9 +29,14 @@ class Difference:
 
 
 def difference(a: tuple[float, np.ndarray], b: tuple[float, np.ndarray]) -> Difference:
-    """Of two methods' (mIoU, mIoU of each draw), drawn alike."""
+    """Of two methods' `scored`, drawn alike."""
     low, high = np.nanpercentile(a[1] - b[1], [2.5, 97.5])
     return Difference(a[0] - b[0], float(low), float(high))
+
+
+def scored(counts: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> tuple[float, np.ndarray]:
+    """mIoU of all images, and of each draw; see `drawn_mious`."""
+    return float(miou(counts.sum(0))), drawn_mious(counts, draws, seed)
 
 
 def drawn_mious(counts: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
