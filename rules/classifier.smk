@@ -12,7 +12,8 @@ rule classifier:
         "logs/{dataset}/{method}/classifier.log",
     benchmark:
         "logs/{dataset}/{method}/classifier.tsv"
-    wildcard_constraints: # a further network of a row is a classifier and no more (cam.networks)
+    wildcard_constraints:
+        # A further network of a row is a classifier and no more (cam.networks).
         method=ROW_OR_NET,
     conda:
         from_plan.torch_env("classifier")
