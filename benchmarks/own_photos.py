@@ -1,10 +1,12 @@
 """Own photos at several sizes: the figures of docs/how_many_photos.md, scored with masks it never sees.
 
-    python benchmarks/own_photos.py --work FOLDER [--sizes 40 200 960] [--recipes cam irn amn eps_crf amn_eps] [--cores 2] [key=value ...]
+    python benchmarks/own_photos.py --work FOLDER [--sizes 40 200 960] [--recipes cam irn amn eps_crf amn_eps]
+        [--photos voc_animals] [--cores 2] [key=value ...]
 
 Photos of `voc_animals` (WSSS_TEST_DATA) become a folder with a CSV of labels, as a user has it; the masks beside it serve
-the scores only. 40 are of four classes (cat, dog, horse, person), larger sets of all eight. FOLDER holds a copy of the
-project and all results, so the same command goes on where it stopped. Further arguments go to `snakemake --config`.
+the scores only. Up to 100 photos are of four classes (cat, dog, horse, person), larger sets of all classes. `--photos voc_mini`
+takes those of that folder: 360 of nineteen classes. FOLDER holds a copy of the project and all results, so the same
+command goes on where it stopped. Further arguments go to `snakemake --config`.
 """
 
 import argparse
@@ -26,6 +28,7 @@ sys.path.insert(0, str(REPOSITORY / "workflow" / "scripts"))
 from wsss.data.voc_lists import VOC_CLASSES, read_annotation, read_id_list  # noqa: E402
 from wsss.engine.atomic import read_json  # noqa: E402
 
+PREFIXES = {"voc_animals": "own", "voc_mini": "own_mini"}  # how the datasets of a folder's photos are called
 FEW = {"cat", "dog", "horse", "person"}
 PARTS = ("Snakefile", "rules", "config", "workflow", "envs", "profiles")
 
@@ -98,14 +101,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[40, 200, 960])
     parser.add_argument("--recipes", nargs="+", type=recipe_name, default=["cam", "irn", "amn", "eps_crf", "amn_eps"])
+    parser.add_argument("--photos", choices=PREFIXES, default="voc_animals")
     parser.add_argument("--cores", type=int, default=2)
     options, settings = parser.parse_known_args()
-    tree = Path(os.environ["WSSS_TEST_DATA"]) / "voc_animals/VOCdevkit/VOC2012"
+    tree = Path(os.environ["WSSS_TEST_DATA"]) / f"{options.photos}/VOCdevkit/VOC2012"
     options.work.mkdir(parents=True, exist_ok=True)
     copy_project(options.work)
     lines = []
     for size in options.sizes:
-        dataset = f"own_{size}"
+        dataset = f"{PREFIXES[options.photos]}_{size}"
         lay_out(tree, choose(tree, size), options.work / dataset)
         params = f"params: {{images: {dataset}/images, labels: {dataset}/labels.csv, masks: {dataset}/masks}}"
         (options.work / f"config/datasets/{dataset}.yaml").write_text(f"kind: folder\npreset: cpu_small\nsaliency: {{make: feature_cut}}\n{params}\n")

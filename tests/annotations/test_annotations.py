@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import xml.etree.ElementTree as ET
 
 import cv2
@@ -138,8 +139,12 @@ def test_photos_in_which_nobody_has_drawn_yet_keep_the_masks_they_have(folder, t
     assert main([*command, "--out", str(tmp_path / "alone")]) == 0
     assert "1 masks drawn" in (said := capsys.readouterr().out) and "nothing is drawn in 5 photos that have labels" in said
     assert_same(drawn(tmp_path / "alone"), {ids[0]: drawn(folder)[ids[0]]})
+    shutil.copy(tmp_path / f"alone/{ids[0]}.png", tmp_path / f"alone/{ids[1]}.png")  # of an earlier call
+    assert main([*command, "--out", str(tmp_path / "alone")]) == 1 and "2 masks are there" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "alone"), "--overwrite"]) == 0
+    assert_same(drawn(tmp_path / "alone"), {ids[0]: drawn(folder)[ids[0]]})
     assert main([*command, "--out", str(tmp_path / "back"), "--rest", str(folder)]) == 0
-    assert "1 masks drawn" in (said := capsys.readouterr().out) and "5 copied" in said and "nothing is drawn" not in said
+    assert "1 masks drawn" in (said := capsys.readouterr().out) and "5 copied" in said and "nothing is drawn in 5 of these" in said
     assert_same(drawn(tmp_path / "back"), drawn(folder))
 
 

@@ -234,6 +234,15 @@ def test_masks_of_val_alone_are_said(make, caplog):
     said(make, caplog, "no training image has a mask, so no seed or pseudo-mask gets a score")
 
 
+@pytest.mark.parametrize("val_masks", [True, False])
+def test_a_plan_knows_whether_val_can_be_scored(make, val_masks):
+    """Full supervision trains for hours before anything is scored on val."""
+    make({**right(2), "later": ("cat", [1] if val_masks else None, "val")})
+    params = {key: str(make.root / name) for key, name in {"images": "images", "masks": "masks", "labels": "labels.csv"}.items()}
+    spec = {"kind": "folder", "params": params}
+    assert has_masks(spec) and has_masks(spec, "val") is val_masks
+
+
 def test_one_mask_for_several_images_is_said(make, caplog):
     make(right(3))
     (make.root / "labels.csv").write_text("image,labels,mask\ntrain0.png,cat,train0.png\ntrain1.png,cat,train0.png\n")

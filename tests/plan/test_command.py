@@ -138,7 +138,7 @@ def test_a_part_of_the_images_is_not_run_alone(finished, tmp_path):
     facts = json.loads((finished / "cam/run.json").read_text())
     record.write_text(json.dumps(facts | {"params": facts["params"] | {"shard": "1of2"}}))
     for into in (None, tmp_path / "new"):
-        with pytest.raises(UserError, match="1of2.run.json: is of a part of the images"):
+        with pytest.raises(UserError, match="1of2.run.json: the stage ran in parts"):
             run_again(record, into)
     assert not (tmp_path / "new").exists()
 

@@ -54,6 +54,11 @@ def test_a_seed_that_no_target_has(seed, is_right):
     assert seed_fault("results/demo/amn/miou.txt") == ""
 
 
+def test_a_further_network_has_no_masks():
+    said = "; amn.seed1.net2 has a classifier and no more: its maps are averaged into amn.seed1"
+    assert seed_fault("results/demo/amn.seed1.net2/cam/index.json") == said
+
+
 def test_an_example_of_a_rules_files():
     assert file_of("results/{dataset}/{method}/miou.txt", NAMES) == "results/demo_small/cam_seed/miou.txt"
     assert file_of("results/{dataset}/{method}/predict/{name}/index.json", NAMES) is None

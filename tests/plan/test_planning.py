@@ -67,7 +67,7 @@ def test_several_networks_share_labels_and_differ_in_their_seed(tmp_path):
     assert plan.inputs("classifier", second) == plan.inputs("classifier", row)
     seeds = [plan.param("classifier", "seed", Row("demo_tiny", "amn", seed, net)) for seed in (0, 1, 2**24) for net in range(1, 9)]
     assert len(set(seeds)) == 24 and seeds[0] == 0 and seeds[8] == 1
-    assert plan.param("evaluation", "backbones", row)["classifier"].endswith("(3 networks)")
+    assert plan.param("evaluation", "backbones", row)["classifier"].endswith("(3 networks of amn)")
     files = [link[0].method for link in plan.behind(row, "predictions") if link[1] == "classifier"]
     assert sorted(files) == ["amn.seed2", "amn.seed2.net2", "amn.seed2.net3", "cam.seed2"]
 

@@ -56,6 +56,32 @@ def test_passes_that_steps_overrule_are_refused(project, method, values):
         config(project).recipe("mine", "voc12")
 
 
+def test_passes_that_steps_overrule_are_gone(project):
+    """EPS counts in steps: without them it has no length, not the passes of a recipe below it. Where the rate counts in epochs they stay."""
+    def resolved(**values):
+        rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={"eps": {"classifier": values}}))
+        return config(project).recipe("eps", "voc12")["classifier"]
+
+    assert "epochs" not in resolved()
+    with pytest.raises(UserError, match="classifier: give steps or epochs"):
+        resolved(steps=None)
+    assert resolved(schedule="cosine", rate_per="epoch", epochs=12)["epochs"] == 12
+    with pytest.raises(UserError, match="min_steps has no effect beside steps"):
+        resolved(schedule="cosine", rate_per="epoch", epochs=12, min_steps=5)
+
+
+def test_options_are_held_together_when_all_layers_are_laid(project):
+    """dim 96 has no five heads; 160 has."""
+    (project / "methods/mine.yaml").write_text("extends: mctformer\n")
+    def resolved(over):
+        rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"mctformer": {"net_options": {"heads": 5}}, **over}))
+        return config(project).recipe("mine", "demo")["net_options"]
+
+    assert resolved({"mine": {"net_options": {"dim": 160}}})["heads"] == 5
+    with pytest.raises(UserError, match="datasets/demo.yaml .*net_options: .*5"):
+        resolved({})
+
+
 def test_settings_of_a_network_that_nothing_walks_with(project):
     (project / "methods/mine.yaml").write_text(yaml.safe_dump({"extends": "cam", "affinity": {"steps": 5}}))
     with pytest.raises(UserError, match="mine.yaml: affinity: refine crf has no affinity network; take the section out, or set refine: irn"):

@@ -203,6 +203,19 @@ def test_commands_that_are_no_command(command, words):
         commands.words(command)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "apptainer exec u2.sif python /opt/u2net/predict.py {list} {out}",
+        "docker run --rm net python /app/run.py {list} {out}",
+        "env -C elsewhere python such.py {list} {out}",
+        "python -m such --config=elsewhere/such.py {list} {out}",
+    ],
+)
+def test_files_of_a_container_are_not_looked_for_here(command):
+    assert commands.words(command) == command.split()
+
+
 def test_files_in_a_command_are_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("my net.py", "net.pth", "more.pth"):

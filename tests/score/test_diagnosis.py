@@ -105,6 +105,10 @@ SPEAKS = {
         ["shows dog or cow without another class", "add photos that show them alone"],
     ),
     "not_learned": (facts(UNLEARNED), ["(cam) loss is 0.52 (guessing: 0.60)", "classifier.steps to 400", "it had 16", "can be told"]),
+    "others_not_learned": (
+        facts() | {"classifiers": {"cam": UNLEARNED, "eps.net2": UNLEARNED, "amn": {"how": "none"}}},
+        ["(eps.net2) loss is 0.52", "classifier.steps to 400"],
+    ),
     "cannot_be_told": (facts(check(map=33.0)), ["cannot be told", "mAP of 33", "guessing has 30"]),
     "by_heart": (facts(check("val", map=45.0)), ["by heart", "97 on them, 45 on others", "below 400"]),
     "too_much": (facts(seeds=stage(foreground=96.0, cut=CUT)), ["masks of seeds cover 96 %", "seeds.confident.value above 0.3"]),

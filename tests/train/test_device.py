@@ -19,10 +19,10 @@ def test_device_and_threads(monkeypatch):
         pick_device("cuda", 1)
 
 
-def test_a_gpu_rounds_nothing_that_stays_float32(monkeypatch):
+def test_a_gpu_rounds_nothing_that_stays_float32(monkeypatch, two_of_four):
     """Beside bf16 too: PCM, prototypes and the CRF are left out of autocast because rounding would show."""
+    two_of_four(0, 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     try:

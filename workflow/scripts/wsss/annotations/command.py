@@ -145,20 +145,31 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
     if problems:
         raise UserError(listing(f"{source}: nothing is written; mend these", problems))
     others = _rest(rest, held, set(found)) if rest else None
-    ids = [*found, *(photo.id for photo in others.photos)] if others else list(found)
-    _refuse_own_files(out, ids, known.values())
+    copied = {photo.id for photo in others.photos} if others else set()
+    _refuse_own_files(out, [*found, *copied], known.values())
     _refuse_dataset_files(out, held)
-    there = [i for i in ids if (out / f"{i}.png").exists()]
+    left = sorted(untouched - copied)
+    there = [i for i in (*found, *sorted(copied), *left) if (out / f"{i}.png").exists()]
     if there and not overwrite:
         raise UserError(f"{out}: {len(there)} masks are there ({', '.join(there[:5])}); give another folder, or say --overwrite")
     for photo, mask in others.masks() if others else ():
         write_mask(out / f"{photo.id}.png", mask)
     for item_id, mask in found.items():
         write_mask(out / f"{item_id}.png", mask)
-    copied = f", {len(others.photos)} copied from {rest}" if others else ""
-    left = untouched - {photo.id for photo in others.photos} if others else untouched
-    bare = f"; nothing is drawn in {len(left)} photos that have labels ({first_few(sorted(left))}), which are left out: give --rest, or draw background there" if left else ""
-    return f"{out}: {len(found)} masks drawn from {source}{copied}{bare}"
+    for item_id in left:
+        (out / f"{item_id}.png").unlink(missing_ok=True)  # of an earlier call, which would pass for this one's
+    from_rest = f", {len(copied)} copied from {rest}" if others else ""
+    return f"{out}: {len(found)} masks drawn from {source}{from_rest}{_undrawn(sorted(untouched & copied), left)}"
+
+
+def _undrawn(kept: list[str], left: list[str]) -> str:
+    """Of photos that have labels and in which nothing is drawn: what became of them, in words."""
+    told = ""
+    if kept:
+        told += f"; nothing is drawn in {len(kept)} of these ({first_few(kept)}), which have labels: where a photo is empty, draw background in it"
+    if left:
+        told += f"; nothing is drawn in {len(left)} photos that have labels ({first_few(left)}), which are left out: give --rest, or draw background there"
+    return told
 
 
 def _rest(folder: str | Path, held: Dataset, drawn_ids: set[str]) -> MaskFolder:

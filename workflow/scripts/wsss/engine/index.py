@@ -50,7 +50,7 @@ def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
         if part != facts:
             differing = ", ".join(sorted(key for key in facts | part if facts.get(key) != part.get(key)))
             raise UserError(
-                f"{path}: differs from {paths[0].name} in {differing}: they were made by other settings, code, inputs or "
+                f"{path}: differs from {paths[0].name} in {differing}: they were made by other settings, code, packages, inputs or "
                 f"kinds of device; delete {path.parent} and run the same command again (finished work is kept where it fits)"
             )
     write_index(folder, digests, **facts)

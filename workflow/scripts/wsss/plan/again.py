@@ -43,10 +43,10 @@ def task_of(record: str | Path, into: str | Path | None = None) -> Task:
         raise UserError(f"{record}: no such file; give the run.json of a stage in results/DATASET/METHOD")
     facts = read_json(record)
     stage = facts.get("stage") if isinstance(facts, dict) else None
+    if stage == "merge" or isinstance(facts, dict) and "shard" in (facts.get("params") or ()):
+        raise UserError(f"{record}: the stage ran in parts (runtime.shards), which go together; say snakemake --force and the stage's index.json")
     if stage not in STAGES or not STAGES[stage].makes or not {"params", "inputs"} <= set(facts):
         raise UserError(f"{record}: no run.json of a stage that can be run again; give that of a stage in results/DATASET/METHOD")
-    if "shard" in facts["params"]:
-        raise UserError(f"{record}: is of a part of the images, and runs with the others; give the run.json of the whole stage, or say snakemake --force")
     own = Path(record).resolve().parent
     folder = Path(into) if into else own.with_name(f"{own.name}.again")
     if folder.resolve() == own:

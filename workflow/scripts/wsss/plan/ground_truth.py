@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from wsss.data.own_files import located, source_of
 from wsss.data.table import read_rows
 from wsss.data.user_files import voc_trees
 
@@ -12,7 +13,7 @@ def has_masks(spec: dict[str, Any], split: str = "train") -> bool:
     """Of a checked dataset file; `split`: train stands for any.
 
     Raises:
-        UserError: a folder dataset's CSV is not readable.
+        UserError: a folder dataset's CSV is not readable; with val, a folder is missing.
     """
     params = spec["params"]
     if spec["kind"] == "voc" and params.get("path"):
@@ -20,9 +21,11 @@ def has_masks(spec: dict[str, Any], split: str = "train") -> bool:
         return not trees or any(_is_filled(tree / "SegmentationClass") for tree in trees)
     if spec["kind"] != "folder":
         return True
-    rows = [row for _, row in read_rows(params["labels"], ())]
-    has_split = split != "val" or any(row.get("split", "").strip() == "val" for row in rows)
-    return has_split and bool(params.get("masks") or any(row.get("mask", "").strip() for row in rows))
+    rows = [{key: cell.strip() for key, cell in cells.items()} for _, cells in read_rows(params["labels"], ())]
+    if split != "val":
+        return bool(params.get("masks") or any(row.get("mask") for row in rows))
+    source = source_of(params)
+    return any(located(row, source)[1] for row in rows if row.get("split") == "val")
 
 
 def _is_filled(folder: Path) -> bool:

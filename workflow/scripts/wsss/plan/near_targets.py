@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 from wsss.recipes.schema import likeness
-from wsss.rownames import SEED
+from wsss.rownames import NET, ROW_OR_NET, SEED
 
 WILDCARD = re.compile(r"\{(\w+)[^{}]*\}")  # {method}, {method,CONSTRAINT}
 NEAR = 0.6  # difflib's own bound of what is near
@@ -75,6 +75,8 @@ def _seed_apart(part: str) -> tuple[str, str]:
 def seed_fault(written: str) -> str:
     """What is wrong with the seed in a target, for the end of a message; empty where nothing is."""
     for part in written.split("/"):
+        if re.fullmatch(ROW_OR_NET, part) and NET in part:
+            return f"; {part} has a classifier and no more: its maps are averaged into {part.split(NET)[0]}"
         word, dot, number = part.partition(SEED)
         if dot and not re.fullmatch("[1-9][0-9]*", number):
             return f"; seeds are 1, 2, ...; plain {word} is seed 0"

@@ -117,14 +117,16 @@ def imported(plan: "Plan", row: Row) -> dict[str, str]:
 
 
 def backbones(plan: "Plan", row: Row) -> dict[str, str]:
-    """Trunk of each network behind the scores; of the classifier with the number of networks, where CAMs average several."""
+    """Trunk of each network behind the scores; of the classifier with the numbers of networks, where CAMs average several."""
     found = {
         name: plan.recipe(owner).get(name, {}).get("backbone", plan.recipe(owner)["backbone"])
         for name, owner in networks(plan, row).items()
         if not (name == "affinity" and plan.is_imported(owner, name))
     }
-    averaged = plan.section(row, "cam").get("networks", 1) if "classifier" in found else 1
-    return found | ({"classifier": f"{found['classifier']} ({averaged} networks)"} if averaged > 1 else {})
+    cams = (owner for owner, stage in plan.behind(row, "predictions") if stage == "cam")
+    averaged = {owner.recipe: plan.section(owner, "cam").get("networks", 1) for owner in cams}
+    words = ", ".join(f"{number} networks of {recipe}" for recipe, number in averaged.items() if number > 1)
+    return found | ({"classifier": f"{found['classifier']} ({words})"} if words and "classifier" in found else {})
 
 
 def refine(plan: "Plan", row: Row) -> str:

@@ -23,14 +23,12 @@ def check_net_options(recipe: dict[str, Any], where: str) -> None:
     known([net], sorted(methods.METHODS), f"{where}: net")
     if (kind := options_class(net)) is not None:
         check(recipe, {"properties": {"net_options": json_schema(kind)}}, where)
-        if fault := typed(recipe.get("net_options", {}), kind).fault():
-            raise UserError(f"{where}: net_options: {fault}")
     else:
         known(recipe.get("net_options", {}), sorted(option_names(net)), f"{where}: net_options of {net}")
 
 
 def check_wrap_options(recipe: dict[str, Any], where: str) -> None:
-    """The same of a wrapper, and what of its options goes together.
+    """The same of a wrapper.
 
     Raises:
         UserError: names the option and what is allowed.
@@ -42,7 +40,19 @@ def check_wrap_options(recipe: dict[str, Any], where: str) -> None:
         return
     known([wrap], [*sorted(wrappers.WRAPPERS), wrappers.NONE], f"{where}: wrap")
     check(recipe, {"properties": {"wrap_options": json_schema(wrappers.options_of(wrap).OPTIONS)}}, where)
-    wrappers.options_of(wrap).check(options, f"{where}: wrap_options")
+
+
+def check_together(recipe: dict[str, Any], where: str) -> None:
+    """What of the options of a net, and of a wrapper, goes together; of a whole recipe, since a later layer may mend an earlier one.
+
+    Raises:
+        UserError: names the options.
+    """
+    kind = options_class(recipe["net"])
+    if kind is not None and (fault := typed(recipe.get("net_options", {}), kind).fault()):
+        raise UserError(f"{where}: net_options: {fault}")
+    if "wrap" in recipe:
+        wrappers.options_of(recipe["wrap"]).check(recipe.get("wrap_options", {}), f"{where}: wrap_options")
 
 
 def known(given: Iterable[str], names: list[str], where: str) -> None:

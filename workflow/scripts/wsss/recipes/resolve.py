@@ -17,7 +17,7 @@ from wsss.errors import UserError
 from wsss.recipes.checks import TRAININGS, check_kinds, check_recipe, own
 from wsss.recipes.merge import merge, without_cuts
 from wsss.recipes.net_options import has_bg_map, option_names
-from wsss.recipes.options import check_net_options, check_wrap_options, known
+from wsss.recipes.options import check_net_options, check_together, check_wrap_options, known
 from wsss.recipes.refinement import ELSEWHERE, refuse_idle_affinity, replace_walk
 from wsss.recipes.schema import check, read_yaml, without_required
 from wsss.sections.json_schema import json_schema
@@ -73,8 +73,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
             raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
         values = without_cuts(layer.values) if maps and not layer.recipe else layer.values
         values = {key: value for key, value in values.items() if key not in SECTIONS or own(recipe, key)}
-        recipe = merge(recipe, values)
-        _refuse_idle_epochs(recipe, values, where)
+        recipe = _without_idle_epochs(merge(recipe, values), values, where)
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
         _check_options(recipe, where)
@@ -110,6 +109,7 @@ def _finished(recipe: dict[str, Any], name: str, maps: bool | None, path: str) -
     check(recipe, json_schema(Recipe), path)
     recipe["name"] = name
     check_recipe(recipe, path)
+    check_together(recipe, path)
     check_kinds(recipe, maps, path)
     return recipe
 
@@ -152,8 +152,7 @@ def merged(chain: list[Layer]) -> dict[str, Any]:
         if content.get("wrap", recipe.get("wrap")) != recipe.get("wrap"):
             recipe.pop("wrap_options", None)
         replace_walk(recipe, content)
-        recipe = merge(recipe, content)
-        _refuse_idle_epochs(recipe, content, layer.source)
+        recipe = _without_idle_epochs(merge(recipe, content), content, layer.source)
     return recipe
 
 
@@ -218,13 +217,25 @@ def _cam_has_bg_map(config: "Config", recipe: dict, path: str) -> bool | None:
     return has_bg_map(recipe["net"])
 
 
-def _refuse_idle_epochs(recipe: dict, values: dict, where: str) -> None:
-    """UserError where a layer sets a number of passes that steps of this or an earlier layer overrule. Warm-ups may go by both."""
+def _without_idle_epochs(recipe: dict, values: dict, where: str) -> dict:
+    """The recipe without the numbers of passes that its `steps` overrule, so that `steps: null` alone does not bring back another recipe's.
+
+    `epochs` stay where a warm-up or the rate counts in them.
+
+    Raises:
+        UserError: the layer `values` itself sets one that has no effect.
+    """
+    recipe = dict(recipe)
     for stage in TRAININGS:
-        set_here = [key for key in ("epochs", "min_steps") if values.get(stage, {}).get(key) is not None]
-        steps, warmup = (recipe.get(stage, {}).get(key) for key in ("steps", "warmup_epochs"))
-        if set_here and steps is not None and warmup is None:
-            raise UserError(f"{where}: {stage}.{set_here[0]} has no effect beside steps: {steps}; set steps: null there too, or take {set_here[0]} out")
+        settings = recipe.get(stage, {})
+        if settings.get("steps") is None:
+            continue
+        in_epochs = settings.get("warmup_epochs") is not None or settings.get("rate_per") == "epoch"
+        idle = ["min_steps"] if in_epochs else ["epochs", "min_steps"]
+        if set_here := [key for key in idle if values.get(stage, {}).get(key) is not None]:
+            raise UserError(f"{where}: {stage}.{set_here[0]} has no effect beside steps: {settings['steps']}; set steps: null there too, or take {set_here[0]} out")
+        recipe[stage] = {key: value for key, value in settings.items() if key not in idle}
+    return recipe
 
 
 def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:

@@ -20,7 +20,7 @@ def words(command: str) -> list[str]:
     """The command's words, split as a shell would split them, and nothing else done to them.
 
     Raises:
-        UserError: a quote is left open, {list} or {out} is missing, or the program or a script of it is no file.
+        UserError: a quote is left open, {list} or {out} is missing, or the program or the script it starts is no file.
     """
     try:
         found = shlex.split(command)
@@ -32,10 +32,17 @@ def words(command: str) -> list[str]:
             f"saliency: command: {command!r} lacks {' and '.join(missing)}; {{list}} stands for the file of "
             "`id<TAB>image path` lines, {out} for the folder to write id.png into"
         )
-    scripts = [word for number, word in enumerate(found) if word.endswith((".py", ".sh")) or number == 0 and os.sep in word]
-    if gone := [word for word in scripts if not os.path.isfile(word)]:
+    if gone := [word for word in _files_here(found) if not os.path.isfile(word)]:
         raise UserError(f"saliency: command: {gone[0]}: no such file (seen from {os.getcwd()}); mend the path")
     return found
+
+
+def _files_here(found: list[str]) -> list[str]:
+    """Words that must be files here: a program's path, and the script right behind an interpreter. Others may be of a container."""
+    program, script = found[0], found[1] if len(found) > 1 else ""
+    name = os.path.basename(program)
+    interpreted = (name.startswith("python") or name in ("sh", "bash")) and script.endswith((".py", ".sh"))
+    return [program] * (os.sep in program) + [script] * (interpreted and not script.startswith("-"))
 
 
 def named_files(command: str) -> list[str]:

@@ -84,6 +84,14 @@ def not_learned(facts: Facts) -> Iterator[str]:
         yield f"{_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
 
 
+def others_not_learned(facts: Facts) -> Iterator[str]:
+    """Nor has another classifier behind the masks: one whose labels were learned from, or whose maps are averaged with the first's."""
+    for name, check in facts.get("classifiers", {}).items():
+        if name != (facts.get("classifier") or {}).get("of") and has_not_learned(check):
+            named = {**check, "of": name}
+            yield f"{_whose(named)} loss is {_loss(named)}: it has not learned; {_more_steps(named)}"
+
+
 def cannot_be_told(facts: Facts) -> Iterator[str]:
     """On photos it has not seen it does no better than guessing, though it has learned its own, or no fit can."""
     check = facts.get("classifier") or {}
@@ -192,7 +200,7 @@ def disagreement(facts: Facts) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
-    no_contrast, lone_photos, never_alone, not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
+    no_contrast, lone_photos, never_alone, not_learned, others_not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
     unsure, disagreement,
 )  # fmt: skip
 LEARNT = ("predictions", "predict", "voc_test")  # masks of the segmentation network, which no cut shapes

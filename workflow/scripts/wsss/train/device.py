@@ -48,10 +48,11 @@ def note_device(task: Task, device: torch.device, precision: str | None = None) 
 
 
 def _lease_gpu() -> int:
-    """Index, among the visible GPUs, of one no other job of this user holds; SLURM decides for itself."""
-    if torch.cuda.device_count() == 1 or "SLURM_JOB_ID" in os.environ:
-        return 0
-    return _free_gpu() or 0
+    """Index, among the visible GPUs, of one no other job of this user holds; SLURM decides for itself.
+
+    The only one that is seen is leased too: other jobs may see more.
+    """
+    return 0 if "SLURM_JOB_ID" in os.environ else _free_gpu() or 0
 
 
 def _gpu_of(rank: int, world: int) -> int:
@@ -86,8 +87,8 @@ def _name_of_gpu(index: int) -> str:
 
 
 def one_gpu_for_a_program() -> dict[str, str]:
-    """Environment of a program that is to see one GPU, which no other job of this user holds; empty where there is no choice."""
-    if torch.cuda.device_count() < 2 or "SLURM_JOB_ID" in os.environ:
+    """Environment of a program that is to see one GPU, which no other job of this user holds; empty where PyTorch sees none, or SLURM chooses."""
+    if torch.cuda.device_count() == 0 or "SLURM_JOB_ID" in os.environ:
         return {}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     index = _lease_gpu()

@@ -251,7 +251,7 @@ def _resume(job: Job, optimiser: torch.optim.Optimizer, scaler: Any) -> tuple[in
         log.warning("%s: not readable (%s); training starts over", job.state_path, error)
         return 0, []
     if state.get("fingerprint") != job.fingerprint:
-        log.info("%s belongs to other settings, code or inputs; training starts over", job.state_path)
+        log.info("%s belongs to other settings, code, packages or inputs; training starts over", job.state_path)
         return 0, []
     job.learner.network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
