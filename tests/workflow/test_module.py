@@ -19,7 +19,7 @@ use rule * from wsss
 rule headline:
     default_target: True
     input:
-        "results/demo_tiny/cam/miou.txt",
+        "results/demo_tiny/cam/mask_scores/miou.txt",
     output:
         "headline.txt",
     shell:
@@ -36,7 +36,7 @@ def test_another_workflow_goes_on_from_its_scores(tmp_path):
     done = snakemake(outer, "--cores", "1", "--resources", "gpu=1")
     assert done.returncode == 0, done.stdout[-3000:]
     assert (outer / "headline.txt").read_text().strip()
-    assert not (home / "results").exists() and (outer / "logs/demo_tiny/cam/evaluation.log").exists()
+    assert not (home / "results").exists() and (outer / "logs/demo_tiny/cam/mask_scores.log").exists()
 
 
 def test_a_mistake_is_one_line_there_too(tmp_path):
