@@ -23,6 +23,7 @@ from wsss.data.inference import shard_batches  # noqa: E402
 from wsss.data.labels import label_facts  # noqa: E402
 from wsss.data.manifest import Dataset, Record, load_manifest  # noqa: E402
 from wsss.engine.atomic import read_json  # noqa: E402
+from wsss.engine.command import ended  # noqa: E402
 from wsss.engine.task import Task  # noqa: E402
 from wsss.found import MAP, settle  # noqa: E402
 from wsss.io.cams import CamFolder  # noqa: E402
@@ -118,4 +119,4 @@ def beside_map(rule: Rule, cams: CamFolder, dataset: Dataset, records: tuple[Rec
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -30,6 +30,7 @@ from wsss.errors import UserError
 from wsss.io.images import image_size
 from wsss.io.masks import write_mask
 
+FILES = {"coco": ".json", "cvat": ".xml"}  # what is one file, and its suffix
 FOLDERS = {"labelme": ".json", "png": ".png"}  # what is a folder of a file a photo, and the suffix
 
 
@@ -46,6 +47,13 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
         UserError: no masks, a class whose name the file needs for something else, or `out` is there.
     """
     out, masks = Path(out), open_masks(folder)
+    newer = masks.newer_photos()
+    said = f"; note: {len(newer)} photos are newer than their masks ({first_few(newer)}); if they were changed run snakemake first" if newer else ""
+    return f"{_exported(masks, kind, out, tolerance, overwrite)}{said}"
+
+
+def _exported(masks: MaskFolder, kind: str, out: Path, tolerance: float, overwrite: bool) -> str:
+    """Write them; what was done, in words."""
     if kind in FOLDERS:
         _refuse_there(masks, out, FOLDERS[kind], overwrite)
         manifest = dataset_folder(masks.index) / "manifest.csv"
@@ -54,7 +62,7 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
         return _export_labelme(masks, out, tolerance) if kind == "labelme" else _export_png(masks, out)
     if out.is_dir() or (out.exists() and not overwrite):
         raise UserError(f"{out}: is there; give the name of a new file" + ("" if out.is_dir() else ", or say --overwrite"))
-    refuse_stage_file(out)
+    refuse_stage_file(out, FILES[kind])
     if kind == "coco":
         content = as_coco(masks)
         write_text(out, json.dumps(content, ensure_ascii=False))
@@ -77,8 +85,10 @@ def names_of(names: tuple[str, ...]) -> dict[int, str]:
 
 def _refuse_there(masks: MaskFolder, out: Path, suffix: str, overwrite: bool) -> None:
     there = [photo.id for photo in masks.photos if (out / f"{photo.id}{suffix}").exists()]
-    if out.is_file() or (there and not overwrite):
-        raise UserError(f"{out}: {f'{len(there)} files are' if there else 'a file of that name is'} there; give another folder, or say --overwrite")
+    if out.is_file():
+        raise UserError(f"{out}: is a file; give a folder")
+    if there and not overwrite:
+        raise UserError(f"{out}: {len(there)} files are there; give another folder, or say --overwrite")
     if out.resolve() == masks.index.parent.resolve():
         raise UserError(f"{out}: holds the masks themselves; give another folder")
     _refuse_own_files(out, [photo.id for photo in masks.photos], masks.photos)

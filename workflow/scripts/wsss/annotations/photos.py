@@ -49,6 +49,11 @@ class MaskFolder:
     names: tuple[str, ...]
     photos: tuple[Photo, ...]
 
+    def newer_photos(self) -> list[str]:
+        """Ids of photos whose files are newer than the masks: they may show something else now."""
+        made = self.index.stat().st_mtime
+        return [photo.id for photo in self.photos if photo.image.is_file() and photo.image.stat().st_mtime > made]
+
     def masks(self) -> Iterator[tuple[Photo, np.ndarray]]:
         """Each photo with its (H, W) uint8 mask, of the photo's own size; 255 = unsure.
 

@@ -52,6 +52,8 @@ def require_plain(further: FurtherArrays | None) -> None:
         UserError: they cannot.
     """
     mend = for_people("give a function of the module, by functools.partial with plain values (as wsss.methods.cpn does)")
+    if further is not None and not callable(further):
+        raise UserError(f"further_arrays: gives a {type(further).__name__}, and the function that makes the arrays is wanted; {mend}")
     try:
         _Plain(io.BytesIO()).dump(further)
     except _HoldsTorch as error:

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def done() -> None:
+        if options.target.resolve() in [path.resolve() for path in (options.source, options.ids) if path]:
+            raise UserError(f"{options.target}: is what is to be read; give another name")
         if options.target.exists() and not options.overwrite:
             raise UserError(f"{options.target}: is there; give another name, or say --overwrite")
         print(import_labels(options.source, options.target, options.classes, options.ids))

@@ -49,16 +49,19 @@ def _photo_digest(path: Path) -> str:
         raise unreadable(path, error) from error
 
 
-def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset) -> bool:
+def same_labels(path: str | Path, index: Mapping[str, Any], dataset: Dataset, mend: str | None = None) -> bool:
     """Whether the index read from `path` was made of these labels.
+
+    Args:
+        mend: what to do otherwise, where the files are a user's choice; None: make them again.
 
     Raises:
         UserError: of another class list: then no number in the files means what it should. Or it says of none.
     """
     facts = label_facts(dataset)
     if "labels" not in index:
-        _refuse_unsaid(path, remedy(path))
-    require_classes(path, index, dataset.classes, dataset.name, remedy(path))
+        _refuse_unsaid(path, mend or remedy(path))
+    require_classes(path, index, dataset.classes, dataset.name, mend or remedy(path))
     return index["labels"] == facts["labels"]
 
 
@@ -83,17 +86,20 @@ def _refuse_unsaid(path: str | Path, again: str) -> None:
     raise UserError(f"{path}: {what}, and class numbers may mean others now; {again}")
 
 
-def cams_of(path: str | Path, records: Iterable[Record], dataset: Dataset) -> CamFolder:
+def cams_of(path: str | Path, records: Iterable[Record], dataset: Dataset, mend: str | None = None) -> CamFolder:
     """The CAMs beside the index at `path`, checked to hold every record, of its labels, in a way that is known here.
+
+    Args:
+        mend: as of `same_labels`.
 
     Raises:
         UserError: ids or files are missing, or of other labels; names the command that makes them again.
     """
     records = list(records)
     index = read_index(path, [record.id for record in records])
-    cams = CamFolder.of(path, index)
+    cams = CamFolder.of(path, index, mend)
     refuse_other_photos(path, index, records)
-    if not same_labels(path, index, dataset) and (found := cams.differences(records)):
+    if not same_labels(path, index, dataset, mend) and (found := cams.differences(records)):
         raise UserError(listing(f"{path}: not of the dataset's labels; {remedy(path)}", found))
     return cams
 

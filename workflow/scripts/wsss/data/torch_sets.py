@@ -42,6 +42,7 @@ class TrainingSet(Samples):
     ) -> None:
         self.dataset, self.records, self.augmentation = dataset, records, augmentation
         self.label_path, self.saliency_path, self.further = label_path, saliency_path, further
+        self._shapes: dict[str, torch.Size] | None = None  # of the first sample's further arrays, which all must have
 
     def __len__(self) -> int:
         return len(self.records)
@@ -68,8 +69,17 @@ class TrainingSet(Samples):
             saliency = _same_size(read_saliency(path), image, path)
             sample["saliency"] = torch.from_numpy(geometry.soft_map(saliency))
         if self.further is not None:
-            sample |= tensors(self.further(View(image, geometry, crop), rng))
+            arrays = tensors(self.further(View(image, geometry, crop), rng))
+            self._require_alike(record, {name: value.shape for name, value in arrays.items()})
+            sample |= arrays
         return sample
+
+    def _require_alike(self, record: Record, shapes: dict[str, torch.Size]) -> None:
+        """UserError where a sample has other further arrays than the one before it: no batch can hold both."""
+        self._shapes = self._shapes or shapes
+        if shapes != self._shapes:
+            these, those = ({name: tuple(shape) for name, shape in some.items()} for some in (shapes, self._shapes))
+            raise UserError(f"further_arrays: gives {these} for {record.image}, and {those} for another image; names and shapes must be those of every sample")
 
 
 class InferenceSet(TorchDataset):

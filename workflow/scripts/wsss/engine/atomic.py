@@ -46,7 +46,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temp = path.parent / f".{path.name}.{os.getpid()}.tmp"
     with explain_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             yield temp
             with open(temp, "rb") as handle:
@@ -54,6 +54,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.replace(temp, path)
         finally:
             temp.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, FileExistsError) as error:
+        if link := next((one for one in (folder, *folder.parents) if one.is_symlink() and not one.exists()), None):
+            raise UserError(f"{folder}: cannot be made: {link} is a link to {os.readlink(link)}, which is not there") from error
+        if isinstance(error, FileNotFoundError):
+            raise UserError(f"{folder}: cannot be made; choose another folder") from error
+        raise
 
 
 def drop_temporaries(folder: str | Path, of: Iterable[str] = ("",)) -> None:

@@ -86,7 +86,10 @@ def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:
     return Path(index_path).parent / f"{item_id}{suffix}"
 
 
-def refuse_stage_file(out: Path) -> None:
-    """UserError where `out` stands, and is a file of those that stages make."""
-    if out.exists() and out.name in (*OUTPUTS, "index.json", "run.json"):
-        raise UserError(f"{out}: is what a stage made; give another name")
+def refuse_stage_file(out: Path, suffix: str) -> None:
+    """UserError where `out` stands, and is a file of those that stages make, or no file of that suffix."""
+    of_stages = any((out.parent / name).exists() for name in ("index.json", "run.json", "dataset.json"))
+    if out.exists() and (of_stages or out.name in OUTPUTS):
+        raise UserError(f"{out}: lies where stages write; give the name of a new file")
+    if out.exists() and out.suffix.lower() != suffix:
+        raise UserError(f"{out}: is there, and is no {suffix} file; give another name")

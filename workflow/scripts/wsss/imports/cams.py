@@ -46,6 +46,7 @@ def import_cams(source: Path, dataset: str, name: str, scale: float = 1.0, norm:
     """
     if not 0 < scale <= 1:
         raise UserError(f"--scale {scale}: must be above 0 and at most 1")
+    source = source.parent if source.name == "index.json" else source
     held, own = dataset_of(dataset), source / "index.json"
     if own.is_file() and (scale != 1 or norm):
         raise UserError(f"{own}: says how these CAMs are read; --scale and --norm are for folders without an index")
@@ -77,8 +78,9 @@ class OwnFolder:
 
     def __init__(self, index: Path, dataset: Dataset) -> None:
         self.content = read_json(index, "copy the folder again from where it was made")
-        self.folder = CamFolder.of(index, self.content)
-        same_labels(index, self.content, dataset)  # of the same classes; labels are compared file by file
+        mend = f"give CAMs of {dataset.name}"
+        self.folder = CamFolder.of(index, self.content, mend)
+        same_labels(index, self.content, dataset, mend)  # of the same classes; labels are compared file by file
 
     def read(self, record: Record, path: Path) -> StoredCam:
         """What the file holds. UserError where it is not of the image's labels."""

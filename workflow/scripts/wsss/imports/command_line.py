@@ -38,7 +38,10 @@ def run(action: Callable[[argparse.Namespace], str], options: argparse.Namespace
 
     def done() -> None:
         for name in ("dataset", "name"):
-            check(getattr(options, name, "x"), NAME, f"--{name}")
+            given = getattr(options, name, "x")
+            if os.sep in given:
+                raise UserError(f"--{name} {given}: give the name alone, {Path(given).name}")
+            check(given, NAME, f"--{name}")
         print(action(options))
 
     return ended(done)

@@ -40,11 +40,14 @@ def export_cams(source: Path, target: Path, dataset: str, layout: str = "keys", 
     """
     if source.is_dir():
         source = source / "index.json"
-    if target.absolute() == source.parent.absolute():
+    if target.resolve() == source.parent.resolve():
         raise UserError(f"{target}: holds the CAMs themselves; give another folder")
     held = dataset_of(dataset)
     records = [r for r in held.split("trainaug") if r.labels]
-    cams = cams_of(source, records, held)
+    if not source.is_file():
+        raise UserError(f"{source}: no such file; give results/{dataset}/METHOD/cam/index.json")
+    is_own = Path("results", dataset).resolve() in source.resolve().parents
+    cams = cams_of(source, records, held, None if is_own and source.parent.name == "cam" else f"give results/{dataset}/METHOD/cam/index.json")
     if cams.form.bg_map:
         raise UserError(f"{source}: has a background map beside its classes, which these layouts have no place for; export CAMs of another net")
     there = [f"{r.id}.npy" for r in records if (target / f"{r.id}.npy").exists()]

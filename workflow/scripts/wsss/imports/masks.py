@@ -10,6 +10,7 @@ from wsss.data.copies import Original, copy_words, originals
 from wsss.data.labels import import_facts
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import resize_label
+from wsss.engine.atomic import read_json
 from wsss.errors import UserError
 from wsss.imports.command_line import Target, dataset_of, find_files, parser, run
 from wsss.io.images import image_size
@@ -35,6 +36,7 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
     """
     held = dataset_of(dataset)
     records, copied = held.split("trainaug"), originals(Path("results", dataset), held)
+    refuse_told_classes(source, held)
     sources = find_files(source, records, ".png")
     target = Target(dataset, name, stage, source)
     refuse_other_list(target, held)
@@ -68,6 +70,16 @@ def import_masks(source: Path, dataset: str, name: str, stage: str) -> str:
         some = ", ".join(sorted(strangers)[:5])
         lines.append(f"note: {len(strangers)} masks hold classes that are not among their image's labels ({some})")
     return target.told(sha256, *lines)
+
+
+def refuse_told_classes(source: Path, dataset: Dataset) -> None:
+    """UserError where the folder is of a stage, or an import, and says that its masks are by another class list."""
+    for name in ("run.json", "index.json"):
+        facts = read_json(source / name, "give another folder") if (source / name).is_file() else {}
+        classes = facts.get("classes", list(dataset.classes)) if isinstance(facts, dict) else list(dataset.classes)
+        if classes != list(dataset.classes):
+            told = ", ".join(map(str, classes))
+            raise UserError(f"{source / name}: its masks are by the classes {told}; {dataset.name} has {shown(dataset)}; give masks of {dataset.name}")
 
 
 def refuse_other_list(target: Target, dataset: Dataset) -> None:

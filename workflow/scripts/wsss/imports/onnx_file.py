@@ -40,7 +40,7 @@ def export_onnx(folder: str | Path, out: str | Path, overwrite: bool = False) ->
     out = Path(out)
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there; give another name, or say --overwrite")
-    refuse_stage_file(out)
+    refuse_stage_file(out, ".onnx")
     task, classes = trained(folder)
     network = WholeSize(loaded_network(task, classes)).eval()
     content = as_onnx(network, about(task, classes))

@@ -121,8 +121,8 @@ class CamFolder:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, path: str | Path, index: dict[str, Any]) -> "CamFolder":
-        """Of the index read from `path`.
+    def of(cls, path: str | Path, index: dict[str, Any], mend: str | None = None) -> "CamFolder":
+        """Of the index read from `path`; `mend`: what to do where it is none of CAMs, if not to make it again.
 
         Raises:
             UserError: the former format, or another form, geometry or norm than is known here.
@@ -130,8 +130,8 @@ class CamFolder:
         index = index if isinstance(index, dict) else {}
         classes = index.get("classes")
         if "form" not in index or not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            what = for_people("CAMs of the former format (ID.npy, without class ids) cannot be read")
-            raise UserError(f"{path}: {what}; {remedy(path)}")
+            what = for_people("no CAMs, or CAMs of the former format (ID.npy, without class ids), which cannot be read")
+            raise UserError(f"{path}: {what}; {mend or remedy(path)}")
         return cls(Path(path).parent, Form.of(path, index), tuple(classes))
 
     def at(self, record: Labelled, size_hw: tuple[int, int]) -> np.ndarray:

@@ -62,6 +62,24 @@ def require_output(out: CamOut, y: Tensor) -> CamOut:
     return out
 
 
+def require_maps(maps: Tensor, y: Tensor, spec: Spec) -> Tensor:
+    """What `seed_maps` gave for the images of y (B, C), where it is of the contract's form: (B, n, h, w), at least 0 for the norm max.
+
+    Raises:
+        UserError: it is not; readers would divide negative maps by their negative maximum, which turns them over.
+    """
+    if not torch.is_tensor(maps):
+        raise UserError(f"net: seed_maps gave a {type(maps).__name__}; it must give a tensor (B, n, h, w)")
+    if maps.dim() != 4 or len(maps) != len(y) or 0 in maps.shape:
+        raise UserError(f"net: seed_maps gave maps of shape {tuple(maps.shape)}; for {len(y)} images, each with its mirror image, it must be ({len(y)}, n, h, w)")
+    if spec.norm == "max" and (low := maps.amin().item()) < 0:
+        raise UserError(
+            f"net: seed_maps gave values below 0 ({low:.3g}), and the norm max, Spec's default, divides by the largest; "
+            'cut them at 0 (.relu()), or let spec_for say norm="cut_min_max" or norm="min_max"'
+        )
+    return maps
+
+
 def required_part(value: Tensor | None, name: str) -> Tensor:
     """The part `name` of an output that was asked for it. Raises UserError where forward did not fill it."""
     if value is None:

@@ -15,6 +15,8 @@ from wsss.plan.stages import STAGES
 RUNTIME = {"device": "auto", "workers": 0, "checkpoint_seconds": 3600, "log_every": 20}  # one process, so that a debugger sees all
 BEGUN = ("run.json", "journal.jsonl", "train_state.pt", "finished.json")  # left by a stage, ended or stopped
 
+RECORD = "give the run.json of a stage in results/DATASET/METHOD"
+
 
 def run_again(record: str | Path, into: str | Path | None = None) -> Path:
     """Run the stage that a `run.json` is of, with the same inputs and parameters, into a folder of its own.
@@ -40,13 +42,13 @@ def run_again(record: str | Path, into: str | Path | None = None) -> Path:
 def task_of(record: str | Path, into: str | Path | None = None) -> Task:
     """The task that `run_again` runs."""
     if not os.path.exists(record):
-        raise UserError(f"{record}: no such file; give the run.json of a stage in results/DATASET/METHOD")
-    facts = read_json(record)
+        raise UserError(f"{record}: no such file; {RECORD}")
+    facts = read_json(record, RECORD)
     stage = facts.get("stage") if isinstance(facts, dict) else None
     if stage == "merge" or isinstance(facts, dict) and "shard" in (facts.get("params") or ()):
         raise UserError(f"{record}: the stage ran in parts (runtime.shards), which go together; say snakemake --force and the stage's index.json")
     if stage not in STAGES or not STAGES[stage].makes or not {"params", "inputs"} <= set(facts):
-        raise UserError(f"{record}: no run.json of a stage that can be run again; give that of a stage in results/DATASET/METHOD")
+        raise UserError(f"{record}: no run.json of a stage that can be run again; {RECORD}")
     own = Path(record).resolve().parent
     folder = Path(into) if into else own.with_name(f"{own.name}.again")
     if folder.resolve() == own:
@@ -70,8 +72,16 @@ def _refuse_others(folder: Path, facts: dict[str, Any]) -> None:
             raise UserError(f"{folder}: holds the {what} of {held.name}; give another folder with --into")
     there = folder / "run.json"
     other = read_json(there) if there.is_file() else facts
-    if not isinstance(other, dict) or any(other.get(key) != facts[key] for key in ("stage", "inputs")):
-        raise UserError(f"{folder}: holds what another stage made; give another folder with --into")
+    if _made_by(other) != _made_by(facts):
+        raise UserError(f"{folder}: holds what another stage, or one with other settings, made; give another folder with --into")
+
+
+def _made_by(facts: Any) -> list[Any]:
+    """What a record says its stage was run with; not its code, which may be mended and run again."""
+    if not isinstance(facts, dict):
+        return []
+    params = facts.get("params")
+    return [facts.get("stage"), facts.get("inputs"), {k: v for k, v in params.items() if k != "code"} if isinstance(params, dict) else params]
 
 
 def _refuse_strange_files(folder: Path) -> None:

@@ -16,6 +16,7 @@ So a reworded message retrains nothing. A text that is made in one place and rai
 import ast
 import functools
 import hashlib
+from importlib.util import resolve_name
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,8 +48,15 @@ def closure(*modules: str, without: tuple[str, ...] = ()) -> set[str]:
         if name in found or name in REGISTRIES or is_within(name, without) or _source(name) is None:
             continue
         found.add(name)
-        waiting += _read(_source(name))[1]
+        package = _package(name)
+        imports = [resolve_name(written, package) for written in _read(_source(name))[1]]
+        waiting += [imported for imported in imports if is_within(imported, ("wsss",))]
     return found
+
+
+def _package(module: str) -> str:
+    """What relative imports in a `wsss` module begin at."""
+    return module if ROOT.joinpath(*module.split(".")[1:]).is_dir() else module.rpartition(".")[0]
 
 
 def is_within(module: str, packages: tuple[str, ...]) -> bool:
@@ -71,10 +79,10 @@ def _source(module: str) -> str | None:
 
 @functools.cache
 def _read(source: str) -> tuple[str, list[str]]:
-    """The digest of a module's code, and what it imports from `wsss`; in one pass, which is most of what planning a method takes."""
+    """The digest of a module's code, and what it imports, as it is written; in one pass, which is most of what planning a method takes."""
     visitor = _WithoutWords()
     tree = visitor.visit(ast.parse(source))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), [name for name in visitor.imports if name.split(".")[0] == "wsss"]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), visitor.imports
 
 
 class _WithoutWords(ast.NodeTransformer):
@@ -99,8 +107,8 @@ class _WithoutWords(ast.NodeTransformer):
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        if node.module and node.level == 0:
-            self.imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        dots, module = "." * node.level, node.module or ""
+        self.imports += [dots + module] * bool(module) + [f"{dots}{module}{'.' * bool(module)}{alias.name}" for alias in node.names]
         return node
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:

@@ -3,7 +3,7 @@
 import ast
 import functools
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,9 @@ def needs(net: str) -> frozenset[str]:
     return frozenset(_Class(module, name).needs())
 
 
+METHODS_LINE = "its line in wsss.methods.METHODS, which reads wsss.methods.MODULE:CLASS"
+
+
 class _Class:
     """A class in the text of a module."""
 
@@ -88,7 +91,7 @@ class _Class:
         self.module, self.name, self.tree = module, name, _tree(module)
         found = [node for node in self.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
         if not found:
-            raise UserError(f"{module}: there is no class {name} at the top of this module; mend wsss.methods.METHODS")
+            raise UserError(f"{module}: there is no class {name} at the top of this module; mend {METHODS_LINE}, or the import of it")
         self.node = found[0]
 
     def options(self) -> list[str]:
@@ -142,18 +145,23 @@ class _Class:
         return base.needs()
 
     def _calls(self) -> list[ast.Call]:
-        """The calls in `spec_for`."""
-        specs = [node for node in self.node.body if isinstance(node, ast.FunctionDef) and node.name == "spec_for"]
-        return [node for spec in specs for node in ast.walk(spec) if isinstance(node, ast.Call)]
+        """The calls in `spec_for`. UserError where it gives a Spec that was made elsewhere, or whose values have no names."""
+        nodes = [node for spec in self.node.body if isinstance(spec, ast.FunctionDef) and spec.name == "spec_for" for node in ast.walk(spec)]
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        made_elsewhere = any(isinstance(node, ast.Return) and isinstance(node.value, ast.Name | ast.Attribute) for node in nodes)
+        if made_elsewhere and not any(map(_is_spec, calls)) or any(_is_spec(call) and len(call.args) > 1 for call in calls):
+            raise UserError(f"{self.module}: the Spec of {self.name} cannot be read without running it; let spec_for return Spec(stride=..., bg_map=True), with names")
+        return calls
 
     def _said(self, key: str) -> list[ast.expr]:
         return [word.value for call in self._calls() for word in call.keywords if word.arg == key]
 
     def _before(self) -> "_Class | None":
         """The class whose Spec this one changes or takes over; None where it writes a whole one."""
-        is_whole = any(ast.unparse(call.func).rpartition(".")[2] == "Spec" for call in self._calls())
-        if is_whole or len(self.node.bases) != 1:
+        if any(map(_is_spec, self._calls())) or not self.node.bases:
             return None
+        if len(self.node.bases) > 1:
+            raise UserError(f"{self.module}: {self.name} has several bases, so its Spec cannot be read without running it; write spec_for in the class itself")
         base = self._named(self.node.bases[0])
         return None if base.name == "Method" else base
 
@@ -180,9 +188,9 @@ class _Class:
     def _imported(self) -> dict[str, tuple[str, str]]:
         """Names that the module imports, each with the module it is from and its name there."""
         return {
-            alias.asname or alias.name: (node.module, alias.name)
+            alias.asname or alias.name: (resolve_name("." * node.level + (node.module or ""), self.module.rpartition(".")[0]), alias.name)
             for node in self.tree.body
-            if isinstance(node, ast.ImportFrom) and node.module
+            if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
 
@@ -195,13 +203,22 @@ class _Class:
 
 @functools.cache
 def _tree(module: str) -> ast.Module:
-    spec = find_spec(module)
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:  # of what comes before the last dot
+        spec = None
     if spec is None or spec.origin is None:
-        raise UserError(f"{module}: there is no such module; mend its line in wsss.methods.METHODS")
+        raise UserError(f"{module}: there is no such module; mend {METHODS_LINE}")
     try:
         return ast.parse(Path(spec.origin).read_text("utf-8"))
     except SyntaxError as error:
         raise UserError(f"{spec.origin}: not valid Python: line {error.lineno}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{spec.origin}: not UTF-8 ({error}); save it so") from error
+
+
+def _is_spec(call: ast.Call) -> bool:
+    return ast.unparse(call.func).rpartition(".")[2] == "Spec"
 
 
 def _targets(node: ast.stmt) -> list[str]:

@@ -19,7 +19,7 @@ from wsss.errors import UserError
 from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
-from wsss.methods.base import Method
+from wsss.methods.base import Method, require_maps
 from wsss.methods.build import build_method
 from wsss.nets.fused import ready_to_infer
 from wsss.sections.cam import Cam
@@ -93,17 +93,21 @@ class CamMaker:
         """The method's maps (B, n, h, w), one a scale, on the network's own grids: the mean over the networks.
 
         Raises:
-            UserError: they are not those of B images.
+            UserError: they are not of the contract's form, or not finite though the weights are.
         """
         y, found = batch["y"].to(self.device), []
         for images in batch["scales"]:
             images = images.to(self.device, non_blocking=True)
             views = torch.cat([images, images.flip(-1)]).contiguous(memory_format=torch.channels_last)
-            maps = reduce(add, (network.seed_maps(views, y) for network in self.networks)) / len(self.networks)
-            if maps.dim() != 4 or len(maps) != len(y):
-                raise UserError(f"net: seed_maps gave maps of shape {tuple(maps.shape)}; for {len(y)} images, each with its mirror image, it must be ({len(y)}, n, h, w)")
-            found.append(maps)
+            found.append(reduce(add, (self.maps_of(network, views, y) for network in self.networks)) / len(self.networks))
         return found
+
+    def maps_of(self, network: Method, views: Tensor, y: Tensor) -> Tensor:
+        """One network's maps of one scale."""
+        maps = require_maps(network.seed_maps(views, y), y, network.spec)
+        if not torch.isfinite(maps).all() and all(torch.isfinite(weights).all() for weights in network.parameters()):
+            raise UserError("net: seed_maps gave values that are not finite, of weights that are; look for a division or a logarithm in it, or lower classifier.lr")
+        return maps
 
     @torch.inference_mode()
     def write(self, record: Record, maps: list[Tensor], y: Tensor, size_hw: tuple[int, int]) -> None:

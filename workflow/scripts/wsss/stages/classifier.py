@@ -1,6 +1,8 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
+import traceback
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,8 +14,10 @@ from wsss.data.stage_inputs import label_files, saliency_files, training_records
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
+from wsss.errors import UserError
 from wsss.methods.base import Method, require_output
 from wsss.methods.build import build_method
+from wsss.methods.probe import probe_maps
 from wsss.methods.sources import check_sources
 from wsss.score.self_report import about_classifier
 from wsss.sections.classifier import Classifier
@@ -39,6 +43,7 @@ def run(task: Task) -> None:
     check_sources(task.params["recipe"]["net"], needs, "ir_labels" in task.inputs, settings.saliency, "classifier")
     label_path = label_files(task, "ir_labels", records) if "ir_labels" in needs else None
     saliency_path = saliency_files(task, dataset, records) if "saliency" in needs else None
+    probe_maps(method)
     trained = wrapped(task, method)
     further = trained.further_arrays()
     require_plain(further)
@@ -60,10 +65,18 @@ def learner_of(trained: Method | Wrapper) -> Learner:
     """A method, or a wrapper around it: its loss is of the forward pass that it asks for."""
 
     def step_loss(batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        out = require_output(trained(batch, trained.loss_want), batch["y"])
-        return trained.loss(batch, out, step)
+        try:
+            out = require_output(trained(batch, trained.loss_want), batch["y"])
+            return trained.loss(batch, out, step)
+        except KeyError as error:
+            name, place = next(iter(error.args), ""), traceback.extract_tb(error.__traceback__)[-1]
+            raise UserError(
+                f"net: {Path(place.filename).name}, line {place.lineno}: there is no {name!r}: a batch holds {', '.join(sorted(batch))} (what further_arrays gives among it), "
+                f"and forward is asked for {', '.join(sorted(trained.loss_want))} (loss_want)"
+            ) from error
 
-    return Learner(trained, trained.param_groups(), step_loss, trained.after_step)
+    groups = [{**group, "params": list(group["params"])} for group in trained.param_groups()]
+    return Learner(trained, groups, step_loss, trained.after_step)
 
 
 def initial_method(task: Task, dataset: Dataset) -> Method:

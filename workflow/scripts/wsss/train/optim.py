@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from wsss.data.text import first_few
+from wsss.errors import UserError
 from wsss.sections.section import required
 from wsss.sections.training import Training
 
@@ -30,6 +32,21 @@ def build_optimiser(groups: list[dict], settings: Training) -> torch.optim.Optim
         )
     extra = {"momentum": settings.momentum} if settings.optimiser == "sgd" else {}
     return OPTIMISERS[settings.optimiser](prepared, lr=settings.lr, **extra)
+
+
+def require_all_learn(network: torch.nn.Module, groups: list[dict], stage: str) -> None:
+    """See that what may learn is in the groups, and what is in the groups is saved with the network.
+
+    Raises:
+        UserError: a parameter without a group would keep its random start; one that is not registered would be random again in the next stage.
+    """
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    registered = {id(parameter): name for name, parameter in network.named_parameters()}
+    idle = [name for number, name in registered.items() if number not in grouped and network.get_parameter(name).requires_grad]
+    if idle:
+        raise UserError(f"{stage}: {first_few(idle)} would not learn: in no group of param_groups; add it there (CAM's has a list for it, new_layers), or freeze it (requires_grad_(False))")
+    if lost := len(grouped - set(registered)):
+        raise UserError(f"{stage}: {lost} parameters of param_groups are not of the network, so they would not be saved; give the network the layer itself, or nn.ModuleList in place of a list")
 
 
 def learning_rate(step: int, steps: int, settings: Training) -> float:

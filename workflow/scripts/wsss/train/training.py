@@ -16,6 +16,7 @@ from wsss.engine.task import Task
 from wsss.io.models import save_model, write_history
 from wsss.sections.training import Training
 from wsss.train.loop import Job, Learner, fit
+from wsss.train.optim import require_all_learn
 from wsss.train.sanity import refuse_diverged
 from wsss.train.start import initial_weights
 
@@ -43,8 +44,9 @@ def train(
         facts: plain data that the model file says of itself, beside what all say.
 
     Raises:
-        UserError: the network diverged; then nothing is written.
+        UserError: the network diverged, or a part of it would not learn or not be saved; then nothing is written.
     """
+    require_all_learn(learner.network, learner.groups, task.stage)
     state_path, mark = task.folder / "train_state.pt", task.fingerprint()
     if ranks.agree(ranks.rank() == 0 and backup.restore(task.outputs.values(), mark))[0]:
         ranks.leave()
