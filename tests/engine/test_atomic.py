@@ -127,6 +127,14 @@ def test_a_file_where_a_folder_is_needed(tmp_path):
         atomic.write_text(tmp_path / "results" / "a.txt", "x")
 
 
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "disk").symlink_to(tmp_path / "unplugged")
+    with pytest.raises(UserError, match="disk is a link to .*unplugged, which is not there"):
+        atomic.write_text(tmp_path / "disk" / "a.txt", "x")
+    with pytest.raises(UserError, match="/proc/x: cannot be made; choose another folder"):
+        atomic.write_text("/proc/x/a.txt", "x")
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
 def test_damaged_json_is_named(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)

@@ -269,6 +269,16 @@ def test_lazy_imports_count():
     assert "wsss.data.voc" in closure("wsss.data.demo")  # imported inside a function
 
 
+@pytest.mark.parametrize("line", ["from .mine_help import W", "from . import mine_help", "from ..methods.mine_help import W"])
+def test_relative_imports_of_ones_own_method_count(library, monkeypatch, line):
+    monkeypatch.setattr(code_digest, "ROOT", library)
+    (library / "methods/mine.py").write_text(f"{line}\n")
+    (library / "methods/mine_help.py").write_text("W = 1\n")
+    forget()
+    assert "wsss.methods.mine_help" in closure("wsss.methods.mine")
+    forget()
+
+
 def test_no_import_escapes_the_digest():
     """Relative imports, and modules loaded by name, are not followed: the latter is for registries, and for what starts the stage."""
     by_name = {LIBRARY.joinpath(*name.split(".")).with_suffix(".py") for name in REGISTRIES}

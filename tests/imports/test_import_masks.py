@@ -48,6 +48,15 @@ def test_a_folder_without_pngs_says_what_is_there(site):
         import_masks(site / "none", "own", "mine", "seeds")
 
 
+@pytest.mark.parametrize("name", ["run.json", "index.json"])
+def test_masks_of_another_class_list_that_say_so(site, name):
+    """A stage's, or an import's: the folder says what the numbers mean."""
+    source = masks(site / "png")
+    (source / name).write_text('{"classes": ["dog", "cat"]}')
+    with pytest.raises(UserError, match=f"{name}: its masks are by the classes dog, cat; own has .*; give masks of own"):
+        import_masks(source, "own", "mine", "seeds")
+
+
 def test_a_missing_mask_is_named(site):
     (masks(site / "png") / f"{IDS[2]}.png").unlink()
     with pytest.raises(UserError, match="1 of 3 training images have no file here.*\n  p 2 ü"):

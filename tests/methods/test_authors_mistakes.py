@@ -5,12 +5,15 @@ import types
 import pytest
 import torch
 from wsss.errors import UserError
-from wsss.methods.base import CamOut, require_output
+from wsss.methods.base import CamOut, Spec, flip_pair_sum, group, require_output, trainable
 from wsss.methods.cam import CAM
+from wsss.methods.probe import probe_maps
 from wsss.methods.sipe import SIPE
 from wsss.sections.cam import Cam
 from wsss.stages.cam import CamMaker
+from wsss.stages.classifier import learner_of
 from wsss.train.loop import require_losses
+from wsss.train.optim import require_all_learn
 
 Y = torch.eye(2)
 TRUNK = {"bn": "train", "freeze": "none"}
@@ -65,3 +68,67 @@ def test_maps_of_the_mirror_images_too():
     assert isinstance(maker.settings, Cam)
     with pytest.raises(UserError, match=r"maps of shape \(4, 2, .*; for 2 images, each with its mirror image, it must be \(2, n, h, w\)"):
         maker.maps({"y": Y, "scales": [torch.zeros(2, 3, 32, 32)]})
+
+
+def seen_by_the_probe(maps, norm="max"):
+    """What the look before the training says of a CAM whose `seed_maps` are `maps` of its own."""
+    net = CAM(2, "resnet_small", TRUNK)
+    net.seed_maps = lambda views, y: maps(net({"image": views}, frozenset({"maps"})).maps)
+    net.spec_for = lambda options=None: Spec(stride=16, norm=norm)
+    state, weights = torch.random.get_rng_state(), [p.clone() for p in net.state_dict().values()]
+    try:
+        probe_maps(net)
+    finally:
+        assert net.training and torch.equal(torch.random.get_rng_state(), state)
+        assert all(torch.equal(old, new) for old, new in zip(weights, net.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("maps", "words"),
+    [
+        (flip_pair_sum, r"values below 0 \(.*\.relu\(\)"),
+        (lambda maps: maps.relu(), "each with its mirror image, it must be .1, n, h, w"),
+        (lambda maps: flip_pair_sum(maps)[..., :0], r"shape \(1, 2, 8, 0\)"),
+        (lambda maps: list(maps), "seed_maps gave a list; it must give a tensor"),
+        (lambda maps: flip_pair_sum(maps.relu()) * float("nan"), "not finite for an image of noise"),
+    ],
+)
+def test_maps_are_looked_at_before_the_training(maps, words):
+    with pytest.raises(UserError, match=words):
+        seen_by_the_probe(maps)
+
+
+def test_maps_that_other_norms_take():
+    seen_by_the_probe(flip_pair_sum, "cut_min_max")
+    seen_by_the_probe(lambda maps: flip_pair_sum(maps.relu()))
+
+
+class Attention(CAM):
+    """A layer that is in no group, or in a list that PyTorch does not see."""
+
+    def __init__(self, *args, as_list=False, **more):
+        super().__init__(*args, **more)
+        layer = torch.nn.Conv2d(3, 3, 1)
+        self.attention = [layer] if as_list else layer
+
+    def param_groups(self):
+        hidden = self.attention if isinstance(self.attention, list) else []
+        return [*super().param_groups(), *([group(trainable(*hidden))] if hidden else [])]
+
+
+@pytest.mark.parametrize(
+    ("as_list", "words"),
+    [(False, "classifier: attention.weight, attention.bias would not learn.*new_layers"), (True, "2 parameters of param_groups are not of the network.*nn.ModuleList")],
+)
+def test_layers_that_would_not_learn_or_not_be_saved(as_list, words):
+    net = Attention(2, "resnet_small", TRUNK, as_list=as_list)
+    with pytest.raises(UserError, match=words):
+        require_all_learn(net, net.param_groups(), "classifier")
+
+
+def test_what_the_batch_or_the_output_has_not():
+    net = CAM(2, "resnet_small", TRUNK)
+    net.loss = lambda batch, out, step: {"total": batch["grey"].sum()}
+    batch = {"id": ["a", "b"], "image": torch.zeros(2, 3, 32, 32), "y": Y}
+    with pytest.raises(UserError, match=r"test_authors_mistakes.py, line [0-9]+: there is no 'grey': a batch holds id, image, y .*asked for logits .loss_want"):
+        learner_of(net).step_loss(batch, 0)

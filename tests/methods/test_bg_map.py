@@ -230,9 +230,14 @@ def test_a_newcomer_has_one_by_one_module_and_one_recipe(config, tmp_path, monke
     (config / "methods/mine.yaml").write_text(yaml.safe_dump({"extends": "cam", "net": "mine"}))
     with pytest.raises(UserError, match="mine.yaml: evaluation.bg: the CAMs have a background map"):
         recipe(config, "mine", "demo")
-    add_method(monkeypatch, tmp_path, MINE.format(value="options['x']"))
-    with pytest.raises(UserError, match="bg_map of Base cannot be read without running it; write bg_map=True"):
-        has_bg_map("mine")
+    by_place = MINE.format(value="True").replace("stride=16, bg_map=True", "16, True")
+    elsewhere = MINE.format(value="True").replace("return Spec(stride=16, bg_map=True)", "return SPEC")
+    mixed = MINE.format(value="True").replace("Mine(Base)", "Mine(Other, Base)")
+    unread = {MINE.format(value="options['x']"): "bg_map of Base", by_place: "Spec of Base", elsewhere: "Spec of Base", mixed: "Mine has several bases"}
+    for text, words in unread.items():
+        add_method(monkeypatch, tmp_path, text)
+        with pytest.raises(UserError, match=f"{words}.* cannot be read without running it; "):
+            has_bg_map("mine")
 
 
 def test_the_cams_of_another_recipe_count(config):

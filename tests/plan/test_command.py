@@ -148,8 +148,26 @@ def test_again_goes_into_no_folder_of_photos_or_of_another_stage(finished):
     record = finished / "cam/run.json"
     with pytest.raises(UserError, match="images: holds the photos of own; give another folder with --into"):
         run_again(record, finished.parent / "images")
-    with pytest.raises(UserError, match="classifier: holds what another stage made; give another folder with --into"):
+    with pytest.raises(UserError, match="classifier: holds what another stage, or one with other settings, made; give another"):
         run_again(record, finished / "classifier")
+
+
+def test_again_goes_into_no_folder_of_other_settings(finished, tmp_path):
+    """The same stage with the same inputs, as a recipe with `cam: {from: OTHER}` and thresholds of its own has it."""
+    shutil.copytree(finished / "seeds", tmp_path / "seeds")
+    facts = json.loads((tmp_path / "seeds/run.json").read_text())
+    facts["params"]["settings"]["confident"]["value"] = 0.9
+    (tmp_path / "seeds/run.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="seeds: holds what another stage, or one with other settings, made"):
+        run_again(finished / "seeds/run.json", tmp_path / "seeds")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "model.safetensors"])
+def test_again_says_what_it_wants_and_to_delete_nothing(tmp_path, capsys, name):
+    (tmp_path / name).write_text("mine")
+    assert main(["run", str(tmp_path / name)]) == 1
+    said = capsys.readouterr().err
+    assert "give the run.json of a stage" in said and "delete" not in said and "--force" not in said
 
 
 def test_again_writes_over_no_files_of_the_users(finished, tmp_path):
