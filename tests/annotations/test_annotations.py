@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import shutil
 import xml.etree.ElementTree as ET
 
@@ -74,10 +75,19 @@ def test_tolerance_saves_points_and_keeps_the_border():
     assert not changed[cv2.circle(np.zeros_like(mask), (100, 100), 60, 1, 5) == 0].any()
 
 
+def test_photos_that_are_newer_than_their_masks_are_told(folder, tmp_path, capsys):
+    """Another picture of the same name and size would get the old one's mask."""
+    photo = load_manifest(folder.parents[1] / "manifest.csv").records[0]
+    os.utime(photo.image, (2**31, 2**31))
+    assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "a.json")]) == 0
+    assert f"note: 1 photos are newer than their masks ({photo.id})" in capsys.readouterr().out
+
+
 def test_coco_is_what_pycocotools_reads(folder, tmp_path, capsys):
     out = tmp_path / "masks ü.json"
     assert main(["export", str(folder), "--as", "coco", "--out", str(out)]) == 0
-    assert "6 photos" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "6 photos" in said and "newer" not in said
     coco = COCO(out)
     assert {c["id"]: c["name"] for c in coco.dataset["categories"]} == {1: "red", 2: "green"}
     masks = drawn(folder)

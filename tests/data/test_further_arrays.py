@@ -173,13 +173,23 @@ def test_what_no_batch_can_hold_is_named(dataset, arrays, words):
         samples(dataset, lambda view, rng: arrays)[0, 0]
 
 
-@pytest.mark.parametrize("held", ["network", "tensor", "closure"])
+@pytest.mark.parametrize("other", [{"valid": np.zeros(4, np.float32)}, {}])
+def test_arrays_that_differ_from_sample_to_sample(dataset, other):
+    given = iter([{"valid": np.zeros(3, np.float32)}, other])
+    some = samples(dataset, lambda view, rng: next(given))
+    assert some[0, 0]["valid"].shape == (3,)
+    with pytest.raises(UserError, match=r"further_arrays: gives .* and \{'valid': \(3,\)\} for another image; names and shapes"):
+        some[1, 0]
+
+
+@pytest.mark.parametrize("held", ["network", "tensor", "closure", "arrays"])
 def test_what_holds_more_than_plain_values_is_refused_before_training(held):
     net = CPN(2, "resnet_small", {})
     further, words = {
         "network": (net.classification, "holds a CPN"),
         "tensor": (partial(strong_view, reach=torch.zeros(2)), "holds a Tensor"),
+        "arrays": ({"valid": np.zeros(3)}, "a dict"),
         "closure": (lambda view, rng: {}, "cannot be handed to other processes"),
     }[held]
-    with pytest.raises(UserError, match=f"further_arrays: what it gives {words}.*functools.partial"):
+    with pytest.raises(UserError, match=f"further_arrays: .*{words}.*functools.partial"):
         require_plain(further)

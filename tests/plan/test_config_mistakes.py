@@ -171,6 +171,15 @@ def test_seeds_that_are_filled_up(resolve, recipe, words):
     refused(resolve, words, recipe=recipe)
 
 
+@pytest.mark.parametrize("line", ["wsss.methods.cam.CAM", "wsss.method.cam:CAM", "wsss/methods/cam.py:CAM", "wsss.methods.cam:Cam"])
+def test_a_line_of_the_registry_that_is_written_wrongly(monkeypatch, line):
+    from wsss import methods
+
+    monkeypatch.setitem(methods.METHODS, "mine", line)
+    with pytest.raises(UserError, match="mend its line in wsss.methods.METHODS, which reads wsss.methods.MODULE:CLASS"):
+        needs("mine")
+
+
 def test_what_each_net_needs():
     from wsss import methods
 
