@@ -375,7 +375,7 @@ def test_names_end_where_they_end():
 def test_options_that_do_not_go_together_are_told_before_anything_runs(project, name, options, words):
     broken = change_method(project, lambda recipe: recipe.setdefault("net_options", {}).update(options), name)
     with pytest.raises(UserError, match=words):
-        broken.recipe(name, "demo")
+        broken.recipe(name, "voc12")
 
 
 def test_randaugment_is_refused_where_places_in_the_photo_count(project):
