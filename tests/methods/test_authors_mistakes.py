@@ -86,7 +86,7 @@ def seen_by_the_probe(maps, norm="max"):
 @pytest.mark.parametrize(
     ("maps", "words"),
     [
-        (flip_pair_sum, r"values below 0 \(.*\.relu\(\)"),
+        (lambda maps: -flip_pair_sum(maps.relu()), r"values below 0 \(.*\.relu\(\)"),
         (lambda maps: maps.relu(), "each with its mirror image, it must be .1, n, h, w"),
         (lambda maps: flip_pair_sum(maps)[..., :0], r"shape \(1, 2, 8, 0\)"),
         (lambda maps: list(maps), "seed_maps gave a list; it must give a tensor"),

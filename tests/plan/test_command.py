@@ -153,13 +153,13 @@ def test_again_goes_into_no_folder_of_photos_or_of_another_stage(finished):
 
 
 def test_again_goes_into_no_folder_of_other_settings(finished, tmp_path):
-    """The same stage with the same inputs, as a recipe with `cam: {from: OTHER}` and thresholds of its own has it."""
-    shutil.copytree(finished / "seeds", tmp_path / "seeds")
-    facts = json.loads((tmp_path / "seeds/run.json").read_text())
-    facts["params"]["settings"]["confident"]["value"] = 0.9
-    (tmp_path / "seeds/run.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match="seeds: holds what another stage, or one with other settings, made"):
-        run_again(finished / "seeds/run.json", tmp_path / "seeds")
+    """The same stage with the same inputs, as a recipe has it that takes another's classifier."""
+    shutil.copytree(finished / "cam", tmp_path / "cam")
+    facts = json.loads((tmp_path / "cam/run.json").read_text())
+    facts["params"]["settings"]["batch_size"] += 1
+    (tmp_path / "cam/run.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="cam: holds what another stage, or one with other settings, made"):
+        run_again(finished / "cam/run.json", tmp_path / "cam")
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "model.safetensors"])
