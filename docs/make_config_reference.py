@@ -49,17 +49,17 @@ named, and a recipe that is not named has no such stage of its own or leaves the
 pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](methods/amn.md), [eps](methods/eps.md),
 [seam](methods/seam.md), [cpn](methods/cpn.md), [mctformer](methods/mctformer.md), [affinitynet](methods/affinitynet.md), [fsae](methods/fsae.md)).
 
-A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the threshold t in (0, 1], or
+A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the threshold t in (0, 1), or
 `{{kind: power, value: a}}`, the score (1 - max over classes)^a; or, of CAMs that have a background map (sipe), `{{kind: map}}`,
 with `scale: s` s times the map. With `value: found` the threshold is found on the CAMs,
 without ground truth; `shift`, in (-1, 1), moves it by that share of its way to 1 (above 0) or to 0 (below)
-([evaluation.md](evaluation.md#thresholds)). `bg` of `evaluation` is a number always: the published value.
+([evaluation.md](evaluation.md#thresholds)). `bg` of `evaluation` is never found: it is the published value (sipe: its map).
 """
 PRESETS = """## config/presets/NAME.yaml
 
 What a dataset's `preset:` lays on every recipe (`common`; of its `net_options.OPTION` every net gets those it has), on the
 options of one net (`net_options.NET`) or wrapper (`wrap_options.WRAPPER`), on recipes of one refinement (`refine`), or on single recipes (`methods`). A value reaches only those recipes that run the stage themselves; a dataset's `overrides:` come last.
-A single recipe's stage that it takes `from:` another one is refused there: change it in the one that runs it.
+`methods` may not change a stage that the recipe takes `from:` another. Change it in the recipe that runs it.
 """
 
 
