@@ -150,9 +150,10 @@ def test_photos_in_which_nobody_has_drawn_yet_keep_the_masks_they_have(folder, t
     assert "1 masks drawn" in (said := capsys.readouterr().out) and "nothing is drawn in 5 photos that have labels" in said
     assert_same(drawn(tmp_path / "alone"), {ids[0]: drawn(folder)[ids[0]]})
     shutil.copy(tmp_path / f"alone/{ids[0]}.png", tmp_path / f"alone/{ids[1]}.png")  # of an earlier call
-    assert main([*command, "--out", str(tmp_path / "alone")]) == 1 and "2 masks are there" in capsys.readouterr().err
-    assert main([*command, "--out", str(tmp_path / "alone"), "--overwrite"]) == 0
-    assert_same(drawn(tmp_path / "alone"), {ids[0]: drawn(folder)[ids[0]]})
+    before = drawn(tmp_path / "alone")
+    assert main([*command, "--out", str(tmp_path / "alone"), "--overwrite"]) == 1
+    assert f"holds files of photos in which nothing is drawn ({ids[1]})" in capsys.readouterr().err
+    assert_same(drawn(tmp_path / "alone"), before)
     assert main([*command, "--out", str(tmp_path / "back"), "--rest", str(folder)]) == 0
     assert "1 masks drawn" in (said := capsys.readouterr().out) and "5 copied" in said and "nothing is drawn in 5 of these" in said
     assert_same(drawn(tmp_path / "back"), drawn(folder))

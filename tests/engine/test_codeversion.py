@@ -9,6 +9,7 @@ import sys
 import pytest
 from helpers import LIBRARY
 from wsss import methods
+from wsss.errors import UserError
 from wsss.nets import segmenters
 from wsss.plan import code_digest
 from wsss.plan.code_digest import BELOW_ENGINE, LEFT_OUT, REGISTRIES, closure, is_within
@@ -269,6 +270,20 @@ def test_lazy_imports_count():
     assert "wsss.data.voc" in closure("wsss.data.demo")  # imported inside a function
 
 
+def test_a_packages_own_init_counts_for_what_imports_from_it(library, monkeypatch):
+    monkeypatch.setattr(code_digest, "ROOT", library)
+    (library / "methods/mine").mkdir()
+    (library / "methods/mine/__init__.py").write_text("W = 1\n")
+    (library / "methods/mine/net.py").write_text("from . import W\n")
+    forget()
+    assert "wsss.methods.mine" in closure("wsss.methods.mine.net")
+    (library / "methods/mine/net.py").write_text("from .....x import W\n")
+    forget()
+    with pytest.raises(UserError, match="wsss.methods.mine.net: a relative import leads out of its package"):
+        closure("wsss.methods.mine.net")
+    forget()
+
+
 @pytest.mark.parametrize("line", ["from .mine_help import W", "from . import mine_help", "from ..methods.mine_help import W"])
 def test_relative_imports_of_ones_own_method_count(library, monkeypatch, line):
     monkeypatch.setattr(code_digest, "ROOT", library)
@@ -280,7 +295,7 @@ def test_relative_imports_of_ones_own_method_count(library, monkeypatch, line):
 
 
 def test_no_import_escapes_the_digest():
-    """Relative imports, and modules loaded by name, are not followed: the latter is for registries, and for what starts the stage."""
+    """Modules loaded by name are not followed, and our own imports are written whole: the former is for registries, and for what starts the stage."""
     by_name = {LIBRARY.joinpath(*name.split(".")).with_suffix(".py") for name in REGISTRIES}
     by_name |= {path.with_suffix("") / "__init__.py" for path in by_name}
     by_name |= {LIBRARY / "wsss/engine/entry.py"}

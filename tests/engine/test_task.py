@@ -210,7 +210,7 @@ def test_the_model_says_where_its_first_weights_come_from(tmp_path, monkeypatch,
     task.runtime["workers"] = 0
     network = torch.nn.Linear(2, 2)
     losses = lambda batch, step: {"total": network(batch["values"]).sum()}  # noqa: E731 - one line, used once
-    training.train(task, Training.model_construct(batch_size=1), Learner(network, [], losses), OneSample(), torch.device("cpu"))
+    training.train(task, Training.model_construct(batch_size=1), Learner(network, [{"params": list(network.parameters()), "lr_scale": 1.0, "weight_decay": None}], losses), OneSample(), torch.device("cpu"))
     facts = load_model(task.outputs["model"], network)
     expected = "torchvision resnet18-f37072fd.pth" if known else f"local file mine.pth, sha256 {sha256}"
     assert facts["initial_weights"] == expected and facts["initial_weights_sha256"] == sha256

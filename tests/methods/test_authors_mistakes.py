@@ -90,7 +90,7 @@ def seen_by_the_probe(maps, norm="max"):
         (lambda maps: maps.relu(), "each with its mirror image, it must be .1, n, h, w"),
         (lambda maps: flip_pair_sum(maps)[..., :0], r"shape \(1, 2, 8, 0\)"),
         (lambda maps: list(maps), "seed_maps gave a list; it must give a tensor"),
-        (lambda maps: flip_pair_sum(maps.relu()) * float("nan"), "not finite for an image of noise"),
+        (lambda maps: flip_pair_sum(maps.relu()) * float("nan"), "values that are not finite"),
     ],
 )
 def test_maps_are_looked_at_before_the_training(maps, words):
@@ -128,7 +128,51 @@ def test_layers_that_would_not_learn_or_not_be_saved(as_list, words):
 
 def test_what_the_batch_or_the_output_has_not():
     net = CAM(2, "resnet_small", TRUNK)
-    net.loss = lambda batch, out, step: {"total": batch["grey"].sum()}
     batch = {"id": ["a", "b"], "image": torch.zeros(2, 3, 32, 32), "y": Y}
-    with pytest.raises(UserError, match=r"test_authors_mistakes.py, line [0-9]+: there is no 'grey': a batch holds id, image, y .*asked for logits .loss_want"):
+    net.loss = lambda batch, out, step: {"total": batch["grey"].sum()}
+    with pytest.raises(UserError, match="net: a batch has no 'grey'; it holds id, image, y, what further_arrays gives"):
         learner_of(net).step_loss(batch, 0)
+    net.loss = lambda batch, out, step: {"total": out.views["grey"].logits.sum()}
+    with pytest.raises(UserError, match="net: forward gave no 'grey'; it was asked for logits .loss_want"):
+        learner_of(net).step_loss(batch, 0)
+    net.loss = lambda batch, out, step: {"total": net.options["margin"]}
+    with pytest.raises(KeyError, match="margin"):  # a mistake of another kind keeps its traceback
+        learner_of(net).step_loss(batch, 0)
+
+
+class Keeping(CAM):
+    """Makes a tensor in its first pass, and keeps it."""
+
+    def forward(self, batch, want=frozenset({"logits"})):
+        if not hasattr(self, "scale"):
+            self.scale = torch.ones(1)
+        out = super().forward(batch, want)
+        out.logits = None if out.logits is None else out.logits * self.scale
+        return out
+
+
+def test_the_look_before_the_training_leaves_nothing_behind():
+    net = Keeping(2, "resnet_small", TRUNK)
+    probe_maps(net)
+    batch = {"id": ["a", "b"], "image": torch.zeros(2, 3, 32, 32), "y": Y}
+    net.loss(batch, net(batch), 0)["total"].backward()
+
+
+def test_gradients_in_seed_maps():
+    def grad_cam(maps):
+        torch.autograd.grad(maps.sum(), [torch.ones(1, requires_grad=True)])
+
+    with pytest.raises(UserError, match="seed_maps asks for gradients, and CAMs are made without"):
+        seen_by_the_probe(grad_cam)
+
+
+def test_maps_of_absent_classes_may_be_anything():
+    """They are not stored."""
+
+    def masked(views, y):
+        maps = flip_pair_sum(net({"image": views}, frozenset({"maps"})).maps.relu())
+        return maps.masked_fill(y[..., None, None] == 0, float("-inf"))
+
+    net = CAM(2, "resnet_small", TRUNK)
+    net.seed_maps = masked
+    probe_maps(net)

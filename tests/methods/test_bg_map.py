@@ -233,7 +233,11 @@ def test_a_newcomer_has_one_by_one_module_and_one_recipe(config, tmp_path, monke
     by_place = MINE.format(value="True").replace("stride=16, bg_map=True", "16, True")
     elsewhere = MINE.format(value="True").replace("return Spec(stride=16, bg_map=True)", "return SPEC")
     mixed = MINE.format(value="True").replace("Mine(Base)", "Mine(Other, Base)")
-    unread = {MINE.format(value="options['x']"): "bg_map of Base", by_place: "Spec of Base", elsewhere: "Spec of Base", mixed: "Mine has several bases"}
+    kept = MINE.format(value="True").replace("return Spec(", "spec = Spec(").replace("bg_map=True)", "bg_map=True)\n        return spec")
+    add_method(monkeypatch, tmp_path, kept)
+    assert has_bg_map("mine")
+    helper = MINE.format(value="True").replace("return Spec(stride=16, bg_map=True)", "return make(options)")
+    unread = {MINE.format(value="options['x']"): "bg_map of Base", by_place: "Spec of Base", elsewhere: "Spec of Base", helper: "Spec of Base", mixed: "Mine has several bases"}
     for text, words in unread.items():
         add_method(monkeypatch, tmp_path, text)
         with pytest.raises(UserError, match=f"{words}.* cannot be read without running it; "):

@@ -66,6 +66,7 @@ def test_passes_that_steps_overrule_are_gone(project):
     with pytest.raises(UserError, match="classifier: give steps or epochs"):
         resolved(steps=None)
     assert resolved(schedule="cosine", rate_per="epoch", epochs=12)["epochs"] == 12
+    assert resolved(steps=None, epochs=3)["epochs"] == 3
     with pytest.raises(UserError, match="min_steps has no effect beside steps"):
         resolved(schedule="cosine", rate_per="epoch", epochs=12, min_steps=5)
 

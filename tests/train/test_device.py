@@ -64,6 +64,17 @@ def test_a_lease_is_of_the_gpu_whatever_number_a_job_knows_it_by(two_of_four):
     assert device.one_gpu_for_a_program() == {"CUDA_VISIBLE_DEVICES": "3"}
 
 
+def test_the_only_gpu_that_a_job_sees_is_leased_too(two_of_four, monkeypatch):
+    """Another job may see more."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    two_of_four(0)
+    assert device._lease_gpu() == 0
+    assert device.one_gpu_for_a_program() == {"CUDA_VISIBLE_DEVICES": "0"}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    two_of_four(0, 1)
+    assert device._lease_gpu() == 1
+
+
 @pytest.mark.parametrize("told, dtype", [({"amx_bf16": True}, torch.bfloat16), ({"avx512_bf16": True}, None), ({}, None)])
 def test_auto_is_bf16_on_a_cpu_that_is_made_for_it(monkeypatch, told, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)

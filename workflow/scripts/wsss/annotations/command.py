@@ -159,15 +159,15 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
     _refuse_own_files(out, [*found, *copied], known.values())
     _refuse_dataset_files(out, held)
     left = sorted(untouched - copied)
-    there = [i for i in (*found, *sorted(copied), *left) if (out / f"{i}.png").exists()]
+    if stale := [i for i in left if (out / f"{i}.png").exists()]:
+        raise UserError(f"{out}: holds files of photos in which nothing is drawn ({first_few(stale)}), which would pass for masks of this call; give another folder, or move them away")
+    there = [i for i in (*found, *sorted(copied)) if (out / f"{i}.png").exists()]
     if there and not overwrite:
         raise UserError(f"{out}: {len(there)} masks are there ({', '.join(there[:5])}); give another folder, or say --overwrite")
     for photo, mask in others.masks() if others else ():
         write_mask(out / f"{photo.id}.png", mask)
     for item_id, mask in found.items():
         write_mask(out / f"{item_id}.png", mask)
-    for item_id in left:
-        (out / f"{item_id}.png").unlink(missing_ok=True)  # of an earlier call, which would pass for this one's
     from_rest = f", {len(copied)} copied from {rest}" if others else ""
     return f"{out}: {len(found)} masks drawn from {source}{from_rest}{_undrawn(sorted(untouched & copied), left)}"
 

@@ -100,7 +100,7 @@ def cams_of(path: str | Path, records: Iterable[Record], dataset: Dataset, mend:
     cams = CamFolder.of(path, index, mend)
     refuse_other_photos(path, index, records)
     if not same_labels(path, index, dataset, mend) and (found := cams.differences(records)):
-        raise UserError(listing(f"{path}: not of the dataset's labels; {remedy(path)}", found))
+        raise UserError(listing(f"{path}: not of the dataset's labels; {mend or remedy(path)}", found))
     return cams
 
 

@@ -76,7 +76,8 @@ class TrainingSet(Samples):
 
     def _require_alike(self, record: Record, shapes: dict[str, torch.Size]) -> None:
         """UserError where a sample has other further arrays than the one before it: no batch can hold both."""
-        self._shapes = self._shapes or shapes
+        if self._shapes is None:
+            self._shapes = shapes
         if shapes != self._shapes:
             these, those = ({name: tuple(shape) for name, shape in some.items()} for some in (shapes, self._shapes))
             raise UserError(f"further_arrays: gives {these} for {record.image}, and {those} for another image; names and shapes must be those of every sample")

@@ -76,9 +76,11 @@ def refuse_told_classes(source: Path, dataset: Dataset) -> None:
     """UserError where the folder is of a stage, or an import, and says that its masks are by another class list."""
     for name in ("run.json", "index.json"):
         facts = read_json(source / name, "give another folder") if (source / name).is_file() else {}
-        classes = facts.get("classes", list(dataset.classes)) if isinstance(facts, dict) else list(dataset.classes)
-        if classes != list(dataset.classes):
-            told = ", ".join(map(str, classes))
+        classes = facts.get("classes") if isinstance(facts, dict) else None
+        if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+            continue  # somebody else's file of that name
+        if classes[classes[:1] == ["background"] :] != list(dataset.classes):
+            told = ", ".join(classes)
             raise UserError(f"{source / name}: its masks are by the classes {told}; {dataset.name} has {shown(dataset)}; give masks of {dataset.name}")
 
 

@@ -62,22 +62,44 @@ def require_output(out: CamOut, y: Tensor) -> CamOut:
     return out
 
 
-def require_maps(maps: Tensor, y: Tensor, spec: Spec) -> Tensor:
-    """What `seed_maps` gave for the images of y (B, C), where it is of the contract's form: (B, n, h, w), at least 0 for the norm max.
+def require_maps(maps: Tensor, y: Tensor) -> Tensor:
+    """What `seed_maps` gave for the images of y (B, C), where it is of the contract's form: (B, n, h, w).
 
     Raises:
-        UserError: it is not; readers would divide negative maps by their negative maximum, which turns them over.
+        UserError: it is not.
     """
     if not torch.is_tensor(maps):
         raise UserError(f"net: seed_maps gave a {type(maps).__name__}; it must give a tensor (B, n, h, w)")
     if maps.dim() != 4 or len(maps) != len(y) or 0 in maps.shape:
         raise UserError(f"net: seed_maps gave maps of shape {tuple(maps.shape)}; for {len(y)} images, each with its mirror image, it must be ({len(y)}, n, h, w)")
-    if spec.norm == "max" and (low := maps.amin().item()) < 0:
+    return maps
+
+
+def require_values(rows: Sequence[Tensor], spec: Spec) -> None:
+    """See that maps (K, h, w), one a scale, are finite, and at least 0 for the norm max.
+
+    Raises:
+        UserError: they are not; readers would divide negative maps by their negative maximum, which turns them over.
+    """
+    if not all(torch.isfinite(one).all() for one in rows):
+        raise UserError("net: seed_maps gave values that are not finite, of weights that are; look for a division or a logarithm in it, or lower classifier.lr")
+    low = min((one.amin().item() for one in rows if one.numel()), default=0.0)
+    if spec.norm == "max" and low < 0:
         raise UserError(
             f"net: seed_maps gave values below 0 ({low:.3g}), and the norm max, Spec's default, divides by the largest; "
             'cut them at 0 (.relu()), or let spec_for say norm="cut_min_max" or norm="min_max"'
         )
-    return maps
+
+
+class Telling(dict):
+    """A dict that explains a missing key in `words`, which say {key}."""
+
+    def __init__(self, content: Mapping, words: str) -> None:
+        super().__init__(content)
+        self.words = words
+
+    def __missing__(self, key: Any) -> Any:
+        raise UserError(self.words.replace("{key}", repr(key)))
 
 
 def required_part(value: Tensor | None, name: str) -> Tensor:

@@ -1,38 +1,32 @@
 """A look at a method's maps before it is trained: what only the stage `cam` would find would cost a training."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 
 import torch
 
 from wsss.errors import UserError
-from wsss.methods.base import Method, require_maps
+from wsss.methods.base import Method, require_maps, require_values
 
 SIDE = 128  # pixels of the image that `probe_maps` shows
 
 
-@contextmanager
-def left_as_it_was(method: Method) -> Iterator[None]:
-    """For a pass that leaves no trace: in eval mode, without gradient; running statistics and the generator's state stay."""
-    training = method.training
-    method.eval()
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            yield
-    finally:
-        method.train(training)
-
-
 def probe_maps(method: Method) -> None:
-    """See what `seed_maps` gives for one image of noise that has all classes.
+    """See what `seed_maps` of a copy gives for one image of noise that lacks the last class, where there are several.
 
     Raises:
-        UserError: it is not of the contract's form, needs gradients, or is not finite.
+        UserError: it is not of the contract's form, asks for gradients, or has values that no CAM can have.
     """
-    device = next(method.parameters()).device
-    image = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
-    y = torch.ones(1, method.num_classes, device=device)
-    with left_as_it_was(method), torch.inference_mode():
-        maps = require_maps(method.seed_maps(torch.cat([image, image.flip(-1)]), y), y, method.spec)
-    if not torch.isfinite(maps).all():
-        raise UserError("net: seed_maps gave values that are not finite for an image of noise; look for a division or a logarithm in it")
+    network = copy.deepcopy(method).eval()  # whatever it keeps from a pass without gradients stays there
+    image = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(next(network.parameters()).device)
+    y = torch.ones(1, network.num_classes, device=image.device)
+    y[:, 1:][:, -1:] = 0
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            maps = require_maps(network.seed_maps(torch.cat([image, image.flip(-1)]), y), y)
+    except RuntimeError as error:
+        if "require grad" not in str(error):
+            raise
+        raise UserError("net: seed_maps asks for gradients, and CAMs are made without; take it from outputs alone (no Grad-CAM)") from error
+    rows = network.num_classes + network.spec.bg_map
+    seen = maps[0, : rows - 1] if maps.shape[1] == rows and network.num_classes > 1 else maps[0]
+    require_values([seen], network.spec)

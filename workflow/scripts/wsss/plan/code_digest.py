@@ -19,6 +19,8 @@ import hashlib
 from importlib.util import resolve_name
 from pathlib import Path
 
+from wsss.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
 # The dicts of names: one more in them changes no other's results.
 REGISTRIES = ("wsss.methods", "wsss.wrappers", "wsss.refine.walks", "wsss.nets.segmenters")
@@ -49,7 +51,10 @@ def closure(*modules: str, without: tuple[str, ...] = ()) -> set[str]:
             continue
         found.add(name)
         package = _package(name)
-        imports = [resolve_name(written, package) for written in _read(_source(name))[1]]
+        try:
+            imports = [resolve_name(written, package) for written in _read(_source(name))[1]]
+        except ImportError as error:
+            raise UserError(f"{name}: a relative import leads out of its package ({error}); write the whole name") from error
         waiting += [imported for imported in imports if is_within(imported, ("wsss",))]
     return found
 
@@ -108,7 +113,7 @@ class _WithoutWords(ast.NodeTransformer):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
         dots, module = "." * node.level, node.module or ""
-        self.imports += [dots + module] * bool(module) + [f"{dots}{module}{'.' * bool(module)}{alias.name}" for alias in node.names]
+        self.imports += [dots + module, *(f"{dots}{module}{'.' * bool(module)}{alias.name}" for alias in node.names)]
         return node
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:

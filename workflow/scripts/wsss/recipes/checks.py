@@ -211,7 +211,7 @@ def _check_training(settings: Training, where: str) -> None:
             "set poly_steps: null (all steps), or at most steps"
         )
     if not settings.steps and not settings.epochs:
-        raise UserError(f"{where}: give steps or epochs")
+        raise UserError(f"{where}: give steps or epochs (a number of steps takes out the epochs of files before it)")
     _check_rate(settings, where)
     for kind, (low, high) in plain(settings.augmentation.resize).items():
         if low > high:
@@ -224,7 +224,7 @@ def _check_rate(settings: Training, where: str) -> None:
     if (by_epochs or settings.warmup_steps) and settings.warmup_lr is None:
         raise UserError(f"{where}: a warm-up needs warmup_lr, the rate it begins at (1.0e-6 as published)")
     if (by_epochs or settings.rate_per == "epoch") and not settings.epochs:
-        raise UserError(f"{where}: warmup_epochs and rate_per: epoch count in epochs; give epochs, or warmup_steps and rate_per: step")
+        raise UserError(f"{where}: warmup_epochs and rate_per: epoch count in epochs; give epochs (a number of steps takes out those of files before it), or warmup_steps and rate_per: step")
     if by_epochs and settings.epochs and by_epochs >= settings.epochs:
         raise UserError(f"{where}: warmup_epochs ({by_epochs}) must be below epochs ({settings.epochs})")
     if settings.steps and settings.warmup_steps and settings.warmup_steps >= settings.steps:

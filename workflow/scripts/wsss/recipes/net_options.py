@@ -3,6 +3,7 @@
 import ast
 import functools
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
@@ -146,10 +147,11 @@ class _Class:
 
     def _calls(self) -> list[ast.Call]:
         """The calls in `spec_for`. UserError where it gives a Spec that was made elsewhere, or whose values have no names."""
-        nodes = [node for spec in self.node.body if isinstance(spec, ast.FunctionDef) and spec.name == "spec_for" for node in ast.walk(spec)]
-        calls = [node for node in nodes if isinstance(node, ast.Call)]
-        made_elsewhere = any(isinstance(node, ast.Return) and isinstance(node.value, ast.Name | ast.Attribute) for node in nodes)
-        if made_elsewhere and not any(map(_is_spec, calls)) or any(_is_spec(call) and len(call.args) > 1 for call in calls):
+        functions = [node for node in self.node.body if isinstance(node, ast.FunctionDef) and node.name == "spec_for"]
+        calls = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Call)]
+        made_here = any(_called(call) in ("Spec", "spec_for") for call in calls)
+        nameless = any(_is_spec(call) and (len(call.args) > 1 or any(word.arg is None for word in call.keywords)) for call in calls)
+        if functions and not made_here or nameless:
             raise UserError(f"{self.module}: the Spec of {self.name} cannot be read without running it; let spec_for return Spec(stride=..., bg_map=True), with names")
         return calls
 
@@ -188,7 +190,7 @@ class _Class:
     def _imported(self) -> dict[str, tuple[str, str]]:
         """Names that the module imports, each with the module it is from and its name there."""
         return {
-            alias.asname or alias.name: (resolve_name("." * node.level + (node.module or ""), self.module.rpartition(".")[0]), alias.name)
+            alias.asname or alias.name: (_absolute("." * node.level + (node.module or ""), self.module), alias.name)
             for node in self.tree.body
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
@@ -203,10 +205,7 @@ class _Class:
 
 @functools.cache
 def _tree(module: str) -> ast.Module:
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:  # of what comes before the last dot
-        spec = None
+    spec = _spec_of(module)
     if spec is None or spec.origin is None:
         raise UserError(f"{module}: there is no such module; mend {METHODS_LINE}")
     try:
@@ -217,8 +216,31 @@ def _tree(module: str) -> ast.Module:
         raise UserError(f"{spec.origin}: not UTF-8 ({error}); save it so") from error
 
 
+def _spec_of(module: str) -> ModuleSpec | None:
+    """Where a module is; None where it is not."""
+    try:
+        return find_spec(module)
+    except ModuleNotFoundError as error:
+        if error.name and not f"{module}.".startswith(f"{error.name}."):
+            raise UserError(f"{module}: its package imports {error.name}, which is not installed") from error
+        return None  # what comes before the last dot is no package
+
+
+def _absolute(written: str, module: str) -> str:
+    """The module that an import in `module` names, relative or not."""
+    spec = _spec_of(module)
+    try:
+        return resolve_name(written, spec.parent if spec else None)
+    except ImportError as error:
+        raise UserError(f"{module}: imports {written}, which leads out of its package; write the whole name") from error
+
+
+def _called(call: ast.Call) -> str:
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
 def _is_spec(call: ast.Call) -> bool:
-    return ast.unparse(call.func).rpartition(".")[2] == "Spec"
+    return _called(call) == "Spec"
 
 
 def _targets(node: ast.stmt) -> list[str]:

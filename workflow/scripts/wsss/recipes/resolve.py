@@ -218,9 +218,9 @@ def _cam_has_bg_map(config: "Config", recipe: dict, path: str) -> bool | None:
 
 
 def _without_idle_epochs(recipe: dict, values: dict, where: str) -> dict:
-    """The recipe without the numbers of passes that its `steps` overrule, so that `steps: null` alone does not bring back another recipe's.
+    """The recipe without the epochs that its `steps` overrule, so that `steps: null` alone does not bring back another recipe's.
 
-    `epochs` stay where a warm-up or the rate counts in them.
+    They stay where a warm-up or the rate counts in them. So does `min_steps`, a floor of whatever epochs come.
 
     Raises:
         UserError: the layer `values` itself sets one that has no effect.
@@ -234,7 +234,8 @@ def _without_idle_epochs(recipe: dict, values: dict, where: str) -> dict:
         idle = ["min_steps"] if in_epochs else ["epochs", "min_steps"]
         if set_here := [key for key in idle if values.get(stage, {}).get(key) is not None]:
             raise UserError(f"{where}: {stage}.{set_here[0]} has no effect beside steps: {settings['steps']}; set steps: null there too, or take {set_here[0]} out")
-        recipe[stage] = {key: value for key, value in settings.items() if key not in idle}
+        if not in_epochs:
+            recipe[stage] = {key: value for key, value in settings.items() if key != "epochs"}
     return recipe
 
 

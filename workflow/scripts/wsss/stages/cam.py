@@ -1,6 +1,6 @@
 """Stage `cam`: multi-scale CAMs of all training images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -19,7 +19,7 @@ from wsss.errors import UserError
 from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
-from wsss.methods.base import Method, require_maps
+from wsss.methods.base import Method, require_maps, require_values
 from wsss.methods.build import build_method
 from wsss.nets.fused import ready_to_infer
 from wsss.sections.cam import Cam
@@ -93,27 +93,27 @@ class CamMaker:
         """The method's maps (B, n, h, w), one a scale, on the network's own grids: the mean over the networks.
 
         Raises:
-            UserError: they are not of the contract's form, or not finite though the weights are.
+            UserError: they are not of the contract's form.
         """
         y, found = batch["y"].to(self.device), []
         for images in batch["scales"]:
             images = images.to(self.device, non_blocking=True)
             views = torch.cat([images, images.flip(-1)]).contiguous(memory_format=torch.channels_last)
-            found.append(reduce(add, (self.maps_of(network, views, y) for network in self.networks)) / len(self.networks))
+            maps = (require_maps(network.seed_maps(views, y), y) for network in self.networks)
+            found.append(reduce(add, maps) / len(self.networks))
         return found
-
-    def maps_of(self, network: Method, views: Tensor, y: Tensor) -> Tensor:
-        """One network's maps of one scale."""
-        maps = require_maps(network.seed_maps(views, y), y, network.spec)
-        if not torch.isfinite(maps).all() and all(torch.isfinite(weights).all() for weights in network.parameters()):
-            raise UserError("net: seed_maps gave values that are not finite, of weights that are; look for a division or a logarithm in it, or lower classifier.lr")
-        return maps
 
     @torch.inference_mode()
     def write(self, record: Record, maps: list[Tensor], y: Tensor, size_hw: tuple[int, int]) -> None:
         """Write the CAM of one image; what stood there in the former format goes."""
         aux = {name: read_mask(file_of(self.task.inputs[name], record.id, ".png")) for name in self.method.spec.aux}
         rows, extras = self.method.stored(maps, y.to(self.device), size_hw, aux)
+        if _finite(rows) or all(_finite(network.parameters()) for network in self.networks):  # of diverged weights `write_cam` speaks
+            require_values(rows, self.method.spec)
         arrays = [one.float().cpu().numpy() for one in rows]
         write_cam(self.task.folder / f"{record.id}{SUFFIX}", record.labels, arrays, extras if record.labels else {})
         (self.task.folder / f"{record.id}.npy").unlink(missing_ok=True)
+
+
+def _finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(torch.isfinite(one).all()) for one in tensors)

@@ -1,8 +1,6 @@
 """Stage `classifier`: train the network whose maps become CAMs."""
 
-import traceback
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +12,7 @@ from wsss.data.stage_inputs import label_files, saliency_files, training_records
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.atomic import write_json
 from wsss.engine.task import Task
-from wsss.errors import UserError
-from wsss.methods.base import Method, require_output
+from wsss.methods.base import Method, Telling, require_output
 from wsss.methods.build import build_method
 from wsss.methods.probe import probe_maps
 from wsss.methods.sources import check_sources
@@ -65,15 +62,11 @@ def learner_of(trained: Method | Wrapper) -> Learner:
     """A method, or a wrapper around it: its loss is of the forward pass that it asks for."""
 
     def step_loss(batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        try:
-            out = require_output(trained(batch, trained.loss_want), batch["y"])
-            return trained.loss(batch, out, step)
-        except KeyError as error:
-            name, place = next(iter(error.args), ""), traceback.extract_tb(error.__traceback__)[-1]
-            raise UserError(
-                f"net: {Path(place.filename).name}, line {place.lineno}: there is no {name!r}: a batch holds {', '.join(sorted(batch))} (what further_arrays gives among it), "
-                f"and forward is asked for {', '.join(sorted(trained.loss_want))} (loss_want)"
-            ) from error
+        batch = Telling(batch, f"net: a batch has no {{key}}; it holds {', '.join(sorted(batch))}, what further_arrays gives among it")
+        out = require_output(trained(batch, trained.loss_want), batch["y"])
+        words = f"net: forward gave no {{key}}; it was asked for {', '.join(sorted(trained.loss_want))} (loss_want)"
+        out.views, out.features = Telling(out.views, words), Telling(out.features, words)
+        return trained.loss(batch, out, step)
 
     groups = [{**group, "params": list(group["params"])} for group in trained.param_groups()]
     return Learner(trained, groups, step_loss, trained.after_step)

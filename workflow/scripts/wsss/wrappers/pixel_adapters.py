@@ -3,7 +3,8 @@
 `probe` looks at a base before any training: whether it gives maps at all, and whether their background is a map.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from wsss.data.transforms import Geometry, normalise
 from wsss.errors import UserError
 from wsss.io.cam_forms import NORMS
 from wsss.methods.base import CamOut, Method, required_part
-from wsss.methods.probe import left_as_it_was
 
 SIDE = 64  # pixels of the image that `probe` shows
 TEMPERATURE = 0.1  # of scores in [0, 1], which are no logits
@@ -67,7 +67,7 @@ def seed_logits(base: Method, batch: Mapping) -> Tensor:
 
 def refuse_other_grid(base: Method, seen: "Probe") -> None:
     """UserError where the base's seed maps lie on another grid than the maps of single cells, which are to be taught by them."""
-    with left_as_it_was(base):
+    with _left_as_it_was(base):
         grid = tuple(seed_logits(base, _batch(base)).shape[-2:])
     if grid != seen.grid:
         raise UserError(
@@ -94,7 +94,7 @@ def probe(base: Method, wrapper: str) -> Probe:
     batch, taps = _batch(base), []
     hook = base.backbone.register_forward_hook(lambda module, inputs, output: taps.append(last_of(output)))
     try:
-        with left_as_it_was(base):
+        with _left_as_it_was(base):
             out = base(batch, MAPS)
             if out.maps is None:
                 raise UserError(f"wrap: {wrapper} learns from maps of single cells, and net {name} gives none; wrap another net")
@@ -110,6 +110,18 @@ def probe(base: Method, wrapper: str) -> Probe:
         trunk_ends_in_a_map=bool(taps) and taps[-1].dim() == 4,
         grid=tuple(logits.shape[-2:]),
     )
+
+
+@contextmanager
+def _left_as_it_was(base: Method) -> Iterator[None]:
+    """For a pass that leaves no trace: in eval mode, without gradient; running statistics and the generator's state stay."""
+    training = base.training
+    base.eval()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            yield
+    finally:
+        base.train(training)
 
 
 def last_of(output) -> Tensor:
