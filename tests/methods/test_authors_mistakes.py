@@ -72,15 +72,23 @@ def test_maps_of_the_mirror_images_too():
 
 def seen_by_the_probe(maps, norm="max"):
     """What the look before the training says of a CAM whose `seed_maps` are `maps` of its own."""
-    net = CAM(2, "resnet_small", TRUNK)
-    net.seed_maps = lambda views, y: maps(net({"image": views}, frozenset({"maps"})).maps)
-    net.spec_for = lambda options=None: Spec(stride=16, norm=norm)
-    state, weights = torch.random.get_rng_state(), [p.clone() for p in net.state_dict().values()]
+
+    class Own(CAM):
+        def seed_maps(self, views, y):
+            return maps(self({"image": views}, frozenset({"maps"})).maps)
+
+        @classmethod
+        def spec_for(cls, options=None):
+            return Spec(stride=16, norm=norm)
+
+    net = Own(2, "resnet_small", TRUNK)
+    state = torch.random.get_rng_state()
+    before = [value.clone() for value in net.state_dict().values()]
     try:
         probe_maps(net)
     finally:
         assert net.training and torch.equal(torch.random.get_rng_state(), state)
-        assert all(torch.equal(old, new) for old, new in zip(weights, net.state_dict().values(), strict=True))
+        assert all(torch.equal(old, new) for old, new in zip(before, net.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize(

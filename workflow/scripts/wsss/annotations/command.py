@@ -24,7 +24,7 @@ from wsss.annotations.photos import (
 from wsss.data.manifest import Dataset, held_in, load_manifest
 from wsss.data.table import listing
 from wsss.data.text import first_few
-from wsss.engine.atomic import write_bytes, write_json, write_text
+from wsss.engine.atomic import read_json, write_bytes, write_json, write_text
 from wsss.engine.index import refuse_stage_file
 from wsss.errors import UserError
 from wsss.io.images import image_size
@@ -58,7 +58,7 @@ def _exported(masks: MaskFolder, kind: str, out: Path, tolerance: float, overwri
         _refuse_there(masks, out, FOLDERS[kind], overwrite)
         manifest = dataset_folder(masks.index) / "manifest.csv"
         if kind == "png" and manifest.is_file():
-            _refuse_dataset_files(out, load_manifest(manifest))
+            _refuse_dataset_files(out, load_manifest(manifest), manifest.parent)
         return _export_labelme(masks, out, tolerance) if kind == "labelme" else _export_png(masks, out)
     if out.is_dir() or (out.exists() and not overwrite):
         raise UserError(f"{out}: is there; give the name of a new file" + ("" if out.is_dir() else ", or say --overwrite"))
@@ -157,7 +157,7 @@ def draw_masks(source: str | Path, dataset: str | Path, out: str | Path, rest: s
     others = _rest(rest, held, set(found)) if rest else None
     copied = {photo.id for photo in others.photos} if others else set()
     _refuse_own_files(out, [*found, *copied], known.values())
-    _refuse_dataset_files(out, held)
+    _refuse_dataset_files(out, held, dataset)
     left = sorted(untouched - copied)
     if stale := [i for i in left if (out / f"{i}.png").exists()]:
         raise UserError(f"{out}: holds files of photos in which nothing is drawn ({first_few(stale)}), which would pass for masks of this call; give another folder, or move them away")
@@ -201,9 +201,16 @@ def _refuse_own_files(out: Path, ids: Iterable[str], photos: Iterable[Photo]) ->
         raise UserError(f"{out}: holds what a stage made; give another folder, and import the masks from there (docs/import.md)")
 
 
-def _refuse_dataset_files(out: Path, dataset: Dataset) -> None:
-    """UserError where `out` is a folder of the dataset's photos or ground truth: masks put there would be taken for either."""
-    if what := held_in(dataset, out):
+def _refuse_dataset_files(out: Path, dataset: Dataset, folder: Path) -> None:
+    """UserError where `out` is a folder of the dataset's photos or ground truth: masks put there would be taken for either.
+
+    Of photos that stages work on in copies the manifest names the copies; the user's own folders stand in the record in `folder`.
+    """
+    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    given = record.get("params", {}).get("dataset", {}).get("params", {})
+    own = {"images": "photos", "masks": "ground truth", "saliency": "saliency maps"}
+    named = next((what for key, what in own.items() if isinstance(given.get(key), str) and Path(given[key]).expanduser().resolve() == out.resolve()), None)
+    if what := held_in(dataset, out) or named:
         raise UserError(f"{out}: is the folder of the {what} of {dataset.name}; give another one")
 
 
