@@ -88,8 +88,8 @@ def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:
 
 def refuse_stage_file(out: Path, suffix: str) -> None:
     """UserError where `out` stands, and is a file of those that stages make, or no file of that suffix."""
-    of_stages = any((out.parent / name).exists() for name in ("run.json", "manifest.csv") if name != out.name)
-    if out.exists() and (of_stages or out.name in OUTPUTS):
+    beside = any((out.parent / name).exists() for name in ("run.json", "manifest.csv"))
+    if out.exists() and (beside or out.name in OUTPUTS or out.name == "index.json" and "suffixes" in read_json(out, "give another name")):
         raise UserError(f"{out}: lies where stages write; give the name of a new file")
     if out.exists() and out.suffix.lower() != suffix:
         raise UserError(f"{out}: is there, and is no {suffix} file; give another name")
