@@ -14,8 +14,10 @@ from wsss.errors import UserError
 from wsss.io.cam_forms import FORMS, GEOMETRIES, NORMS, Form, StoredCam
 from wsss.io.grids import walk_grid
 from wsss.methods import METHODS, base
+from wsss.methods.probe import probe_maps
 from wsss.nets.backbones import build_backbone
 from wsss.recipes.net_options import has_bg_map, option_names
+from wsss.train.optim import require_all_learn
 
 
 @pytest.fixture(params=sorted(METHODS))
@@ -54,6 +56,7 @@ def cam_of(net, size, y, scales=(1.0, 0.5), seed=5):
 def cam_from(net, maps, y, size, scales=(1.0, 0.5), grid=None):
     """What readers make of maps, (K, H, W) float32."""
     rows, extras = net.stored(maps, y, size, aux_for(net, size))
+    base.require_values(rows, net.spec)
     form = Form(net.spec.form, net.spec.geometry, net.spec.norm, scales, net.spec.bg_map)
     stored = StoredCam(tuple(base.present(y).tolist()), tuple(row.detach().numpy() for row in rows), extras)
     assert form.fault(stored) is None
@@ -105,6 +108,13 @@ def test_cam_shape_range_and_present_classes(name, classes, size):
     for found, shape in ((cam, size), (on_grid, walk_grid(size))):
         assert found.shape == (int(y.sum()), *shape) and found.dtype == np.float32
         assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
+def test_it_passes_the_look_before_a_training(name):
+    net = build(name)
+    probe_maps(net)
+    require_all_learn(net, net.param_groups(), "classifier")
+    assert net.training
 
 
 @pytest.mark.parametrize("present", [[], [2], [0, 1, 2, 3]])
