@@ -5,7 +5,9 @@
 """
 
 import argparse
+import re
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +190,19 @@ def methods_tables(config: Config) -> str:
     parts.append("### net_options\n\n" + table(net_options(recipes), head))
     parts.append("### wrap_options\n\n" + table(wrap_options(config), ("wrapper", *head[1:])))
     parts += [stage_table(stage, section, recipes) for stage, section in keys.items() if stage in SECTIONS]
+    parts.insert(1, "### Shipped recipes\n\n" + table(shipped_recipes(), ("recipe", "extends", "what it is")) + "\n### Keys\n")
     return "\n".join(parts)
+
+
+def shipped_recipes() -> list[tuple[str, ...]]:
+    """Each recipe, what it extends, and the first sentence of its file."""
+    found = []
+    for path in sorted((ROOT / "config/methods").glob("*.yaml")):
+        lines = path.read_text("utf-8").splitlines()
+        comment = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+        parent = read_yaml(path).get("extends", "")
+        found.append((f"`{path.stem}`", f"`{parent}`" if parent else "", re.split(r"(?<=[a-zA-Z)])\. ", comment)[0].rstrip(".")))
+    return found
 
 
 def without_nets(recipes: dict) -> dict:
