@@ -67,7 +67,7 @@ def _half(values: np.ndarray, path: str | Path) -> np.ndarray:
         half = np.ascontiguousarray(values, np.float16)
     if not np.isfinite(half).all():
         what = for_people("beyond what float16 holds (65504)" if np.isfinite(values).all() else "that are not finite")
-        raise UserError(f"{path}: not written, its maps have values {what}; {after_divergence('classifier')}")
+        raise UserError(f"{path}: not written, its maps have values {what}; {after_divergence('classifier')}; of a net of your own see whether seed_maps divides by 0")
     return half
 
 

@@ -82,7 +82,7 @@ def require_values(rows: Sequence[Tensor], spec: Spec) -> None:
         UserError: they are not; readers would divide negative maps by their negative maximum, which turns them over.
     """
     if not all(torch.isfinite(one).all() for one in rows):
-        raise UserError("net: seed_maps gave values that are not finite, of weights that are; look for a division or a logarithm in it, or lower classifier.lr")
+        raise UserError("net: seed_maps gave values that are not finite; look for a division or a logarithm in it")
     low = min((one.amin().item() for one in rows if one.numel()), default=0.0)
     if spec.norm == "max" and low < 0:
         raise UserError(

@@ -1,6 +1,6 @@
 """Stage `cam`: multi-scale CAMs of all training images."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -108,12 +108,8 @@ class CamMaker:
         """Write the CAM of one image; what stood there in the former format goes."""
         aux = {name: read_mask(file_of(self.task.inputs[name], record.id, ".png")) for name in self.method.spec.aux}
         rows, extras = self.method.stored(maps, y.to(self.device), size_hw, aux)
-        if _finite(rows) or all(_finite(network.parameters()) for network in self.networks):  # of diverged weights `write_cam` speaks
+        if all(torch.isfinite(one).all() for one in rows):  # of others `write_cam` speaks, which knows what it would not write
             require_values(rows, self.method.spec)
         arrays = [one.float().cpu().numpy() for one in rows]
         write_cam(self.task.folder / f"{record.id}{SUFFIX}", record.labels, arrays, extras if record.labels else {})
         (self.task.folder / f"{record.id}.npy").unlink(missing_ok=True)
-
-
-def _finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(torch.isfinite(one).all()) for one in tensors)
