@@ -130,7 +130,7 @@ class CamFolder:
         index = index if isinstance(index, dict) else {}
         classes = index.get("classes")
         if "form" not in index or not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            what = for_people("no CAMs, or CAMs of the former format (ID.npy, without class ids), which cannot be read")
+            what = for_people("CAMs of the former format (ID.npy, without class ids), or no CAMs at all, cannot be read")
             raise UserError(f"{path}: {what}; {mend or remedy(path)}")
         return cls(Path(path).parent, Form.of(path, index), tuple(classes))
 

@@ -11,6 +11,7 @@ from wsss.data.manifest import Dataset, load_manifest
 from wsss.data.stage_inputs import label_files, saliency_files, training_records
 from wsss.data.torch_sets import TrainingSet
 from wsss.engine.atomic import write_json
+from wsss.engine.explain import for_people
 from wsss.engine.task import Task
 from wsss.methods.base import Method, Telling, require_output
 from wsss.methods.build import build_method
@@ -62,9 +63,9 @@ def learner_of(trained: Method | Wrapper) -> Learner:
     """A method, or a wrapper around it: its loss is of the forward pass that it asks for."""
 
     def step_loss(batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        batch = Telling(batch, f"net: a batch has no {{key}}; it holds {', '.join(sorted(batch))}, what further_arrays gives among it")
+        batch = Telling(batch, for_people(f"net: a batch has no {{key}}; it holds {', '.join(sorted(batch))}, what further_arrays gives among it"))
         out = require_output(trained(batch, trained.loss_want), batch["y"])
-        words = f"net: forward gave no {{key}}; it was asked for {', '.join(sorted(trained.loss_want))} (loss_want)"
+        words = for_people(f"net: forward gave no {{key}}; it was asked for {', '.join(sorted(trained.loss_want))} (loss_want)")
         out.views, out.features = Telling(out.views, words), Telling(out.features, words)
         return trained.loss(batch, out, step)
 
