@@ -56,7 +56,7 @@ def cam_of(net, size, y, scales=(1.0, 0.5), seed=5):
 def cam_from(net, maps, y, size, scales=(1.0, 0.5), grid=None):
     """What readers make of maps, (K, H, W) float32."""
     rows, extras = net.stored(maps, y, size, aux_for(net, size))
-    base.require_values(rows, net.spec)
+    base.require_signs(rows, net.spec)
     form = Form(net.spec.form, net.spec.geometry, net.spec.norm, scales, net.spec.bg_map)
     stored = StoredCam(tuple(base.present(y).tolist()), tuple(row.detach().numpy() for row in rows), extras)
     assert form.fault(stored) is None

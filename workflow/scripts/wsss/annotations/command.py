@@ -24,7 +24,7 @@ from wsss.annotations.photos import (
 from wsss.data.manifest import Dataset, held_in, load_manifest
 from wsss.data.table import listing
 from wsss.data.text import first_few
-from wsss.engine.atomic import read_json, write_bytes, write_json, write_text
+from wsss.engine.atomic import write_bytes, write_json, write_text
 from wsss.engine.index import refuse_stage_file
 from wsss.errors import UserError
 from wsss.io.images import image_size
@@ -201,16 +201,9 @@ def _refuse_own_files(out: Path, ids: Iterable[str], photos: Iterable[Photo]) ->
         raise UserError(f"{out}: holds what a stage made; give another folder, and import the masks from there (docs/import.md)")
 
 
-def _refuse_dataset_files(out: Path, dataset: Dataset, folder: Path) -> None:
-    """UserError where `out` is a folder of the dataset's photos or ground truth: masks put there would be taken for either.
-
-    Of photos that stages work on in copies the manifest names the copies; the user's own folders stand in the record in `folder`.
-    """
-    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    given = record.get("params", {}).get("dataset", {}).get("params", {})
-    own = {"images": "photos", "masks": "ground truth", "saliency": "saliency maps"}
-    named = next((what for key, what in own.items() if isinstance(given.get(key), str) and Path(given[key]).expanduser().resolve() == out.resolve()), None)
-    if what := held_in(dataset, out) or named:
+def _refuse_dataset_files(out: Path, dataset: Dataset, results: Path) -> None:
+    """UserError where `out` is a folder of the photos or ground truth of results/DATASET: masks put there would be taken for either."""
+    if what := held_in(dataset, results, out):
         raise UserError(f"{out}: is the folder of the {what} of {dataset.name}; give another one")
 
 

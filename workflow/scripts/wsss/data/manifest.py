@@ -252,13 +252,24 @@ def _record(cells: dict[str, str], root: str, folder: str, index: dict[str, int]
     return Record(cells["id"], splits, labels, root, (image, mask, mask_train, saliency))
 
 
-def held_in(dataset: Dataset, folder: Path) -> str | None:
-    """What of the dataset's own files lies in a folder, in words: photos, ground truth, or saliency maps; None: none of them. Links are followed."""
-    records = dataset.records
+def held_in(dataset: Dataset, results: Path, folder: Path) -> str | None:
+    """What of the dataset's own files lies in a folder, in words: photos, ground truth, or saliency maps; None: none of them. Links are followed.
+
+    Args:
+        results: results/DATASET. Of photos that stages work on in copies the manifest names the copies, and the record there the user's own folders.
+    """
+    records, given = dataset.records, _given_folders(results)
     own = {
-        "photos": [r.image for r in records],
-        "ground truth": [m for r in records for m in (r.mask, r.mask_train) if m],
-        "saliency maps": [r.saliency for r in records if r.saliency],
+        "photos": {r.image.parent for r in records} | given.get("images", set()),
+        "ground truth": {m.parent for r in records for m in (r.mask, r.mask_train) if m} | given.get("masks", set()),
+        "saliency maps": {r.saliency.parent for r in records if r.saliency} | given.get("saliency", set()),
     }
     here = folder.resolve()
-    return next((what for what, files in own.items() if here in {place.resolve() for place in {file.parent for file in files}}), None)
+    return next((what for what, places in own.items() if here in {place.resolve() for place in places}), None)
+
+
+def _given_folders(results: Path) -> dict[str, set[Path]]:
+    """Key of the dataset file's `params` -> the path that stood there when the dataset was built."""
+    record = results / "run.json"
+    params = read_json(record).get("params", {}).get("dataset", {}).get("params", {}) if record.is_file() else {}
+    return {key: {Path(value).expanduser()} for key, value in params.items() if isinstance(value, str)}

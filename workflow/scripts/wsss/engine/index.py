@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from wsss.digest import fingerprint
 from wsss.engine.atomic import read_json, write_json
@@ -43,7 +43,7 @@ def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
     facts: dict[str, Any] = {}
     for path in paths:
         part = read_json(path)
-        if not isinstance(part, dict) or not isinstance(part.get("digests"), dict) or not _are_words(part.get("suffixes")):
+        if not isinstance(part, dict) or not isinstance(part.get("digests"), dict) or not are_words(part.get("suffixes")):
             raise UserError(f"{path}: not an index of this workflow; {remedy(path)}")
         digests |= part.pop("digests")
         facts = facts or part
@@ -57,7 +57,8 @@ def merge_shards(paths: Sequence[Path], folder: str | Path) -> int:
     return len(digests)
 
 
-def _are_words(value: Any) -> bool:
+def are_words(value: Any) -> TypeGuard[list[str]]:
+    """Whether it is a list of texts."""
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
@@ -69,7 +70,7 @@ def read_index(path: str | Path, ids: list[str]) -> dict[str, Any]:
     """
     path = Path(path)
     index = read_json(path)
-    if not isinstance(index, dict) or not all(_are_words(index.get(key)) for key in ("ids", "suffixes")) or not _are_words(index.get("classes", [])):
+    if not isinstance(index, dict) or not all(are_words(index.get(key)) for key in ("ids", "suffixes")) or not are_words(index.get("classes", [])):
         raise UserError(f"{path}: not an index of this workflow; {remedy(path)}")
     known, present = set(index["ids"]), set(os.listdir(path.parent))
     absent = sorted(set(ids) - known)
@@ -88,8 +89,10 @@ def file_of(index_path: str | Path, item_id: str, suffix: str) -> Path:
 
 def refuse_stage_file(out: Path, suffix: str) -> None:
     """UserError where `out` stands, and is a file of those that stages make, or no file of that suffix."""
+    if not out.exists():
+        return
     beside = any((out.parent / name).exists() for name in ("run.json", "manifest.csv"))
-    if out.exists() and (beside or out.name in OUTPUTS or out.name == "index.json" and "suffixes" in read_json(out, "give another name")):
+    if beside or out.name in OUTPUTS or out.name == "index.json" and "suffixes" in read_json(out, "give another name"):
         raise UserError(f"{out}: lies where stages write; give the name of a new file")
-    if out.exists() and out.suffix.lower() != suffix:
+    if out.suffix.lower() != suffix:
         raise UserError(f"{out}: is there, and is no {suffix} file; give another name")

@@ -11,6 +11,7 @@ from wsss.data.labels import import_facts
 from wsss.data.manifest import Dataset, Record
 from wsss.data.transforms import resize_label
 from wsss.engine.atomic import read_json
+from wsss.engine.index import are_words
 from wsss.errors import UserError
 from wsss.imports.command_line import Target, dataset_of, find_files, parser, run
 from wsss.io.images import image_size
@@ -77,7 +78,7 @@ def refuse_told_classes(source: Path, dataset: Dataset) -> None:
     for name in ("run.json", "index.json"):
         facts = read_json(source / name, "give another folder") if (source / name).is_file() else {}
         classes = facts.get("classes") if isinstance(facts, dict) else None
-        if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+        if not are_words(classes):
             continue  # somebody else's file of that name
         if classes[classes[:1] == ["background"] :] != list(dataset.classes):
             told = ", ".join(classes)

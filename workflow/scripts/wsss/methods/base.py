@@ -3,6 +3,7 @@
 docs/method_contract.md shows how each published method maps onto these hooks.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,16 +76,16 @@ def require_maps(maps: Tensor, y: Tensor) -> Tensor:
     return maps
 
 
-def require_values(rows: Sequence[Tensor], spec: Spec) -> None:
-    """See that maps (K, h, w), one a scale, are finite, and at least 0 for the norm max.
+def require_signs(rows: Sequence[Tensor], spec: Spec) -> None:
+    """See that maps (K, h, w), one a scale, are at least 0 for the norm max. Of values that are not finite `write_cam` speaks.
 
     Raises:
         UserError: they are not; readers would divide negative maps by their negative maximum, which turns them over.
     """
-    if not all(torch.isfinite(one).all() for one in rows):
-        raise UserError("net: seed_maps gave values that are not finite; look for a division or a logarithm in it")
+    if spec.norm != "max":
+        return
     low = min((one.amin().item() for one in rows if one.numel()), default=0.0)
-    if spec.norm == "max" and low < 0:
+    if -math.inf < low < 0:  # a NaN is neither
         raise UserError(
             f"net: seed_maps gave values below 0 ({low:.3g}), and the norm max, Spec's default, divides by the largest; "
             'cut them at 0 (.relu()), or let spec_for say norm="cut_min_max" or norm="min_max"'

@@ -43,9 +43,10 @@ def task_of(record: str | Path, into: str | Path | None = None) -> Task:
     """The task that `run_again` runs."""
     if not os.path.exists(record):
         raise UserError(f"{record}: no such file; {RECORD}")
-    facts = read_json(record, RECORD)
-    stage = facts.get("stage") if isinstance(facts, dict) else None
-    if stage == "merge" or isinstance(facts, dict) and "shard" in (facts.get("params") or ()):
+    read = read_json(record, RECORD)
+    facts = read if isinstance(read, dict) else {}
+    stage = facts.get("stage")
+    if stage == "merge" or "shard" in (facts.get("params") or ()):
         raise UserError(f"{record}: the stage ran in parts (runtime.shards), which go together; say snakemake --force and the stage's index.json")
     if stage not in STAGES or not STAGES[stage].makes or not {"params", "inputs"} <= set(facts):
         raise UserError(f"{record}: no run.json of a stage that can be run again; {RECORD}")
@@ -67,8 +68,9 @@ def task_of(record: str | Path, into: str | Path | None = None) -> Task:
 def _refuse_others(folder: Path, facts: dict[str, Any]) -> None:
     """UserError where `folder` holds photos, or what another stage made: files of the same names would be written over."""
     if "manifest" in facts["inputs"]:
-        held = load_manifest(facts["inputs"]["manifest"])
-        if what := held_in(held, folder):
+        manifest = Path(facts["inputs"]["manifest"])
+        held = load_manifest(manifest)
+        if what := held_in(held, manifest.parent, folder):
             raise UserError(f"{folder}: holds the {what} of {held.name}; give another folder with --into")
     there = folder / "run.json"
     other = read_json(there) if there.is_file() else facts

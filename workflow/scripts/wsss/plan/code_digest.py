@@ -50,18 +50,18 @@ def closure(*modules: str, without: tuple[str, ...] = ()) -> set[str]:
         if name in found or name in REGISTRIES or is_within(name, without) or _source(name) is None:
             continue
         found.add(name)
-        package = _package(name)
-        try:
-            imports = [resolve_name(written, package) for written in _read(_source(name))[1]]
-        except ImportError as error:
-            raise UserError(f"{name}: a relative import leads out of its package ({error}); write the whole name") from error
+        imports = (_absolute(written, name) if written.startswith(".") else written for written in _read(_source(name))[1])
         waiting += [imported for imported in imports if is_within(imported, ("wsss",))]
     return found
 
 
-def _package(module: str) -> str:
-    """What relative imports in a `wsss` module begin at."""
-    return module if ROOT.joinpath(*module.split(".")[1:]).is_dir() else module.rpartition(".")[0]
+def _absolute(written: str, module: str) -> str:
+    """The module that a relative import in a `wsss` module or package names."""
+    is_package = ROOT.joinpath(*module.split(".")[1:]).is_dir()
+    try:
+        return resolve_name(written, module if is_package else module.rpartition(".")[0])
+    except ImportError as error:
+        raise UserError(f"{module}: a relative import leads out of its package ({error}); write the whole name") from error
 
 
 def is_within(module: str, packages: tuple[str, ...]) -> bool:

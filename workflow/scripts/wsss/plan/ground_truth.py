@@ -21,7 +21,7 @@ def has_masks(spec: dict[str, Any], split: str = "train") -> bool:
         return not trees or any(_is_filled(tree / "SegmentationClass") for tree in trees)
     if spec["kind"] != "folder":
         return True
-    rows = [{key: cell.strip() for key, cell in cells.items()} for _, cells in read_rows(params["labels"], ())]
+    rows = ({key: cell.strip() for key, cell in cells.items()} for _, cells in read_rows(params["labels"], ()))
     if split != "val":
         return bool(params.get("masks") or any(row.get("mask") for row in rows))
     source = source_of(params)

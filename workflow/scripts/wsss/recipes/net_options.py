@@ -190,9 +190,10 @@ class _Class:
     def _imported(self) -> dict[str, tuple[str, str]]:
         """Names that the module imports, each with the module it is from and its name there."""
         return {
-            alias.asname or alias.name: (_absolute("." * node.level + (node.module or ""), self.module), alias.name)
+            alias.asname or alias.name: (source, alias.name)
             for node in self.tree.body
             if isinstance(node, ast.ImportFrom)
+            for source in [_source(node, self.module)]
             for alias in node.names
         }
 
@@ -226,9 +227,11 @@ def _spec_of(module: str) -> ModuleSpec | None:
         return None  # what comes before the last dot is no package
 
 
-def _absolute(written: str, module: str) -> str:
-    """The module that an import in `module` names, relative or not."""
-    spec = _spec_of(module)
+def _source(node: ast.ImportFrom, module: str) -> str:
+    """The module that an import in `module` is from, relative or not."""
+    if not node.level:
+        return node.module or ""
+    written, spec = "." * node.level + (node.module or ""), _spec_of(module)
     try:
         return resolve_name(written, spec.parent if spec else None)
     except ImportError as error:

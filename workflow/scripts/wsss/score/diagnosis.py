@@ -81,15 +81,14 @@ def not_learned(facts: Facts) -> Iterator[str]:
     """The classifier's loss on its own photos is about that of guessing."""
     check = facts.get("classifier") or {}
     if has_not_learned(check) and not _covering(facts):
-        yield f"{_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
+        yield _unlearned(check) + _can_be_told(check)
 
 
 def others_not_learned(facts: Facts) -> Iterator[str]:
     """Nor has another classifier behind the masks: one whose labels were learned from, or whose maps are averaged with the first's."""
     for name, check in facts.get("classifiers", {}).items():
         if name != (facts.get("classifier") or {}).get("of") and has_not_learned(check):
-            named = {**check, "of": name}
-            yield f"{_whose(named)} loss is {_loss(named)}: it has not learned; {_more_steps(named)}"
+            yield _unlearned({**check, "of": name})
 
 
 def cannot_be_told(facts: Facts) -> Iterator[str]:
@@ -131,7 +130,7 @@ def too_much(facts: Facts) -> Iterator[str]:
     check, first = facts.get("classifier") or {}, next(iter(stages))
     words = f"{_shares(stages, 'foreground')} of the pixels"
     if has_not_learned(check):
-        yield f"{words} and {_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}{_can_be_told(check)}"
+        yield f"{words} and {_unlearned(check)}{_can_be_told(check)}"
     else:
         yield f"{words}: nearly all is called an object; {_move_cut(stages[first], first, up=True)}"
 
@@ -234,6 +233,10 @@ def _loss(check: Facts) -> str:
 def _more_steps(check: Facts) -> str:
     steps = check["trained"]["steps"]
     return f"set classifier.steps to {max(MIN_STEPS, 2 * steps)} or more (it had {steps})"
+
+
+def _unlearned(check: Facts) -> str:
+    return f"{_whose(check)} loss is {_loss(check)}: it has not learned; {_more_steps(check)}"
 
 
 def _can_be_told(check: Facts) -> str:

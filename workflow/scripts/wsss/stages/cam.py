@@ -19,7 +19,7 @@ from wsss.errors import UserError
 from wsss.io.cams import SUFFIX, write_cam
 from wsss.io.masks import read_mask
 from wsss.io.models import load_model
-from wsss.methods.base import Method, require_maps, require_values
+from wsss.methods.base import Method, require_maps, require_signs
 from wsss.methods.build import build_method
 from wsss.nets.fused import ready_to_infer
 from wsss.sections.cam import Cam
@@ -108,8 +108,7 @@ class CamMaker:
         """Write the CAM of one image; what stood there in the former format goes."""
         aux = {name: read_mask(file_of(self.task.inputs[name], record.id, ".png")) for name in self.method.spec.aux}
         rows, extras = self.method.stored(maps, y.to(self.device), size_hw, aux)
-        if all(torch.isfinite(one).all() for one in rows):  # of others `write_cam` speaks, which knows what it would not write
-            require_values(rows, self.method.spec)
-        arrays = [one.float().cpu().numpy() for one in rows]
-        write_cam(self.task.folder / f"{record.id}{SUFFIX}", record.labels, arrays, extras if record.labels else {})
+        rows = [one.float().cpu() for one in rows]
+        require_signs(rows, self.method.spec)
+        write_cam(self.task.folder / f"{record.id}{SUFFIX}", record.labels, [one.numpy() for one in rows], extras if record.labels else {})
         (self.task.folder / f"{record.id}.npy").unlink(missing_ok=True)

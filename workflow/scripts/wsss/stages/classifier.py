@@ -61,11 +61,11 @@ def run(task: Task) -> None:
 
 def learner_of(trained: Method | Wrapper) -> Learner:
     """A method, or a wrapper around it: its loss is of the forward pass that it asks for."""
+    words = for_people(f"net: forward gave no {{key}}; it was asked for {', '.join(sorted(trained.loss_want))} (loss_want)")
 
     def step_loss(batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         batch = Telling(batch, for_people(f"net: a batch has no {{key}}; it holds {', '.join(sorted(batch))}, what further_arrays gives among it"))
         out = require_output(trained(batch, trained.loss_want), batch["y"])
-        words = for_people(f"net: forward gave no {{key}}; it was asked for {', '.join(sorted(trained.loss_want))} (loss_want)")
         out.views, out.features = Telling(out.views, words), Telling(out.features, words)
         return trained.loss(batch, out, step)
 

@@ -41,11 +41,9 @@ def require_all_learn(network: torch.nn.Module, groups: list[dict], stage: str) 
         UserError: a parameter without a group would keep its random start; one that is not registered would be random again in the next stage.
     """
     grouped = {id(parameter) for group in groups for parameter in group["params"]}
-    registered = {id(parameter): name for name, parameter in network.named_parameters()}
-    idle = [name for number, name in registered.items() if number not in grouped and network.get_parameter(name).requires_grad]
-    if idle:
+    if idle := [name for name, parameter in network.named_parameters() if parameter.requires_grad and id(parameter) not in grouped]:
         raise UserError(f"{stage}: {first_few(idle)} would not learn: in no group of param_groups; add it there (CAM's has a list for it, new_layers), or freeze it (requires_grad_(False))")
-    if lost := len(grouped - set(registered)):
+    if lost := len(grouped - {id(parameter) for parameter in network.parameters()}):
         raise UserError(f"{stage}: {lost} parameters of param_groups are not of the network, so they would not be saved; give the network the layer itself, or nn.ModuleList in place of a list")
 
 
