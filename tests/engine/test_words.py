@@ -50,7 +50,7 @@ def sentences(source):
 
 # What these say goes into files, so it is a result like any other.
 WRITTEN = {
-    "wsss.score.cuts": "scores.json and miou.txt",
+    "wsss.found": "threshold.json, scores.json and miou.txt",
     "wsss.score.thresholds": "scores.json and miou.txt",
     "wsss.score.write": "miou.txt",
     "wsss.train.classifier_check": "check.json",

@@ -13,6 +13,7 @@ from wsss.plan.plan import Plan
 from wsss.plan.row import Row
 from wsss.plan.stages import STAGES
 from wsss.recipes.config import Config
+from wsss.recipes.schema import read_yaml
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_what_a_stage_takes_from_another_recipe(plan):
     row = Row("demo_tiny", "amn", 3)
     assert plan.inputs("classifier", row)["ir_labels"] == "results/demo_tiny/cam.seed3/ir_labels/index.json"
     assert plan.artefact(Row("demo_tiny", "irn"), "threshold", "threshold.json").startswith("results/demo_tiny/cam/threshold")
+
+
+def test_a_cut_is_found_with_the_labels_that_the_network_learned_from(tmp_path):
+    project = copy_project(tmp_path / "project")
+    for name, text in {"mine": "classifier: {from: amn}\n", "theirs": "classifier: {import: theirs}\n"}.items():
+        (project / f"config/methods/{name}.yaml").write_text(f"extends: amn\n{text}")
+    plan = Plan(project / "config", read_yaml(project / "config/config.yaml"))
+    files = {name: plan.files_read("threshold", Row("demo_tiny", name, 3)) for name in ("amn", "mine", "cam")}
+    assert files["amn"]["ir_labels"] == files["mine"]["ir_labels"] == "results/demo_tiny/cam.seed3/ir_labels/index.json"
+    assert set(files["cam"]) == {read.name for read in plan.reads(Row("demo_tiny", "theirs"), "threshold")} == {"cam"}
 
 
 def test_several_networks_share_labels_and_differ_in_their_seed(tmp_path):

@@ -13,10 +13,10 @@ from wsss.data.stage_inputs import cam_folder
 from wsss.engine.atomic import read_json, write_json
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import settle, settled, shifted, value_of
+from wsss.found import BY_LABELS, BY_SCORES, settle, settled, shifted, value_of
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
-from wsss.io.masks import read_mask
+from wsss.io.masks import read_mask, write_mask
 from wsss.refine import walked_masks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
@@ -49,7 +49,7 @@ def test_a_shift_is_a_share_of_the_way():
 
 def test_rules_are_settled_from_the_file(tmp_path):
     path = str(tmp_path / "threshold.json")
-    write_json(path, {"cut": 0.5})
+    write_json(path, {"cut": 0.5, "rule": "a rule"})
     inputs = {"threshold": path}
     assert settle(Background(**CONST), inputs) == Rule("const", 0.5)
     assert settle(Background(**POWER), inputs) == Rule("power", pytest.approx(1.0))
@@ -57,7 +57,7 @@ def test_rules_are_settled_from_the_file(tmp_path):
     backgrounds = {"confident": Background(**CONST, shift=0.5), "unsure": Background(kind="const", value=0.05)}
     made, facts = settled(backgrounds, inputs)
     assert made == {"confident": Rule("const", 0.75), "unsure": Rule("const", 0.05)}
-    assert facts == {"confident": {"kind": "const", "value": 0.75, "shift": 0.5}}
+    assert facts == {"confident": {"kind": "const", "value": 0.75, "shift": 0.5, "by": "a rule"}}
 
 
 # --- the estimator -------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_the_file_says_what_was_found_on_what(made):
     maps = [cams.at(r, image_size(r.image)) for r in labelled]
     assert content["images"] == len(labelled) == 3
     assert content["histogram"] == pooled(*maps).histogram.tolist()
-    assert content["cut"] == pooled(*maps).cut() and "cross-entropy" in content["rule"]
+    assert content["cut"] == pooled(*maps).cut() and content["rule"] == BY_SCORES
     assert read_json(made.results / "threshold/run.json")["images"] == 3
 
 
@@ -195,6 +195,49 @@ def test_maps_that_are_zero_end_with_what_to_do(copied):
     fill_cams(copied, 0)
     with pytest.raises(UserError, match="cam/index.json: all CAMs have the same score.*train it longer.*give a number"):
         copied.run("threshold", CAM)
+
+
+def write_labels(chain, mask_of):
+    """IR labels as another recipe's, made of a photo's CAM at its size and its classes."""
+    folder, records = chain.results / "ir_labels", records_of(chain)
+    folder.mkdir()
+    cams = cam_folder(chain.task("seeds", CAM), [r for r in records if r.labels])
+    for record in records:
+        write_mask(folder / f"{record.id}.png", mask_of(cams.at(record, image_size(record.image)), record.labels))
+    write_json(folder / INDEX, {"ids": [r.id for r in records], "suffixes": [".png"]})
+    return {**CAM, "ir_labels": f"ir_labels/{INDEX}"}
+
+
+@pytest.mark.parametrize("cut", [0.4, 0.7])
+def test_a_network_that_learned_labels_is_cut_where_its_masks_agree_with_them(copied, cut):
+    def mask(cam, labels):  # unsure where the label says nothing: it must not count
+        found = argmax_labels(cam, background(cam, "const", cut), labels)
+        found[: len(found) // 4] = 255
+        return found
+
+    copied.run("threshold", write_labels(copied, mask))
+    content = read_json(copied.results / FILE)
+    assert content["cut"] == pytest.approx(cut, abs=0.011) and content["rule"] == BY_LABELS
+    chain = with_rules(copied, "seeds", confident=CONST)
+    chain.run("seeds", {**CAM, **THRESHOLD})
+    assert read_json(chain.results / f"seeds/{INDEX}")["confident"]["by"] == BY_LABELS
+
+
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_labels_that_show_one_thing_only_say_nothing_of_the_cut(copied, made, value):
+    def mask(cam, labels):
+        return np.full(cam.shape[1:], labels[0] + 1 if value == 1 and labels else value, np.uint8)
+
+    copied.run("threshold", write_labels(copied, mask))
+    assert cut_of(copied) == cut_of(made) and read_json(copied.results / FILE)["rule"] == BY_SCORES
+
+
+def test_labels_of_other_photos_are_refused(copied):
+    inputs = write_labels(copied, lambda cam, labels: np.zeros(cam.shape[1:], np.uint8))
+    content = read_json(copied.results / f"ir_labels/{INDEX}")
+    write_json(copied.results / f"ir_labels/{INDEX}", {**content, "ids": content["ids"][:1]})
+    with pytest.raises(UserError, match="ir_labels"):
+        copied.run("threshold", inputs)
 
 
 def test_one_photo_has_a_cut(tmp_path):
@@ -256,8 +299,8 @@ def test_seeds_are_those_of_the_numbers(copied):
     for suffix in (".png", ".unsure.png"):
         assert same(masks_of(copied, "found", suffix), masks_of(copied, "numbers", suffix))
     index = read_json(copied.results / f"found/{INDEX}")
-    assert index["confident"] == {**numbers["confident"], "shift": 0.2}
-    assert index["unsure"] == {**numbers["unsure"], "shift": -0.5}
+    assert index["confident"] == {**numbers["confident"], "shift": 0.2, "by": BY_SCORES}
+    assert index["unsure"] == {**numbers["unsure"], "shift": -0.5, "by": BY_SCORES}
     assert not {"confident", "unsure"} & set(read_json(copied.results / f"numbers/{INDEX}"))
 
 
@@ -287,7 +330,7 @@ def test_irns_walk_is_cut_where_its_own_scores_say(walking, monkeypatch):
     walker = walked_masks.Walker(walking.task("pseudo_masks", inputs), cam_folder(walking.task("seeds", CAM), ()))
     sample = threshold.labelled_sample(load_manifest(walking.results / "manifest.csv"), 2)
     cut = find_cut(sum(walker.histogram(record) for record in sample))
-    assert bg == {"kind": "const", "value": round(shifted(cut, 0.1), 4), "shift": 0.1}
+    assert bg == {"kind": "const", "value": round(shifted(cut, 0.1), 4), "shift": 0.1, "by": BY_SCORES}
     shard = walking.task("pseudo_masks", inputs, into="split", shard="1of2")
     shard.outputs = {"index": str(walking.results / "split/shards/1of2.json")}
     pseudo_masks.run(shard)

@@ -1,4 +1,4 @@
-"""A slice of real VOC photos with real ImageNet weights, through the whole AMN chain as a user would run it."""
+"""A slice of real VOC photos with real ImageNet weights, from a VOC tree to the scores of the segmentation, as a user would run it."""
 
 import json
 import os
@@ -38,13 +38,13 @@ def project(tmp_path_factory):
     config["compute"]["cpu_threads"] = 1
     (root / "config/config.yaml").write_text(yaml.safe_dump(config))
     preset = yaml.safe_load((root / "config/presets/cpu_small.yaml").read_text())
-    for stage in ("classifier", "affinity", "segmentation"):
+    for stage in ("classifier", "segmentation"):
         kept = {key: value for key, value in preset["common"][stage].items() if key not in ("epochs", "min_steps")}
         preset["common"][stage] = kept | {"steps": 2, "batch_size": 4}
     (root / "config/presets/few_steps.yaml").write_text(yaml.safe_dump(preset))
     dataset = {"kind": "voc", "preset": "few_steps", "params": {"path": str(root / "VOC2012")}}
     (root / "config/datasets/photos.yaml").write_text(yaml.safe_dump(dataset))
-    done = snakemake(root, "--cores", "2", "results/photos/amn/miou.txt", timeout=900)
+    done = snakemake(root, "--cores", "2", "results/photos/cam/miou.txt", timeout=900)
     assert done.returncode == 0, done.stdout[-5000:]
     return root
 
@@ -56,7 +56,7 @@ def test_splits_stay_apart(project):
 
 
 def test_every_stage_is_scored_with_its_split(project):
-    stages = json.loads((project / "results/photos/amn/scores.json").read_text())["stages"]
+    stages = json.loads((project / "results/photos/cam/scores.json").read_text())["stages"]
     splits = {name: block["provenance"]["split"] for name, block in stages.items()}
     assert splits == {
         "seed": "train (4 images)",
@@ -72,13 +72,13 @@ def test_masks_fit_photo_and_labels(project):
     """Pseudo-masks hold the image's own classes only, at the photo's size."""
     dataset = load_manifest(project / "results/photos/manifest.csv")
     for record in dataset.split("trainaug"):
-        mask = read_mask(project / f"results/photos/amn/pseudo_masks/{record.id}.png")
+        mask = read_mask(project / f"results/photos/cam/pseudo_masks/{record.id}.png")
         assert mask.shape == image_size(record.image)
         assert set(np.unique(mask)) <= {0, *(k + 1 for k in record.labels)}
 
 
 def test_imagenet_weights_are_stamped(project):
-    record = json.loads((project / "results/photos/amn/classifier/run.json").read_text())
+    record = json.loads((project / "results/photos/cam/classifier/run.json").read_text())
     assert record["initial_weights_sha256"]
-    text = (project / "results/photos/amn/miou.txt").read_text()
+    text = (project / "results/photos/cam/miou.txt").read_text()
     assert "initial weights local file resnet18_imagenet_fp16.pth, sha256 " in text

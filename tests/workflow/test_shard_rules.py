@@ -144,6 +144,7 @@ def gone(project):
     return False
 
 
+@pytest.mark.slow  # tests/engine/test_shards.py stops single shards
 def test_killed_while_shards_write_cams(whole, trained):
     set_shards(trained, 2)
     folder = trained / "results/demo_tiny/cam/cam"

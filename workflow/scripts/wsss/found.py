@@ -1,12 +1,12 @@
 """Backgrounds whose threshold is found on the CAMs themselves: `value: found` in place of a number. No torch here.
 
-The stage `threshold` finds one cut of a recipe's CAMs, in [0, 1], the domain of their winning scores. A rule takes it
+The stage `threshold` finds one cut of a recipe's CAMs, in [0, 1], the domain of their winning scores, and says by what. A rule takes it
 as it is, or moved by its `shift`, as the threshold of a `const` background or as the exponent of a `power` one.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsss.engine.atomic import read_json
 from wsss.engine.explain import for_people
@@ -16,6 +16,8 @@ from wsss.sections.background import Background, Rule
 from wsss.sections.section import plain, required
 
 FOUND = "found"
+BY_SCORES = "minimum cross-entropy of the winning scores, drawn half way to objects of a quarter of the pixels"
+BY_LABELS = "best agreement with the labels of pixels that the network learned from"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
 FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> what its index says of a background that was found
@@ -83,37 +85,46 @@ def refuse_reversed(confident: Background | Rule, unsure: Background | Rule, whe
         )
 
 
-def read_cut(path: str) -> float:
-    """The cut that the stage `threshold` found.
+class Cut(NamedTuple):
+    """A cut of winning scores, in (0, 1), and what it was found by."""
+
+    value: float
+    by: str
+
+
+def read_cut(path: str) -> Cut:
+    """What the stage `threshold` found.
 
     Raises:
         UserError: the file is damaged; says how to make it again.
     """
     content = read_json(path)
-    cut = content.get("cut") if isinstance(content, dict) else None
+    cut, by = (content.get("cut"), content.get("rule")) if isinstance(content, dict) else (None, None)
     if isinstance(cut, bool) or not isinstance(cut, int | float) or not 0 < cut < 1:
         raise UserError(f"{path}: holds no cut between 0 and 1; {remedy(path)}")
-    return float(cut)
+    return Cut(float(cut), str(by))
 
 
-def settle(rule: Background, inputs: Mapping[str, str], cut: float | None = None) -> Rule:
+def settle(rule: Background, inputs: Mapping[str, str], cut: Cut | None = None) -> Rule:
     """The background with its number; a found one from `cut`, or else the input `threshold`."""
     if rule.kind == MAP:
         return Rule(rule.kind, 1.0 if rule.scale is None else rule.scale)
     if is_found(rule):
         cut = read_cut(inputs["threshold"]) if cut is None else cut
-        return Rule(rule.kind, round(value_of(rule.kind, shifted(cut, _shift(rule))), 4))
+        return Rule(rule.kind, round(value_of(rule.kind, shifted(cut.value, _shift(rule))), 4))
     assert not isinstance(rule.value, str)
     return Rule(rule.kind, required(rule.value))
 
 
 def settled(
-    backgrounds: Mapping[str, Background], inputs: Mapping[str, str], cut: float | None = None
+    backgrounds: Mapping[str, Background], inputs: Mapping[str, str], cut: Cut | None = None
 ) -> tuple[dict[str, Rule], dict[str, dict[str, Any]]]:
     """Backgrounds by name with their numbers, and what a stage's index says of those that were found."""
+    if cut is None and any(map(is_found, backgrounds.values())):
+        cut = read_cut(inputs["threshold"])
     rules = {name: settle(background, inputs, cut) for name, background in backgrounds.items()}
     facts = {
-        name: {**rules[name]._asdict(), "shift": _shift(background)}
+        name: {**rules[name]._asdict(), "shift": _shift(background), "by": required(cut).by}
         for name, background in backgrounds.items()
         if is_found(background)
     }

@@ -22,7 +22,7 @@ from wsss.plan import (
 )
 from wsss.plan.code import chain_code, code, learner, net, segmenter, walker, wrapper
 from wsss.plan.paths import GROUND_TRUTH, INDEX, MODEL
-from wsss.plan.read import CAM, SEEDS, THRESHOLD, Read
+from wsss.plan.read import SEEDS, THRESHOLD, Read
 from wsss.plan.row import Row
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ CHAIN = {  # image labels -> predictions
     ),
     "threshold": Stage(
         makes={"threshold": THRESHOLD.file},
-        reads=_always(CAM),
+        reads=until_masks.threshold_reads,
         other_files=(shared.dataset_files,),
         params={"code": code("threshold")},
         refuse=until_masks.refuse_threshold,

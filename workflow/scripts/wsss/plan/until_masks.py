@@ -69,6 +69,13 @@ def refuse_cam(plan: "Plan", row: Row) -> None:
         raise UserError(f"{row.file}: cam.networks: the imported classifier is one network; leave cam.networks out")
 
 
+def threshold_reads(plan: "Plan", row: Row) -> list[Read]:
+    """CAMs; and the labels of pixels that their network learned from, where it did: its masks are to agree with them."""
+    network = plan.owner(row, "classifier")
+    is_own = not plan.is_imported(row, "cam") and not plan.is_imported(network, "classifier")
+    return [CAM, *(classifier_reads(plan, network) if is_own else [])]
+
+
 def refuse_threshold(plan: "Plan", row: Row) -> None:
     """UserError where there is no threshold to find."""
     owner = plan.owner(row, "cam")

@@ -10,7 +10,7 @@ from wsss.engine.recovery import after_divergence
 from wsss.engine.task import Task
 from wsss.engine.workers import in_processes
 from wsss.errors import UserError
-from wsss.found import CUT_AFTER, is_found, settled
+from wsss.found import CUT_AFTER, Cut, is_found, settled
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
@@ -18,7 +18,7 @@ from wsss.io.models import load_model
 from wsss.nets.fused import ready_to_infer
 from wsss.refine import walks
 from wsss.refine.walks import Work
-from wsss.score.cams_to_cut import cams_to_cut, labelled_sample, required_cut
+from wsss.score.cams_to_cut import cams_to_cut, labelled_sample, required_cut, say_cut
 from wsss.score.cuts import Scores
 from wsss.sections.background import Background
 from wsss.sections.pseudo_masks import BY_REFINE
@@ -46,7 +46,7 @@ def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), {"scales": walker.cams.form.scales, **found}
 
 
-def walked_cut(task: Task, key: str, processes: int) -> float:
+def walked_cut(task: Task, key: str, processes: int) -> Cut:
     """The cut of what the walk makes of a sample of all images, the same in every job of the stage.
 
     Raises:
@@ -57,7 +57,9 @@ def walked_cut(task: Task, key: str, processes: int) -> float:
     scores = Scores()
     for histogram in in_processes(walk_scores, ((key, record) for record in records), processes):
         scores.images, scores.histogram = scores.images + 1, scores.histogram + histogram
-    return required_cut(task, scores)
+    cut = required_cut(task, scores)
+    say_cut(task, cut, scores.images)
+    return cut
 
 
 _walkers: dict[str, "Walker"] = {}  # filled before the pool is forked, so that each process has its copy

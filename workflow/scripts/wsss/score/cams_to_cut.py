@@ -9,9 +9,9 @@ from wsss.digest import stable_hash
 from wsss.engine.explain import for_people
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import kind_fault
+from wsss.found import BY_SCORES, Cut, kind_fault
 from wsss.io.cams import CamFolder
-from wsss.score.cuts import RULE, Scores
+from wsss.score.cuts import Scores
 from wsss.sections.background import Background
 
 SAMPLE = 500  # images: the cut of more moves by less than it is rounded to
@@ -44,7 +44,7 @@ def labelled_sample(dataset: Dataset, size: int) -> tuple[Record, ...]:
     return tuple(sorted(labelled, key=lambda r: stable_hash(r.id))[:size])
 
 
-def required_cut(task: Task, scores: Scores) -> float:
+def required_cut(task: Task, scores: Scores) -> Cut:
     """The cut of scores.
 
     Raises:
@@ -56,5 +56,9 @@ def required_cut(task: Task, scores: Scores) -> float:
             f"{task.inputs['cam']}: all CAMs have the same score everywhere, so no cut can be found: the network has "
             f"learned nothing; train it longer (classifier.steps, docs/config.md), or {INSTEAD}"
         )
-    log.info("%s: cut %.2f, found on %d images by %s", task.stage, cut, scores.images, RULE)
-    return cut
+    return Cut(cut, BY_SCORES)
+
+
+def say_cut(task: Task, cut: Cut, images: int) -> None:
+    """One line of the log."""
+    log.info("%s: cut %.2f, found on %d images by %s", task.stage, cut.value, images, cut.by)

@@ -8,7 +8,6 @@ from wsss.score.sweep import winner
 BINS = 1000
 CUTS = np.arange(1, 100) / 100
 USUAL_SHARE = 0.25  # of an image that its objects cover
-RULE = "minimum cross-entropy of the winning scores, drawn half way to objects of a quarter of the pixels"
 
 
 class Scores:

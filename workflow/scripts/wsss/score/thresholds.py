@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 
 from wsss.errors import UserError
-from wsss.found import FOUND, MAP
+from wsss.found import BY_SCORES, FOUND, MAP
 from wsss.score.confusion import mean_percent, summarise
-from wsss.score.cuts import RULE
 from wsss.score.sweep import OFFSETS, SweepResult
 
 POLICIES = {
     "fixed": "the recipe's published value",
     "best_on_train_gt": "the value with the highest mIoU on the scored images (uses ground truth)",
-    FOUND: f"found on the CAMs: {RULE} (no ground truth)",
+    FOUND: "found on the CAMs, no ground truth",
 }
 NO_THRESHOLD = "none: the largest of the classes' maps and the background's own (no ground truth)"
 
@@ -25,13 +24,14 @@ def seed_stage(
     fixed: float,
     policy: str = "fixed",
     found: float | None = None,
+    found_by: str = BY_SCORES,
     shapes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The `seed` stage of scores.json: figures under the recipe's policy, a block per policy, the sweep, PxAP.
 
     classes: foreground names; fixed: the recipe's value; found: that of the found cut, None where there is none (then
     there is no such block); both must be among those swept. shapes: `wsss.score.shapes.Shapes.result` of the seed at
-    the value that is known before the sweep, that of the policy `found`, else the recipe's. Raises UserError for an unknown policy and when a policy
+    the value that is known before the sweep, that of the policy `found`, else the recipe's. found_by: what the found cut was found by. Raises UserError for an unknown policy and when a policy
     or the scores need ground truth that is not there.
     """
     if policy not in POLICIES:
@@ -39,7 +39,7 @@ def seed_stage(
     taken = {"fixed": result.index(fixed), "best_on_train_gt": result.best()}
     if found is not None:
         taken[FOUND] = result.index(found)
-    blocks = {name: _block(result, classes, at, name) for name, at in taken.items()}
+    blocks = {name: _block(result, classes, at, name, found_by) for name, at in taken.items()}
     blocks[FOUND if policy == FOUND else "fixed"] |= shapes or {}
     return {**blocks[policy], **blocks, "sweep": stability(result), **_pxap(result, classes)}
 
@@ -53,10 +53,10 @@ def map_stage(total: np.ndarray, classes: Sequence[str], scale: float, shapes: d
     return {**block, MAP: block}
 
 
-def chosen(kind: str, value: float, policy: str) -> dict:
+def chosen(kind: str, value: float, policy: str, found_by: str | None = None) -> dict:
     """What provenance says of a threshold: its value and kind, the policy, and whether that looks at ground truth.
 
-    For kind ``map`` that there is none; `value` is what the background map was multiplied with.
+    For kind ``map`` that there is none; `value` is what the background map was multiplied with. found_by: of the policy `found`, by what.
     """
     if kind == MAP:
         scale = {} if value == 1 else {"background_scale": value}
@@ -71,7 +71,7 @@ def chosen(kind: str, value: float, policy: str) -> dict:
         "threshold": value,
         "threshold_kind": kind,
         "threshold_policy": policy,
-        "threshold_chosen_by": POLICIES[policy],
+        "threshold_chosen_by": f"{POLICIES[policy]}: {found_by}" if policy == FOUND else POLICIES[policy],
         "threshold_uses_ground_truth": policy == "best_on_train_gt",
     }
 
@@ -108,11 +108,11 @@ def _pxap(result, classes):
     return {"pxap": mean_percent(found / 100.0), "pxap_per_class": per_class}
 
 
-def _block(result, classes, at, policy):
+def _block(result, classes, at, policy, found_by):
     conf = np.pad(result.confusion[at], ((0, 0), (0, 1)))  # a seed never predicts 255
     return {
         **summarise(conf, classes),
-        "provenance": chosen(result.kind, float(result.values[at]), policy),
+        "provenance": chosen(result.kind, float(result.values[at]), policy, found_by),
     }
 
 

@@ -14,7 +14,7 @@ from wsss.engine.index import file_of
 from wsss.engine.model_facts import read_facts
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import FOUND, FOUND_RULE, MAP, is_found, seed_rule, settle, value_of
+from wsss.found import BY_SCORES, FOUND, FOUND_RULE, MAP, is_found, read_cut, seed_rule, settle, value_of
 from wsss.io.cam_forms import UNKNOWN_SCALES
 from wsss.io.cams import SUFFIX as CAM
 from wsss.io.masks import CONFIDENT, read_mask
@@ -113,6 +113,7 @@ class Scorer:
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         found: float | None = taken
+        found_by = read_cut(self.task.inputs["threshold"]).by if policy == FOUND else BY_SCORES
         if policy != FOUND:  # what would be found on the scored images, for comparison
             found = None if cut is None else result.nearest(value_of(rule.kind, cut))
         at = {"seed_fixed": result.index(rule.value), "seed_best": result.best()}
@@ -120,7 +121,7 @@ class Scorer:
         for figure, position in at.items():
             for record, image in zip(self.train, result.images, strict=True):
                 self.per_image.add(figure, record.id, *image.at(result.rank[position]))
-        return seed_stage(result, self.dataset.classes, rule.value, policy, found, shapes)
+        return seed_stage(result, self.dataset.classes, rule.value, policy, found, found_by, shapes)
 
     def _swept(self, kind: str, fixed: float, shown: float) -> tuple[SweepResult, float | None, dict[str, Any]]:
         """Over the scored images: the sweep, which has the values `fixed` and `shown` too; the cut found on them, or None; figures of shapes at `shown`."""
@@ -149,7 +150,7 @@ class Scorer:
         policy = FOUND if is_found(bg) else MAP if bg.kind == MAP else "fixed"
         rule = index[FOUND_RULE[name]] if is_found(bg) else settle(bg, {})._asdict()
         return {
-            **chosen(rule["kind"], rule["value"], policy),
+            **chosen(rule["kind"], rule["value"], policy, rule.get("by")),
             **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
             "multi_scale": _scales(index["scales"] or UNKNOWN_SCALES),
         }
