@@ -55,14 +55,17 @@ def test_what_a_stage_takes_from_another_recipe(plan):
     assert plan.artefact(Row("demo_tiny", "irn"), "threshold", "threshold.json").startswith("results/demo_tiny/cam/threshold")
 
 
-def test_a_cut_is_found_with_the_labels_that_the_network_learned_from(tmp_path):
+def test_a_cut_is_found_with_what_the_network_learned_from(tmp_path):
     project = copy_project(tmp_path / "project")
     for name, text in {"mine": "classifier: {from: amn}\n", "theirs": "classifier: {import: theirs}\n"}.items():
         (project / f"config/methods/{name}.yaml").write_text(f"extends: amn\n{text}")
     plan = Plan(project / "config", read_yaml(project / "config/config.yaml"))
-    files = {name: plan.files_read("threshold", Row("demo_tiny", name, 3)) for name in ("amn", "mine", "cam")}
+    files = {name: plan.files_read("threshold", Row("demo_tiny", name, 3)) for name in ("amn", "mine", "cam", "eps")}
     assert files["amn"]["ir_labels"] == files["mine"]["ir_labels"] == "results/demo_tiny/cam.seed3/ir_labels/index.json"
     assert set(files["cam"]) == {read.name for read in plan.reads(Row("demo_tiny", "theirs"), "threshold")} == {"cam"}
+    assert set(files["eps"]) == {"cam"}
+    assert plan.inputs("threshold", Row("demo_tiny", "eps"))["own_maps"] == "results/demo_tiny/saliency.json"
+    assert "own_maps" not in plan.inputs("threshold", Row("demo_tiny", "cam"))
 
 
 def test_several_networks_share_labels_and_differ_in_their_seed(tmp_path):

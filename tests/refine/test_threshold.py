@@ -13,10 +13,11 @@ from wsss.data.stage_inputs import cam_folder
 from wsss.engine.atomic import read_json, write_json
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import BY_LABELS, BY_SCORES, settle, settled, shifted, value_of
+from wsss.found import BY_LABELS, BY_SALIENCY, BY_SCORES, settle, settled, shifted, value_of
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
+from wsss.io.saliency import write_saliency
 from wsss.refine import walked_masks
 from wsss.refine.background import argmax_labels, background
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
@@ -221,6 +222,19 @@ def test_a_network_that_learned_labels_is_cut_where_its_masks_agree_with_them(co
     chain = with_rules(copied, "seeds", confident=CONST)
     chain.run("seeds", {**CAM, **THRESHOLD})
     assert read_json(chain.results / f"seeds/{INDEX}")["confident"]["by"] == BY_LABELS
+
+
+@pytest.mark.parametrize("cut", [0.4, 0.7])
+def test_a_network_that_learned_from_saliency_is_cut_where_its_objects_agree_with_the_maps(copied, cut):
+    folder, records = copied.results / "saliency", [r for r in records_of(copied) if r.labels]
+    cams = cam_folder(copied.task("seeds", CAM), records)
+    for record in records:
+        values = np.where(cams.at(record, image_size(record.image)).max(0) > cut, 128, 127)
+        write_saliency(folder / f"{record.id}.png", values)
+    write_json(folder / INDEX, {"ids": [r.id for r in records], "suffixes": [".png"]})
+    copied.run("threshold", {**CAM, "saliency": f"saliency/{INDEX}"})
+    content = read_json(copied.results / FILE)
+    assert content["cut"] == pytest.approx(cut, abs=0.011) and content["rule"] == BY_SALIENCY
 
 
 @pytest.mark.parametrize("value", [0, 1, 255])

@@ -18,6 +18,7 @@ from wsss.sections.section import plain, required
 FOUND = "found"
 BY_SCORES = "minimum cross-entropy of the winning scores, drawn half way to objects of a quarter of the pixels"
 BY_LABELS = "best agreement with the labels of pixels that the network learned from"
+BY_SALIENCY = "best agreement with the saliency maps that the network learned from"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
 FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> what its index says of a background that was found

@@ -101,7 +101,7 @@ CHAIN = {  # image labels -> predictions
     "threshold": Stage(
         makes={"threshold": THRESHOLD.file},
         reads=until_masks.threshold_reads,
-        other_files=(shared.dataset_files,),
+        other_files=(shared.dataset_files, until_masks.threshold_maps),
         params={"code": code("threshold")},
         refuse=until_masks.refuse_threshold,
     ),

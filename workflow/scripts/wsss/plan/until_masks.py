@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
 from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
-from wsss.plan import shared
+from wsss.plan import saliency, shared
 from wsss.plan.chain import refuse_circle
 from wsss.plan.imported_stages import refuse_imported_seeds, require_settings
 from wsss.plan.paths import MODEL
@@ -71,9 +71,20 @@ def refuse_cam(plan: "Plan", row: Row) -> None:
 
 def threshold_reads(plan: "Plan", row: Row) -> list[Read]:
     """CAMs; and the labels of pixels that their network learned from, where it did: its masks are to agree with them."""
+    network = _network_of_cams(plan, row)
+    return [CAM, *(classifier_reads(plan, network) if network else [])]
+
+
+def threshold_maps(plan: "Plan", row: Row) -> dict[str, str]:
+    """The saliency maps that the network of the CAMs learned from, where it did."""
+    network = _network_of_cams(plan, row)
+    return saliency.maps(plan, network) if network else {}
+
+
+def _network_of_cams(plan: "Plan", row: Row) -> Row | None:
+    """The row whose classifier made the CAMs; None where one of the two was imported, so that nobody knows what it learned from."""
     network = plan.owner(row, "classifier")
-    is_own = not plan.is_imported(row, "cam") and not plan.is_imported(network, "classifier")
-    return [CAM, *(classifier_reads(plan, network) if is_own else [])]
+    return None if plan.is_imported(row, "cam") or plan.is_imported(network, "classifier") else network
 
 
 def refuse_threshold(plan: "Plan", row: Row) -> None:
