@@ -374,7 +374,7 @@ def test_scores_say_what_was_found(copied):
     for stage, value in said.items():
         source = stages[stage]["provenance"]
         assert source["threshold"] == pytest.approx(value, abs=1e-4) and source["threshold_policy"] == "found"
-        assert "no ground truth" in source["threshold_chosen_by"] and not source["threshold_uses_ground_truth"]
+        assert source["threshold_chosen_by"] == f"found on the CAMs, no ground truth: {BY_SCORES}" and not source["threshold_uses_ground_truth"]
         assert source.get("threshold_shift", 0) == (0 if stage == "seed" else 0.2)
     assert stages["seed"]["fixed"]["provenance"]["threshold"] == copied.recipe["evaluation"]["bg"]["value"]
     text = (out / "miou.txt").read_text()
