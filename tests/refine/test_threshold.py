@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from wsss.io.masks import read_mask, write_mask
 from wsss.io.saliency import write_saliency
 from wsss.refine import walked_masks
 from wsss.refine.background import argmax_labels, background
+from wsss.score.agreement_cut import WithLabels, WithSaliency, best_cut
 from wsss.score.cuts import BINS, Scores, find_cut, least_cross_entropy
 from wsss.score.sweep import power_root
 from wsss.sections.background import Background, Rule
@@ -50,7 +52,7 @@ def test_a_shift_is_a_share_of_the_way():
 
 def test_rules_are_settled_from_the_file(tmp_path):
     path = str(tmp_path / "threshold.json")
-    write_json(path, {"cut": 0.5, "rule": "a rule"})
+    write_json(path, {"cut": 0.5, "by": "a rule"})
     inputs = {"threshold": path}
     assert settle(Background(**CONST), inputs) == Rule("const", 0.5)
     assert settle(Background(**POWER), inputs) == Rule("power", pytest.approx(1.0))
@@ -156,7 +158,7 @@ def test_the_file_says_what_was_found_on_what(made):
     maps = [cams.at(r, image_size(r.image)) for r in labelled]
     assert content["images"] == len(labelled) == 3
     assert content["histogram"] == pooled(*maps).histogram.tolist()
-    assert content["cut"] == pooled(*maps).cut() and content["rule"] == BY_SCORES
+    assert content["cut"] == pooled(*maps).cut() and content["by"] == BY_SCORES
     assert read_json(made.results / "threshold/run.json")["images"] == 3
 
 
@@ -218,23 +220,68 @@ def test_a_network_that_learned_labels_is_cut_where_its_masks_agree_with_them(co
 
     copied.run("threshold", write_labels(copied, mask))
     content = read_json(copied.results / FILE)
-    assert content["cut"] == pytest.approx(cut, abs=0.011) and content["rule"] == BY_LABELS
+    assert content["cut"] == pytest.approx(cut, abs=0.011) and content["by"] == BY_LABELS
     chain = with_rules(copied, "seeds", confident=CONST)
     chain.run("seeds", {**CAM, **THRESHOLD})
     assert read_json(chain.results / f"seeds/{INDEX}")["confident"]["by"] == BY_LABELS
 
 
-@pytest.mark.parametrize("cut", [0.4, 0.7])
-def test_a_network_that_learned_from_saliency_is_cut_where_its_objects_agree_with_the_maps(copied, cut):
+@pytest.mark.parametrize("factor", [255, 140])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_network_that_learned_from_saliency_is_cut_where_its_objects_agree_with_the_maps(copied, monkeypatch, own, factor):
+    """With maps that a stage made, and with the dataset's own; pale ones do not move the cut."""
     folder, records = copied.results / "saliency", [r for r in records_of(copied) if r.labels]
     cams = cam_folder(copied.task("seeds", CAM), records)
     for record in records:
-        values = np.where(cams.at(record, image_size(record.image)).max(0) > cut, 128, 127)
-        write_saliency(folder / f"{record.id}.png", values)
+        write_saliency(folder / f"{record.id}.png", np.where(cams.at(record, image_size(record.image)).max(0) > 0.6, factor, 0))
     write_json(folder / INDEX, {"ids": [r.id for r in records], "suffixes": [".png"]})
-    copied.run("threshold", {**CAM, "saliency": f"saliency/{INDEX}"})
+    if own:
+        monkeypatch.setattr(threshold, "saliency_files", lambda task, dataset, records: lambda record: folder / f"{record.id}.png")
+    copied.run("threshold", {**CAM, **({"own_maps": "saliency.json"} if own else {"saliency": f"saliency/{INDEX}"})})
     content = read_json(copied.results / FILE)
-    assert content["cut"] == pytest.approx(cut, abs=0.011) and content["rule"] == BY_SALIENCY
+    assert content["cut"] == pytest.approx(0.6, abs=0.011) and content["by"] == BY_SALIENCY
+
+
+def test_agreement_with_labels_is_that_of_a_slow_count():
+    """Mean over the classes that labels show, without the background; a class that is only predicted does not count."""
+    rng = np.random.default_rng(0)
+    photos = [(rng.random((2, 9, 9)).astype(np.float32), (0, k), rng.choice([0, 1, 2, 255], (9, 9))) for k in (1, 1, 2)]
+    labels = {n: mask.astype(np.uint8) for n, (*_, mask) in enumerate(photos)}
+    found = WithLabels(lambda record: record.id, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsss.score.agreement_cut.read_mask", lambda n: labels[n])
+        for n, (cam, keys, _) in enumerate(photos):
+            found.add(cam, SimpleNamespace(id=n, labels=keys), "x")
+    for cut in (0.1, 0.5, 0.9):
+        hit, union = np.zeros(4), np.zeros(4)
+        for cam, keys, mask in photos:
+            said = np.where(cam.max(0) > cut, np.array(keys)[cam.argmax(0)] + 1, 0)
+            for k in range(4):
+                one, other = (said == k) & (mask != 255), mask == k
+                hit[k], union[k] = hit[k] + (one & other).sum(), union[k] + (one | other).sum()
+        expected = (hit[1] / union[1] + hit[2] / union[2]) / 2
+        assert found.agreement()[round(100 * cut) - 1] == pytest.approx(expected)
+
+
+def test_agreement_with_saliency_is_that_of_a_slow_count(tmp_path):
+    rng = np.random.default_rng(0)
+    cam, saliency = rng.random((2, 9, 9)).astype(np.float32), rng.integers(0, 256, (9, 9), np.uint8)
+    write_saliency(tmp_path / "0.png", saliency)
+    found = WithSaliency(lambda record: tmp_path / "0.png")
+    assert found.agreement() is None
+    found.add(cam, None, "x")
+    for cut in (0.1, 0.5, 0.9):
+        mask, share = cam.max(0) >= cut, saliency / 255
+        assert found.agreement()[round(100 * cut) - 1] == pytest.approx((share * mask).sum() / (share.sum() + (mask * (1 - share)).sum()))
+
+
+def test_of_equal_agreement_the_nearest_counts_and_an_end_says_nothing():
+    agreement = np.zeros(99)
+    agreement[[19, 39, 69]] = 0.7
+    assert [best_cut(agreement, start) for start in (0.1, 0.35, 0.9)] == pytest.approx([0.2, 0.4, 0.7])
+    assert best_cut(None, 0.5) is None
+    for end in (0, 98):
+        assert best_cut(np.eye(99)[end], 0.5) is None
 
 
 @pytest.mark.parametrize("value", [0, 1, 255])
@@ -243,7 +290,7 @@ def test_labels_that_show_one_thing_only_say_nothing_of_the_cut(copied, made, va
         return np.full(cam.shape[1:], labels[0] + 1 if value == 1 and labels else value, np.uint8)
 
     copied.run("threshold", write_labels(copied, mask))
-    assert cut_of(copied) == cut_of(made) and read_json(copied.results / FILE)["rule"] == BY_SCORES
+    assert cut_of(copied) == cut_of(made) and read_json(copied.results / FILE)["by"] == BY_SCORES
 
 
 def test_labels_of_other_photos_are_refused(copied):
@@ -275,7 +322,7 @@ def test_a_dataset_without_labels_has_none(tmp_path, monkeypatch):
         chain.run("threshold", CAM)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"cut": 0}', '{"cut": "0.3"}', "[0.3]"])
+@pytest.mark.parametrize("content", ["", "{}", '{"cut": 0}', '{"cut": "0.3", "by": "scores"}', '{"cut": 0.3}', "[0.3]"])
 def test_a_damaged_file_names_the_command(copied, monkeypatch, content):
     monkeypatch.chdir(copied.results.parent)
     (copied.results / FILE).write_text(content)
@@ -359,7 +406,9 @@ def test_a_walk_of_zeros_has_no_cut(walking):
         with_rules(walking, "pseudo_masks", bg=CONST).run("pseudo_masks", {**CAM, "affinity": f"affinity/{MODEL}"})
 
 
-def test_scores_say_what_was_found(copied):
+@pytest.mark.parametrize("by", [BY_SCORES, BY_LABELS])
+def test_scores_say_what_was_found(copied, by):
+    write_json(copied.results / FILE, {**read_json(copied.results / FILE), "by": by})
     with_rules(copied, "seeds", confident={**CONST, "shift": 0.2}).run("seeds", {**CAM, **THRESHOLD})
     masks = copied.run("pseudo_masks", {"seeds": f"seeds/{INDEX}"}, refine="crf")
     assert read_json(masks / "run.json")["diagnosis"]["cut"]["key"] == "seeds.confident"  # where to move it
@@ -374,7 +423,7 @@ def test_scores_say_what_was_found(copied):
     for stage, value in said.items():
         source = stages[stage]["provenance"]
         assert source["threshold"] == pytest.approx(value, abs=1e-4) and source["threshold_policy"] == "found"
-        assert source["threshold_chosen_by"] == f"found on the CAMs, no ground truth: {BY_SCORES}" and not source["threshold_uses_ground_truth"]
+        assert source["threshold_chosen_by"] == f"found without ground truth: {by}" and not source["threshold_uses_ground_truth"]
         assert source.get("threshold_shift", 0) == (0 if stage == "seed" else 0.2)
     assert stages["seed"]["fixed"]["provenance"]["threshold"] == copied.recipe["evaluation"]["bg"]["value"]
     text = (out / "miou.txt").read_text()

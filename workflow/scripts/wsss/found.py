@@ -1,4 +1,4 @@
-"""Backgrounds whose threshold is found on the CAMs themselves: `value: found` in place of a number. No torch here.
+"""Backgrounds whose threshold is found without ground truth: `value: found` in place of a number. No torch here.
 
 The stage `threshold` finds one cut of a recipe's CAMs, in [0, 1], the domain of their winning scores, and says by what. A rule takes it
 as it is, or moved by its `shift`, as the threshold of a `const` background or as the exponent of a `power` one.
@@ -17,7 +17,7 @@ from wsss.sections.section import plain, required
 
 FOUND = "found"
 BY_SCORES = "minimum cross-entropy of the winning scores, drawn half way to objects of a quarter of the pixels"
-BY_LABELS = "best agreement with the labels of pixels that the network learned from"
+BY_LABELS = "best agreement with the IR labels that the network learned from"
 BY_SALIENCY = "best agreement with the saliency maps that the network learned from"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
@@ -100,10 +100,10 @@ def read_cut(path: str) -> Cut:
         UserError: the file is damaged; says how to make it again.
     """
     content = read_json(path)
-    cut, by = (content.get("cut"), content.get("rule")) if isinstance(content, dict) else (None, None)
-    if isinstance(cut, bool) or not isinstance(cut, int | float) or not 0 < cut < 1:
-        raise UserError(f"{path}: holds no cut between 0 and 1; {remedy(path)}")
-    return Cut(float(cut), str(by))
+    cut, by = (content.get("cut"), content.get("by")) if isinstance(content, dict) else (None, None)
+    if isinstance(cut, bool) or not isinstance(cut, int | float) or not 0 < cut < 1 or not isinstance(by, str):
+        raise UserError(f"{path}: holds no cut between 0 and 1, or not what it was found by; {remedy(path)}")
+    return Cut(float(cut), by)
 
 
 def settle(rule: Background, inputs: Mapping[str, str], cut: Cut | None = None) -> Rule:

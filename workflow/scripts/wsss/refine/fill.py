@@ -17,7 +17,7 @@ from wsss.score.sweep import winner
 
 
 def class_areas(cams: CamFolder, records: Sequence[Record], num_classes: int, name: str) -> np.ndarray:
-    """How much of a photo each class covers: where it wins above the cut that is found on these CAMs.
+    """How much of a photo each class covers: where it wins above the cut that these CAMs' scores say (`Scores.cut`).
 
     Returns:
         (num_classes,) float64 in [0, 1], the mean over the photos that have the class; NaN for a class that none has.

@@ -15,7 +15,7 @@ SUPERVISION = {"image labels": "I", "saliency maps": "S", "ground-truth masks": 
 LEGEND = "I: image labels, S: saliency maps, F: ground-truth masks, ?: whatever something imported learnt from"
 POLICIES = {
     "fixed": "at the recipe's threshold",
-    "found": "at a threshold found on the CAMs without ground truth",
+    "found": "at a threshold found without ground truth",
     "best_on_train_gt": "at the best threshold on the scored images, which uses ground truth",
     "map": "by the method's own background map",
 }

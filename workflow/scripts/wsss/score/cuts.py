@@ -1,4 +1,4 @@
-"""The cut of a method's CAMs, found without ground truth from the winning scores of many images."""
+"""The cut of CAMs whose network learned image labels alone, found from the winning scores of many images."""
 
 import numpy as np
 

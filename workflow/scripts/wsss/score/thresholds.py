@@ -13,7 +13,7 @@ from wsss.score.sweep import OFFSETS, SweepResult
 POLICIES = {
     "fixed": "the recipe's published value",
     "best_on_train_gt": "the value with the highest mIoU on the scored images (uses ground truth)",
-    FOUND: "found on the CAMs, no ground truth",
+    FOUND: "found without ground truth",
 }
 NO_THRESHOLD = "none: the largest of the classes' maps and the background's own (no ground truth)"
 
@@ -53,10 +53,10 @@ def map_stage(total: np.ndarray, classes: Sequence[str], scale: float, shapes: d
     return {**block, MAP: block}
 
 
-def chosen(kind: str, value: float, policy: str, found_by: str | None = None) -> dict:
+def chosen(kind: str, value: float, policy: str, found_by: str = BY_SCORES) -> dict:
     """What provenance says of a threshold: its value and kind, the policy, and whether that looks at ground truth.
 
-    For kind ``map`` that there is none; `value` is what the background map was multiplied with. found_by: of the policy `found`, by what.
+    For kind ``map`` that there is none; `value` is what the background map was multiplied with. found_by: by what a found one was found.
     """
     if kind == MAP:
         scale = {} if value == 1 else {"background_scale": value}

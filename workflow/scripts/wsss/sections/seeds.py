@@ -18,7 +18,7 @@ class Seeds(Section):
     probabilities: Annotated[bool, about("also keep the CRF's probabilities, which AffinityNet learns from; default false")] = False
     crf_params: Annotated[LabelCrf, about("dense-CRF parameters")]
     fill_from: LeftOut[Annotated[str, about("recipe whose seeds stand in, where these say background, for classes that these CAMs leave out (EPS: what does not stand out)")]] = None
-    fill_below: Annotated[float, Field(gt=0, le=1), about("a class is filled up where its area here, over its area with fill_from, is below this value; each area is by the cut found on its own CAMs")] = 0.68
+    fill_below: Annotated[float, Field(gt=0, le=1), about("a class is filled up where its area here, over its area with fill_from, is below this value; each area is by the cut that its own scores say")] = 0.68
 
 
 class IrLabels(Section):

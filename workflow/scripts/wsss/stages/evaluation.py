@@ -150,7 +150,7 @@ class Scorer:
         policy = FOUND if is_found(bg) else MAP if bg.kind == MAP else "fixed"
         rule = index[FOUND_RULE[name]] if is_found(bg) else settle(bg, {})._asdict()
         return {
-            **chosen(rule["kind"], rule["value"], policy, rule.get("by")),
+            **chosen(rule["kind"], rule["value"], policy, rule["by"] if is_found(bg) else BY_SCORES),
             **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
             "multi_scale": _scales(index["scales"] or UNKNOWN_SCALES),
         }

@@ -1,0 +1,67 @@
+"""The cut of CAMs whose network learned where objects are: the one at which masks agree best with what it learned.
+
+The measure is the IoU of objects. The background is left out: it is one label of many in a score, and most of the pixels.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from wsss.data.manifest import Record
+from wsss.io.masks import read_mask
+from wsss.io.saliency import read_saliency
+from wsss.score.cuts import BINS, CUTS, bins_of, cut_bins
+from wsss.score.sweep import Sweep, winner
+
+FileOf = Callable[[Record], Path]
+
+
+class WithLabels:
+    """Of a network that learned IR labels (AMN): the mean IoU of the classes that these show. Their unsure pixels (255) are left out."""
+
+    def __init__(self, label: FileOf, num_classes: int) -> None:
+        self.label, self.sweep = label, Sweep(num_classes, values=CUTS)
+
+    def add(self, cam: np.ndarray, record: Record, name: str) -> None:
+        """Take in the (K, H, W) CAM of one photo; UserError where its label cannot be read, or `name` is damaged."""
+        self.sweep.add(cam, record.labels, read_mask(self.label(record)), name)
+
+    def agreement(self) -> np.ndarray | None:
+        """(99,) in [0, 1], at each of CUTS; None where the labels show no object, or no background."""
+        result = self.sweep.result()
+        pixels = result.confusion[0].sum(1)  # by label
+        shown = pixels[1:] > 0
+        return result.per_class[:, 1:][:, shown].mean(1) / 100.0 if pixels[0] and shown.any() else None
+
+
+class WithSaliency:
+    """Of a network that learned from saliency maps (EPS): IoU with them, whatever the class. Half salient counts as half a pixel."""
+
+    def __init__(self, saliency: FileOf) -> None:
+        self.saliency = saliency
+        self.pixels, self.salient = np.zeros(BINS), np.zeros(BINS)  # by winning score
+
+    def add(self, cam: np.ndarray, record: Record, name: str) -> None:
+        """Take in the (K, H, W) CAM of one photo; UserError where its map cannot be read."""
+        bins = bins_of(winner(cam)[1]).ravel()
+        self.pixels += np.bincount(bins, minlength=BINS)
+        self.salient += np.bincount(bins, read_saliency(self.saliency(record)).ravel() / 255.0, minlength=BINS)
+
+    def agreement(self) -> np.ndarray | None:
+        """(99,) in [0, 1], at each of CUTS; None where nothing is salient."""
+        object_pixels, hit = (counts[::-1].cumsum()[::-1][cut_bins()] for counts in (self.pixels, self.salient))
+        salient = self.salient.sum()
+        return hit / (salient + object_pixels - hit) if salient else None
+
+
+def best_cut(agreement: np.ndarray | None, start: float) -> float | None:
+    """The cut of CUTS with the largest agreement (99,); of equal ones the nearest to `start`.
+
+    None where there is no agreement, or it is largest at an end of CUTS: it then says that all is an object, or nothing.
+    """
+    if agreement is None:
+        return None
+    best = np.flatnonzero(agreement == agreement.max())
+    at = best[np.abs(CUTS[best] - start).argmin()]
+    return float(CUTS[at]) if 0 < at < len(CUTS) - 1 else None
