@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers import REPOSITORY, copy_project, edit, planned, shorten, snakemake
 from wsss.errors import UserError
+from wsss.found import BY_SALIENCY, BY_SCORES
 from wsss.recipes.config import Config
 from wsss.recipes.merge import merge
 from wsss.recipes.schema import read_yaml
@@ -70,15 +71,17 @@ def test_from_nothing_to_scores_with_found_thresholds(project):
     shorten(project)
     seeds = {"confident": {"value": "found", "shift": 0.2}, "unsure": {"value": "found", "shift": -0.5}}
     policy = {"policy": "found"}
-    lay(project, cam={"seeds": seeds, "evaluation": policy}, irn={"pseudo_masks": {"bg": {"value": "found"}}})
-    done = snakemake(project, "--cores", "2", "results/demo_tiny/irn/mask_scores/miou.txt")
+    lay(project, cam={"seeds": seeds, "evaluation": policy}, irn={"pseudo_masks": {"bg": {"value": "found"}}}, eps={"evaluation": policy})
+    by_maps = "results/demo_tiny/eps/threshold/threshold.json"
+    done = snakemake(project, "--cores", "2", "results/demo_tiny/irn/mask_scores/miou.txt", by_maps)
     assert done.returncode == 0, done.stdout[-5000:]
     folder = project / "results/demo_tiny/irn/mask_scores"
     stages = json.loads((folder / "scores.json").read_text())["stages"]
     assert {name: stages[name]["provenance"]["threshold_policy"] for name in stages} == dict.fromkeys(stages, "found")
     assert set(stages) == {"seed", "refined_seed", "pseudo_mask"}
-    cut = json.loads((project / "results/demo_tiny/cam/threshold/threshold.json").read_text())["cut"]
-    assert stages["seed"]["provenance"]["threshold"] == pytest.approx(cut, abs=1e-4)
+    found = json.loads((project / "results/demo_tiny/cam/threshold/threshold.json").read_text())
+    assert stages["seed"]["provenance"]["threshold"] == pytest.approx(found["cut"], abs=1e-4) and found["by"] == BY_SCORES
+    assert json.loads((project / by_maps).read_text())["by"] == BY_SALIENCY
     assert planned(project, "results/demo_tiny/irn/mask_scores/miou.txt") == set()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wsss.data.manifest import Record
+from wsss.found import BY_LABELS, BY_SALIENCY
 from wsss.io.masks import read_mask
 from wsss.io.saliency import read_saliency
 from wsss.score.cuts import BINS, CUTS, bins_of, cut_bins
@@ -19,6 +20,8 @@ FileOf = Callable[[Record], Path]
 
 class WithLabels:
     """Of a network that learned IR labels (AMN): the mean IoU of the classes that these show. Their unsure pixels (255) are left out."""
+
+    by = BY_LABELS
 
     def __init__(self, label: FileOf, num_classes: int) -> None:
         self.label, self.sweep = label, Sweep(num_classes, values=CUTS)
@@ -37,6 +40,8 @@ class WithLabels:
 
 class WithSaliency:
     """Of a network that learned from saliency maps (EPS): IoU with them, whatever the class. Half salient counts as half a pixel."""
+
+    by = BY_SALIENCY
 
     def __init__(self, saliency: FileOf) -> None:
         self.saliency = saliency

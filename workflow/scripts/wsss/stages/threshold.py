@@ -12,7 +12,7 @@ from wsss.engine.atomic import drop_temporaries, write_json
 from wsss.engine.index import file_of
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import BY_LABELS, BY_SALIENCY, NO_CUT, Cut
+from wsss.found import NO_CUT, Cut
 from wsss.io.cams import SUFFIX
 from wsss.io.images import image_size
 from wsss.score.agreement_cut import WithLabels, WithSaliency, best_cut
@@ -29,7 +29,7 @@ def run(task: Task) -> None:
     cams, scores = cam_folder(task, records), Scores()
     if cams.form.bg_map:
         raise UserError(f"{task.inputs['cam']}: {NO_CUT}")
-    learned, by = what_was_learned(task, dataset, records)
+    learned = what_was_learned(task, dataset, records)
     for record in records:
         name = str(file_of(task.inputs["cam"], record.id, SUFFIX))
         cam = cams.at(record, image_size(record.image))
@@ -42,7 +42,7 @@ def run(task: Task) -> None:
         if found is None:
             log.warning("threshold: masks of one thing everywhere agree best with what the network learned from, so its scores alone are looked at")
         else:
-            cut = Cut(found, by)
+            cut = Cut(found, learned.by)
     say_cut(task, cut, scores.images)
     facts = {"cut": cut.value, "by": cut.by, "images": scores.images, "histogram": scores.histogram.tolist()}
     write_json(task.output, {**facts, "fingerprint": task.fingerprint()})
@@ -50,10 +50,10 @@ def run(task: Task) -> None:
     task.write_record(images=scores.images)
 
 
-def what_was_learned(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> tuple[WithLabels | WithSaliency | None, str]:
-    """What the masks are to agree with, by the task's inputs, and its name in a cut; None where the network had image labels alone."""
+def what_was_learned(task: Task, dataset: Dataset, records: tuple[Record, ...]) -> WithLabels | WithSaliency | None:
+    """What the masks are to agree with, by the task's inputs; None where the network had image labels alone."""
     if "ir_labels" in task.inputs:
-        return WithLabels(label_files(task, "ir_labels", records), dataset.num_classes), BY_LABELS
+        return WithLabels(label_files(task, "ir_labels", records), dataset.num_classes)
     if {"saliency", "own_maps"} & set(task.inputs):
-        return WithSaliency(saliency_files(task, dataset, records)), BY_SALIENCY
-    return None, ""
+        return WithSaliency(saliency_files(task, dataset, records))
+    return None
