@@ -264,15 +264,20 @@ def test_agreement_with_labels_is_that_of_a_slow_count():
 
 
 def test_agreement_with_saliency_is_that_of_a_slow_count(tmp_path):
-    rng = np.random.default_rng(0)
-    cam, saliency = rng.random((2, 9, 9)).astype(np.float32), rng.integers(0, 256, (9, 9), np.uint8)
-    write_saliency(tmp_path / "0.png", saliency)
-    found = WithSaliency(lambda record: tmp_path / "0.png")
+    """A pixel is salient above half of the median of the maps' largest values, here 80."""
+    rng, records = np.random.default_rng(0), [SimpleNamespace(id=str(n)) for n in range(3)]
+    cams = rng.random((3, 2, 9, 9)).astype(np.float32)
+    maps = [(rng.random((9, 9)) * top).astype(np.uint8) for top in (250, 160, 20)]
+    for record, values, top in zip(records, maps, (250, 160, 20), strict=True):
+        values[0, 0] = top
+        write_saliency(tmp_path / f"{record.id}.png", values)
+    found = WithSaliency(lambda record: tmp_path / f"{record.id}.png", records)
     assert found.agreement() is None
-    found.add(cam, None, "x")
+    for cam, record in zip(cams, records, strict=True):
+        found.add(cam, record, "x")
     for cut in (0.1, 0.5, 0.9):
-        mask, share = cam.max(0) >= cut, saliency / 255
-        assert found.agreement()[round(100 * cut) - 1] == pytest.approx((share * mask).sum() / (share.sum() + (mask * (1 - share)).sum()))
+        mask, salient = cams.max(1) >= cut, np.stack(maps) > 80
+        assert found.agreement()[round(100 * cut) - 1] == pytest.approx((mask & salient).sum() / (mask | salient).sum())
 
 
 def test_of_equal_agreement_the_nearest_counts_and_an_end_says_nothing():

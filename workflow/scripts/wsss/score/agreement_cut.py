@@ -3,7 +3,7 @@
 The measure is the IoU of objects. The background is left out: it is one label of many in a score, and most of the pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,25 +39,30 @@ class WithLabels:
 
 
 class WithSaliency:
-    """Of a network that learned from saliency maps (EPS): IoU with them, whatever the class. Half salient counts as half a pixel."""
+    """Of a network that learned from saliency maps (EPS): IoU of objects with what is salient, whatever the class.
+
+    A pixel is salient above half of what maps usually reach, the median of their largest values: some makers of maps give paler ones.
+    """
 
     by = BY_SALIENCY
 
-    def __init__(self, saliency: FileOf) -> None:
+    def __init__(self, saliency: FileOf, records: Sequence[Record]) -> None:
+        """UserError where a map cannot be read."""
         self.saliency = saliency
-        self.pixels, self.salient = np.zeros(BINS), np.zeros(BINS)  # by winning score
+        self.half = float(np.median([read_saliency(saliency(record)).max() for record in records])) / 2
+        self.pixels, self.salient = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)  # by winning score
 
     def add(self, cam: np.ndarray, record: Record, name: str) -> None:
-        """Take in the (K, H, W) CAM of one photo; UserError where its map cannot be read."""
-        bins = bins_of(winner(cam)[1]).ravel()
-        self.pixels += np.bincount(bins, minlength=BINS)
-        self.salient += np.bincount(bins, read_saliency(self.saliency(record)).ravel() / 255.0, minlength=BINS)
+        """Take in the (K, H, W) CAM of one photo."""
+        bins = bins_of(winner(cam)[1])
+        self.pixels += np.bincount(bins.ravel(), minlength=BINS)
+        self.salient += np.bincount(bins[read_saliency(self.saliency(record)) > self.half], minlength=BINS)
 
     def agreement(self) -> np.ndarray | None:
         """(99,) in [0, 1], at each of CUTS; None where nothing is salient."""
-        object_pixels, hit = (counts[::-1].cumsum()[::-1][cut_bins()] for counts in (self.pixels, self.salient))
+        objects, hit = (counts[::-1].cumsum()[::-1][cut_bins()] for counts in (self.pixels, self.salient))
         salient = self.salient.sum()
-        return hit / (salient + object_pixels - hit) if salient else None
+        return hit / (salient + objects - hit) if salient else None
 
 
 def best_cut(agreement: np.ndarray | None, start: float) -> float | None:

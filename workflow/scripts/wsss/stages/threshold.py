@@ -55,5 +55,5 @@ def what_was_learned(task: Task, dataset: Dataset, records: tuple[Record, ...]) 
     if "ir_labels" in task.inputs:
         return WithLabels(label_files(task, "ir_labels", records), dataset.num_classes)
     if {"saliency", "own_maps"} & set(task.inputs):
-        return WithSaliency(saliency_files(task, dataset, records))
+        return WithSaliency(saliency_files(task, dataset, records), records)
     return None
