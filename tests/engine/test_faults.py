@@ -137,7 +137,7 @@ def test_a_network_that_makes_no_numbers_makes_no_files(copied, network):
 
 def test_a_found_cut_that_turns_the_seeds_around(copied):
     """Only the stage knows the cut: the unsure seed's number may lie above it."""
-    (copied.results / "threshold.json").write_text('{"cut": 0.2}')
+    (copied.results / "threshold.json").write_text('{"cut": 0.2, "by": "scores"}')
     settings = copied.recipe["seeds"] | {"confident": {"kind": "const", "value": "found"}, "unsure": {"kind": "const", "value": 0.3}}
     with pytest.raises(UserError, match="seeds: unsure .const 0.3. leaves less foreground than confident .const 0.2."):
         copied.run("seeds", {**CAM, "threshold": "threshold.json"}, into="again", settings=settings)

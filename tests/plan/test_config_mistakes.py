@@ -175,9 +175,9 @@ def test_seeds_that_are_filled_up(resolve, recipe, words):
 def test_a_line_of_the_registry_that_is_written_wrongly(monkeypatch, line):
     from wsss import methods
 
-    monkeypatch.setitem(methods.METHODS, "mine", line)
+    monkeypatch.setitem(methods.METHODS, "misspelt", line)
     with pytest.raises(UserError, match="mend its line in wsss.methods.METHODS, which reads wsss.methods.MODULE:CLASS"):
-        needs("mine")
+        needs("misspelt")
 
 
 def test_what_each_net_needs():
