@@ -70,7 +70,7 @@ def refuse_cam(plan: "Plan", row: Row) -> None:
 
 
 def threshold_reads(plan: "Plan", row: Row) -> list[Read]:
-    """CAMs; and the labels of pixels that their network learned from, where it did: its masks are to agree with them."""
+    """CAMs; and the IR labels that their network learned from, where it did: its masks are to agree with them."""
     network = _network_of_cams(plan, row)
     return [CAM, *(classifier_reads(plan, network) if network else [])]
 

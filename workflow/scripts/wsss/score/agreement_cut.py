@@ -3,7 +3,7 @@
 The measure is the IoU of objects. The background is left out: it is one label of many in a score, and most of the pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from wsss.score.cuts import BINS, CUTS, bins_of, cut_bins
 from wsss.score.sweep import Sweep, winner
 
 FileOf = Callable[[Record], Path]
+LEVELS = 256  # of a saliency map
 
 
 class WithLabels:
@@ -46,22 +47,26 @@ class WithSaliency:
 
     by = BY_SALIENCY
 
-    def __init__(self, saliency: FileOf, records: Sequence[Record]) -> None:
-        """UserError where a map cannot be read."""
+    def __init__(self, saliency: FileOf) -> None:
         self.saliency = saliency
-        self.half = float(np.median([read_saliency(saliency(record)).max() for record in records])) / 2
-        self.pixels, self.salient = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)  # by winning score
+        self.pixels = np.zeros((LEVELS, BINS), np.int64)  # by saliency and winning score
+        self.largest: list[int] = []  # of each map
 
     def add(self, cam: np.ndarray, record: Record, name: str) -> None:
-        """Take in the (K, H, W) CAM of one photo."""
-        bins = bins_of(winner(cam)[1])
-        self.pixels += np.bincount(bins.ravel(), minlength=BINS)
-        self.salient += np.bincount(bins[read_saliency(self.saliency(record)) > self.half], minlength=BINS)
+        """Take in the (K, H, W) CAM of one photo; UserError where its map cannot be read."""
+        saliency = read_saliency(self.saliency(record))
+        cells = saliency.astype(np.int64) * BINS + bins_of(winner(cam)[1])
+        self.pixels += np.bincount(cells.ravel(), minlength=LEVELS * BINS).reshape(LEVELS, BINS)
+        self.largest.append(int(saliency.max()))
 
     def agreement(self) -> np.ndarray | None:
         """(99,) in [0, 1], at each of CUTS; None where nothing is salient."""
-        objects, hit = (counts[::-1].cumsum()[::-1][cut_bins()] for counts in (self.pixels, self.salient))
-        salient = self.salient.sum()
+        if not self.largest:
+            return None
+        is_salient = np.arange(LEVELS) > np.median(self.largest) / 2
+        counts = self.pixels.sum(0), self.pixels[is_salient].sum(0)
+        objects, hit = (count[::-1].cumsum()[::-1][cut_bins()] for count in counts)
+        salient = counts[1].sum()
         return hit / (salient + objects - hit) if salient else None
 
 

@@ -108,12 +108,13 @@ class Scorer:
 
     def _cut_seed(self) -> dict[str, Any]:
         rule, policy = settle(self.settings.bg, {}), self.settings.policy
-        taken = settle(seed_rule(self.settings.bg, policy), self.task.inputs).value  # the recipe's, unless the policy is `found`
+        threshold = read_cut(self.task.inputs["threshold"]) if policy == FOUND else None
+        taken = settle(seed_rule(self.settings.bg, policy), {}, threshold).value  # the recipe's, unless the policy is `found`
         result, cut, shapes = self._swept(rule.kind, rule.value, shown=taken)
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
         found: float | None = taken
-        found_by = read_cut(self.task.inputs["threshold"]).by if policy == FOUND else BY_SCORES
+        found_by = threshold.by if threshold else BY_SCORES
         if policy != FOUND:  # what would be found on the scored images, for comparison
             found = None if cut is None else result.nearest(value_of(rule.kind, cut))
         at = {"seed_fixed": result.index(rule.value), "seed_best": result.best()}

@@ -40,7 +40,7 @@ def run(task: Task) -> None:
     if learned:
         found = best_cut(learned.agreement(), cut.value)
         if found is None:
-            log.warning("threshold: masks of one thing everywhere agree best with what the network learned from, so its scores alone are looked at")
+            log.warning("threshold: what the network learned from says nothing of the cut (it shows one thing only, or agrees best with a mask of one thing), so its scores alone are looked at")
         else:
             cut = Cut(found, learned.by)
     say_cut(task, cut, scores.images)
@@ -55,5 +55,5 @@ def what_was_learned(task: Task, dataset: Dataset, records: tuple[Record, ...]) 
     if "ir_labels" in task.inputs:
         return WithLabels(label_files(task, "ir_labels", records), dataset.num_classes)
     if {"saliency", "own_maps"} & set(task.inputs):
-        return WithSaliency(saliency_files(task, dataset, records), records)
+        return WithSaliency(saliency_files(task, dataset, records))
     return None
