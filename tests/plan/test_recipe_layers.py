@@ -287,3 +287,52 @@ def test_a_network_or_a_stage_that_nothing_would_use_is_refused(project, recipe,
     for _ in ("asked once", "asked again"):
         with pytest.raises(UserError, match=f"mine.yaml: {words}"):
             asked.recipe("mine", "voc12")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "words"),
+    [
+        ("cam", {"pseudo_masks": {"bg": {"value": 0.4}}}, "pseudo_masks: the recipe has no such section; its masks are the confident seeds; set seeds.confident"),
+        ("cam", {"affinity": {"lr": 0.3}}, "affinity: the recipe has no such section; write it for a recipe that has one"),
+        ("eps", {"pseudo_masks": {"power": 2}}, "pseudo_masks: the recipe has no such section"),
+        ("full", {"pseudo_masks": {"bg": {"value": 0.4}}}, "pseudo_masks: the recipe has no such section"),
+    ],
+)
+def test_a_section_that_the_recipe_has_not_is_refused(project, recipe, values, words):
+    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={recipe: values}))
+    with pytest.raises(UserError, match=rf"demo.yaml \(laid on method {recipe}\): {words}"):
+        config(project).recipe(recipe, "demo")
+
+
+def test_masks_without_a_walk_may_be_given_a_cut(project):
+    """As the diagnosis advises; the recipe itself has no section for it."""
+    cut = {"kind": "const", "value": 0.3}
+    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"eps": {"pseudo_masks": {"bg": cut}}}))
+    assert config(project).recipe("eps", "demo")["pseudo_masks"] == {"bg": cut}
+    assert "pseudo_masks" not in config(project).recipe("eps_crf", "demo")
+
+
+def test_the_cut_of_a_walk_is_none_of_plain_maps(project):
+    """amn_seed extends amn, whose value on COCO, and whose override, are of walked maps."""
+    rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={"irn": {"pseudo_masks": {"bg": {"value": 0.4}}}}))
+    resolved = config(project)
+    values = {(name, dataset): resolved.recipe(name, dataset)["pseudo_masks"]["bg"]["value"] for name in ("amn", "amn_seed") for dataset in ("coco14", "voc12")}
+    assert values == {("amn", "coco14"): 0.22, ("amn_seed", "coco14"): 0.25, ("amn", "voc12"): 0.4, ("amn_seed", "voc12"): 0.25}
+
+
+def test_a_cut_for_all_leaves_those_with_a_background_map_alone(project):
+    """Its own kind of rule reaches them, also those that extend the recipe it is for."""
+    laid_on = {
+        "cam": {"seeds": {"confident": {"value": 0.3}}, "evaluation": {"policy": "found"}},
+        "sipe": {"seeds": {"confident": {"scale": 0.5}}},
+    }
+    rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides=laid_on))
+    for name in ("sipe", "fsae_sipe"):
+        recipe = config(project).recipe(name, "voc12")
+        assert recipe["seeds"]["confident"] == {"kind": "map", "scale": 0.5} and recipe["evaluation"]["policy"] == "map"
+
+
+def test_options_of_a_net_that_another_recipe_trains_are_refused(project):
+    rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={"irn": {"net_options": {"head_lr_scale": 99}}}))
+    with pytest.raises(UserError, match="irn.yaml: net_options.head_lr_scale: its classifier is that of recipe cam, which has 10 where this one has 99"):
+        config(project).recipe("irn", "voc12")

@@ -13,7 +13,7 @@ from wsss.data.stage_inputs import cam_folder
 from wsss.engine.atomic import read_json, write_json
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import BY_LABELS, BY_SALIENCY, BY_SCORES, settle, settled, shifted, value_of
+from wsss.found import BY_LABELS, BY_SALIENCY, BY_SCORES, found_cut, settle, settle_all, shifted, value_of
 from wsss.io.cams import read_cam, write_cam
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask, write_mask
@@ -51,14 +51,15 @@ def test_a_shift_is_a_share_of_the_way():
 def test_rules_are_settled_from_the_file(tmp_path):
     path = str(tmp_path / "threshold.json")
     write_json(path, {"cut": 0.5, "by": "a rule"})
-    inputs = {"threshold": path}
-    assert settle(Background(**CONST), inputs) == Rule("const", 0.5)
-    assert settle(Background(**POWER), inputs) == Rule("power", pytest.approx(1.0))
-    assert settle(Background(kind="power", value=4), {}) == Rule("power", 4)
+    cut = found_cut({"threshold": path})
+    assert cut == (0.5, "a rule") and found_cut({}) is None
+    assert settle(Background(**CONST), cut) == Rule("const", 0.5)
+    assert settle(Background(**POWER), cut) == Rule("power", pytest.approx(1.0))
+    assert settle(Background(kind="power", value=4)) == Rule("power", 4)
     backgrounds = {"confident": Background(**CONST, shift=0.5), "unsure": Background(kind="const", value=0.05)}
-    made, facts = settled(backgrounds, inputs)
+    made, facts = settle_all(backgrounds, cut)
     assert made == {"confident": Rule("const", 0.75), "unsure": Rule("const", 0.05)}
-    assert facts == {"confident": {"kind": "const", "value": 0.75, "shift": 0.5, "by": "a rule"}}
+    assert facts == {"confident": {"kind": "const", "value": 0.75, "shift": 0.5, "by": "a rule"}, "unsure": {"kind": "const", "value": 0.05}}
 
 
 # --- the estimator -------------------------------------------------------------------------------------
@@ -318,14 +319,21 @@ def test_seeds_are_those_of_the_numbers(copied):
     index = read_json(copied.results / f"found/{INDEX}")
     assert index["confident"] == {**numbers["confident"], "shift": 0.2, "by": BY_SCORES}
     assert index["unsure"] == {**numbers["unsure"], "shift": -0.5, "by": BY_SCORES}
-    assert not {"confident", "unsure"} & set(read_json(copied.results / f"numbers/{INDEX}"))
+    index = read_json(copied.results / f"numbers/{INDEX}")
+    assert {name: index[name] for name in numbers} == numbers
+    masks = copied.run("pseudo_masks", {"seeds": f"numbers/{INDEX}"}, refine="crf")
+    assert read_json(masks / "run.json")["diagnosis"]["cut"] == {"key": "seeds.confident", **numbers["confident"]}  # where to move it
+
+
+def test_two_found_seeds_of_unlike_kinds_are_alike_but_for_rounding(copied):
+    write_json(copied.results / FILE, {**read_json(copied.results / FILE), "cut": 0.04})
+    with_rules(copied, "seeds", confident=CONST, unsure=POWER).run("seeds", {**CAM, **THRESHOLD})
+    assert same(masks_of(copied, "seeds"), masks_of(copied, "seeds", ".unsure.png"))
 
 
 def test_masks_by_threshold_are_those_of_the_number(copied):
-    found = with_rules(copied, "pseudo_masks", bg=CONST)
-    found.run("pseudo_masks", {**CAM, **THRESHOLD}, refine="none", into="found")
-    with_rules(copied, "pseudo_masks", bg={"kind": "const", "value": cut_of(copied)})
-    copied.run("pseudo_masks", CAM, refine="none", into="numbers")
+    copied.run("pseudo_masks", {**CAM, **THRESHOLD}, refine="none", settings={"bg": CONST}, into="found")
+    copied.run("pseudo_masks", CAM, refine="none", settings={"bg": {"kind": "const", "value": cut_of(copied)}}, into="numbers")
     assert same(masks_of(copied, "found"), masks_of(copied, "numbers"))
 
 
@@ -366,13 +374,11 @@ def test_a_walk_of_zeros_has_no_cut(walking):
 def test_scores_say_what_was_found(copied, by):
     write_json(copied.results / FILE, {**read_json(copied.results / FILE), "by": by})
     with_rules(copied, "seeds", confident={**CONST, "shift": 0.2}).run("seeds", {**CAM, **THRESHOLD})
-    masks = copied.run("pseudo_masks", {"seeds": f"seeds/{INDEX}"}, refine="crf")
-    assert read_json(masks / "run.json")["diagnosis"]["cut"]["key"] == "seeds.confident"  # where to move it
+    copied.run("pseudo_masks", {"seeds": f"seeds/{INDEX}"}, refine="crf")
     with_rules(copied, "evaluation", policy="found")
-    rule = copied.recipe["seeds"]["confident"]
     inputs = {**CAM, **THRESHOLD, "seeds": f"seeds/{INDEX}", "pseudo_masks": f"pseudo_masks/{INDEX}"}
     inputs["classifier"] = f"classifier/{MODEL}"
-    out = copied.run("evaluation", inputs, refine="crf", thresholds={"seeds": rule, "pseudo_masks": rule})
+    out = copied.run("evaluation", inputs, refine="crf")
     stages, cut = json.loads((out / "scores.json").read_text())["stages"], cut_of(copied)
     assert stages["seed"]["provenance"] == stages["seed"]["found"]["provenance"]
     said = {"seed": cut, "refined_seed": cut + 0.2 * (1 - cut), "pseudo_mask": cut + 0.2 * (1 - cut)}

@@ -46,6 +46,18 @@ def test_agreement_with_saliency_is_that_of_a_slow_count(tmp_path):
         assert found.agreement()[round(100 * cut) - 1] == pytest.approx((mask & salient).sum() / (mask | salient).sum())
 
 
+def test_photos_with_a_blank_map_are_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    cam, saliency = rng.random((1, 9, 9)).astype(np.float32), (rng.random((9, 9)) * 200).astype(np.uint8)
+    write_saliency(tmp_path / "0.png", saliency)
+    write_saliency(tmp_path / "1.png", np.zeros_like(saliency))
+    found = [WithSaliency(lambda record: tmp_path / f"{record.id}.png") for _ in range(2)]
+    for which, ids in zip(found, ("0", "0111"), strict=True):
+        for item in ids:
+            which.add(cam, SimpleNamespace(id=item), "x")
+    assert (found[0].agreement() == found[1].agreement()).all()
+
+
 def test_of_equal_agreement_the_nearest_counts_and_an_end_says_nothing():
     agreement = np.zeros(99)
     agreement[[19, 39, 69]] = 0.7

@@ -109,8 +109,7 @@ def diagnosed(results, check=None, **inputs):
         (results / f"{owner}.json").write_text(json.dumps(content))
         files[f"check1_{owner}"] = str(results / f"{owner}.json")
     outputs = {"diagnosis": str(results / "amn/diagnosis.json"), "text": str(results / "amn/diagnosis.txt")}
-    cuts = {"pseudo_masks": {"key": "pseudo_masks.bg", "kind": "const", "value": 0.25}}
-    params = {"recipe": {"method": "amn"}, "bg": {"kind": "const", "value": 0.15}, "cuts": cuts}
+    params = {"recipe": {"method": "amn"}, "bg": {"kind": "const", "value": 0.15}}
     diagnosis.run(Task("diagnosis", files, outputs, params, {}))
     return json.loads((results / "amn/diagnosis.json").read_text())
 
@@ -172,7 +171,7 @@ def test_the_seed_is_cut_out_of_the_cams(results):
     files |= {name: results / f"amn/{name}/index.json" for name in ("cam", "seeds")}
     found = {}
     for value in (0.001, 1.0):  # everything; nothing
-        params = {"recipe": {"method": "amn"}, "bg": {"kind": "const", "value": value}, "cuts": {}}
+        params = {"recipe": {"method": "amn"}, "bg": {"kind": "const", "value": value}}
         diagnosis.run(Task("diagnosis", {k: str(v) for k, v in files.items()}, outputs, params, {}))
         (found[value],) = json.loads((results / "amn/diagnosis.json").read_text())["agreement"]
     assert found[1.0]["of"] == ["seed", "seeds"] and found[1.0]["photos"] == 6

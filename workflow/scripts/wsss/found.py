@@ -1,7 +1,13 @@
 """Backgrounds whose threshold is found without ground truth: `value: found` in place of a number. No torch here.
 
-The stage `threshold` finds one cut of a recipe's CAMs, in [0, 1], the domain of their winning scores, and says by what. A rule takes it
-as it is, or moved by its `shift`, as the threshold of a `const` background or as the exponent of a `power` one.
+A cut lies in (0, 1), the domain of winning scores. A rule takes it as it is, or moved by its `shift`, as the threshold of a `const`
+background or as the exponent of a `power` one. Four places look for one:
+
+- the stage `threshold`, for seeds, pseudo-masks without a walk and scores: on up to 500 training images, by what the network learned,
+  else by scores (`wsss.score.agreement_cut`, `wsss.score.cuts`);
+- the stage `pseudo_masks`, for IRN's walk: on 40 walked images, by scores (`wsss.refine.walked_masks`);
+- the stage `seeds`, to see which classes stand out nowhere (`fill_from`): by scores, of both recipes (`wsss.refine.fill`);
+- the stage `evaluation`, under a policy that takes none, for comparison: on the scored images, by scores.
 """
 
 import math
@@ -16,12 +22,12 @@ from wsss.sections.background import Background, Rule
 from wsss.sections.section import plain, required
 
 FOUND = "found"
-BY_SCORES = "minimum cross-entropy of the winning scores, drawn half way to objects of a quarter of the pixels"
+BY_SCORES = "minimum cross-entropy of the winning scores, drawn half way to the share that objects usually cover"
 BY_LABELS = "best agreement with the IR labels that the network learned from"
 BY_SALIENCY = "best agreement with the saliency maps that the network learned from"
 CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: a cut is found on that, by themselves
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
-FOUND_RULE = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> what its index says of a background that was found
+CUT_OF = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> key of its index that says where its masks were cut
 NO_CUT = for_people("the CAMs have a background map of their own, so there is no threshold to find; set {kind: map} in place of a found value")
 MAP = "map"  # the kind of a background that is a map of the method's own: there is no threshold
 
@@ -64,7 +70,7 @@ def cuts_higher(first: Background | Rule, second: Background | Rule) -> bool | N
         return _shift(first) > _shift(second)
     if is_found(first) or is_found(second):
         return None
-    one, other = (rule if isinstance(rule, Rule) else settle(rule, {}) for rule in (first, second))
+    one, other = (rule if isinstance(rule, Rule) else settle(rule) for rule in (first, second))
     if MAP in (one.kind, other.kind):
         return one.kind == other.kind and one.value > other.value
     kinds = one.kind, other.kind
@@ -106,30 +112,36 @@ def read_cut(path: str) -> Cut:
     return Cut(float(cut), by)
 
 
-def settle(rule: Background, inputs: Mapping[str, str], cut: Cut | None = None) -> Rule:
-    """The background with its number; a found one from `cut`, or else the input `threshold`."""
+def found_cut(inputs: Mapping[str, str]) -> Cut | None:
+    """What the stage `threshold` found, of a stage's inputs; None where it is none of them."""
+    return read_cut(inputs["threshold"]) if "threshold" in inputs else None
+
+
+def settle(rule: Background, cut: Cut | None = None) -> Rule:
+    """The background with its number, which a found one takes from `cut`."""
     if rule.kind == MAP:
         return Rule(rule.kind, 1.0 if rule.scale is None else rule.scale)
     if is_found(rule):
-        cut = read_cut(inputs["threshold"]) if cut is None else cut
-        return Rule(rule.kind, round(value_of(rule.kind, shifted(cut.value, _shift(rule))), 4))
+        return Rule(rule.kind, round(value_of(rule.kind, shifted(required(cut).value, _shift(rule))), 4))
     assert not isinstance(rule.value, str)
     return Rule(rule.kind, required(rule.value))
 
 
-def settled(
-    backgrounds: Mapping[str, Background], inputs: Mapping[str, str], cut: Cut | None = None
-) -> tuple[dict[str, Rule], dict[str, dict[str, Any]]]:
-    """Backgrounds by name with their numbers, and what a stage's index says of those that were found."""
-    if cut is None and any(map(is_found, backgrounds.values())):
-        cut = read_cut(inputs["threshold"])
-    rules = {name: settle(background, inputs, cut) for name, background in backgrounds.items()}
-    facts = {
-        name: {**rules[name]._asdict(), "shift": _shift(background), "by": required(cut).by}
-        for name, background in backgrounds.items()
-        if is_found(background)
-    }
+def settle_all(backgrounds: Mapping[str, Background], cut: Cut | None) -> tuple[dict[str, Rule], dict[str, dict[str, Any]]]:
+    """Backgrounds by name with their numbers; and what a stage's index says of each: `kind`, `value`, and of a found one `shift` and `by`."""
+    rules = {name: settle(background, cut) for name, background in backgrounds.items()}
+    facts = {name: {**rules[name]._asdict(), **_origin(background, cut)} for name, background in backgrounds.items()}
     return rules, facts
+
+
+def _origin(rule: Background, cut: Cut | None) -> dict[str, Any]:
+    """How a found background came from the cut."""
+    return {"shift": _shift(rule), "by": required(cut).by} if is_found(rule) else {}
+
+
+def cut_key(stage: str, refine: str) -> str:
+    """Where a recipe says at what the masks of a stage are cut; those of refine crf are the confident seeds."""
+    return "seeds.confident" if stage == "seeds" or refine == "crf" else "pseudo_masks.bg"
 
 
 def _shift(rule: Background) -> float:

@@ -26,7 +26,7 @@ class Spec:
 
     stride: int  # of the maps, in input pixels
     bg_map: bool = False  # maps of `seed_maps` are C+1, that of the background first; written as a plain True
-    needs: frozenset[str] = frozenset()  # of NEEDS; all else a batch holds is from `further_arrays`
+    needs: frozenset[str] = frozenset()  # of NEEDS, written as a plain frozenset({...}); all else a batch holds is from `further_arrays`
     aux: frozenset[str] = frozenset()  # per-image artefacts that `stored` needs, such as ir_labels
     image_logits: bool = True  # forward gives logits of the whole image
     geometry: str = "pad16"  # how a map of one scale lies on the image (wsss.io.cam_forms.GEOMETRIES)

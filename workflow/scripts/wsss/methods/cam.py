@@ -37,7 +37,7 @@ class CAM(Method):
     @classmethod
     def spec_for(cls, options=None):
         stride = {**cls.defaults, **(options or {})}["output_stride"]
-        return Spec(stride=stride, geometry="pad16" if stride == 16 else "stretch")  # cells of 8 pixels reach less far than ceil16
+        return Spec(stride=stride, geometry="pad16" if stride == 16 else "stretch")  # the padding up to a multiple of 16 is of stride 16
 
     def new_layers(self) -> list[nn.Module]:
         """What no pretrained weights exist for."""

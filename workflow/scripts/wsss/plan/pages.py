@@ -34,13 +34,6 @@ def diagnosis_files(plan: "Plan", row: Row) -> dict[str, str]:
     return shared.digests("masks_train")(plan, row) if is_wrapped else {}
 
 
-def cuts(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
-    """Stage -> the background its masks were cut at, and the key of the recipe where that stands."""
-    is_seed = "pseudo_masks" in scores.made(plan, row) and scores.refine(plan, row) == "crf"
-    keys = {"seeds": "seeds.confident", "pseudo_masks": "seeds.confident" if is_seed else "pseudo_masks.bg"}
-    return {stage: {"key": keys[stage], **cut} for stage, cut in scores.thresholds(plan, row).items()}
-
-
 def panel_count(plan: "Plan", row: Row) -> int:
     """Images shown for each method."""
     return plan.main["report"]["panels"]

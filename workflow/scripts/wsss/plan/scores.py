@@ -10,7 +10,6 @@ from wsss.plan.imported_stages import described
 from wsss.plan.read import THRESHOLD, Read
 from wsss.plan.row import Row
 from wsss.plan.segmentation import is_full
-from wsss.plan.until_masks import pseudo_masks_settings
 from wsss.recipes.refinement import WALKS
 
 if TYPE_CHECKING:
@@ -133,18 +132,6 @@ def refine(plan: "Plan", row: Row) -> str:
     """What made the pseudo-masks."""
     owner = plan.owner(row, "pseudo_masks")
     return "imported" if plan.is_imported(owner, "pseudo_masks") else shared.refine(plan, owner)
-
-
-def thresholds(plan: "Plan", row: Row) -> dict[str, dict[str, Any]]:
-    """Stage -> the recipe's background, of each kind of mask that is scored on training images."""
-    masks = [name for name in made(plan, row) if not plan.is_imported(row, name)]
-    found = {"seeds": plan.section(row, "seeds")["confident"]} if "seeds" in masks else {}
-    if "pseudo_masks" in masks:
-        owner = plan.owner(row, "pseudo_masks")
-        is_seed = shared.refine(plan, owner) == "crf"
-        cut = plan.section(owner, "seeds").get("confident") if is_seed else pseudo_masks_settings(plan, owner)["bg"]
-        found |= {"pseudo_masks": cut} if cut else {}
-    return found
 
 
 def test_scales(plan: "Plan", row: Row) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def seed(plan: "Plan", row: Row) -> int:
 
 
 def net_options(plan: "Plan", row: Row) -> dict[str, Any]:
-    """Options of the recipe's net."""
-    return plan.recipe(row)["net_options"]
+    """Options of the recipe's net: those that its classifier was trained with, whose weights do not tell them all."""
+    return plan.recipe(plan.owner(row, "classifier"))["net_options"]
 
 
 def wrapper(plan: "Plan", row: Row) -> dict[str, Any]:

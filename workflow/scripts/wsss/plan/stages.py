@@ -184,7 +184,6 @@ EVALUATION = Stage(
         "supervision": scores.supervision,
         "imported": scores.imported,
         "refine": scores.refine,
-        "thresholds": scores.thresholds,
         "backbones": scores.backbones,
         "segmenter": segmentation.net,
         "test_scales": scores.test_scales,
@@ -207,7 +206,7 @@ READERS = {  # of what a chain has made
         makes={"diagnosis": "diagnosis.json", "text": "diagnosis.txt"},
         reads=pages.diagnosis_reads,
         other_files=(shared.dataset_files, pages.diagnosis_files),
-        params={"recipe": shared.recipe_facts, "bg": until_masks.seed_bg, "cuts": pages.cuts, "code": code("diagnosis")},
+        params={"recipe": shared.recipe_facts, "bg": until_masks.seed_bg, "code": code("diagnosis")},
     ),
     "panels": Stage(
         makes=INDEX_FILE,

@@ -14,6 +14,7 @@ from wsss.plan.row import Row
 from wsss.recipes.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
 from wsss.sections.background import Background
 from wsss.sections.evaluation import Evaluation
+from wsss.sections.pseudo_masks import of_refine
 from wsss.sections.section import plain, typed
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def pseudo_masks_settings(plan: "Plan", row: Row) -> dict[str, Any]:
     recipe = plan.recipe(row)
     if recipe["refine"] == "none" and "pseudo_masks" not in recipe:
         return {"bg": seed_bg(plan, row)}
-    return {} if recipe["refine"] == "crf" else plan.own_section(row, "pseudo_masks")
+    return {} if recipe["refine"] == "crf" else of_refine(plan.own_section(row, "pseudo_masks"), recipe["refine"])
 
 
 def seed_bg(plan: "Plan", row: Row) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def check_recipe(recipe: dict, path: str) -> None:
     for stage in TRAININGS:
         if own(recipe, stage):
             _check_training(typed(part_of(recipe[stage], Training), Training), f"{path}: {stage}")
-            _check_whole_image_changes(recipe[stage], f"{path}: {stage}", "wrap" in recipe or by_place(recipe["net"]))
+            is_of_images = stage == "classifier" and "wrap" not in recipe and not by_place(recipe["net"])
+            _check_whole_image_changes(recipe[stage], f"{path}: {stage}", is_of_images)
     if own(recipe, "classifier"):
         classifier = typed(recipe["classifier"], Classifier)
         check_sources(recipe["net"], needs(recipe["net"]), classifier.labels_from is not None, classifier.saliency, f"{path}: classifier")
@@ -233,10 +234,10 @@ def _check_rate(settings: Training, where: str) -> None:
         raise UserError(f"{where}: min_lr ({settings.min_lr:g}) is above lr ({settings.lr:g})")
 
 
-def _check_whole_image_changes(settings: dict, where: str, is_by_place: bool) -> None:
-    """RandAugment and erasing change the image and no map beside it; is_by_place: the classifier is taught, or looks, cell by cell."""
+def _check_whole_image_changes(settings: dict, where: str, is_of_images: bool) -> None:
+    """RandAugment and erasing change the image and no map beside it; is_of_images: a classifier that neither is taught nor looks cell by cell."""
     used = [key for key in ("randaugment", "erasing") if settings["augmentation"].get(key)]
-    if used and (not where.endswith("classifier") or settings.get("labels_from") or settings.get("saliency") or is_by_place):
+    if used and (not is_of_images or settings.get("labels_from") or settings.get("saliency")):
         raise UserError(
             f"{where}: augmentation.{used[0]} moves or hides pixels of the image alone, not of the maps that are learned from here; "
             "leave it out; it is for classifiers that learn from image labels alone, without a wrapper"

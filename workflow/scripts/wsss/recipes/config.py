@@ -150,11 +150,13 @@ class Config:
         owner = self.owner(name, dataset, "classifier")
         other = self.recipe(owner, dataset)
         keys = ("net", "backbone", *(("wrap", "wrap_options") if "wrap" in recipe else ()))
-        for key in keys:
-            if other.get(key) != recipe.get(key):
+        pairs = [(key, other.get(key), recipe.get(key)) for key in keys]
+        pairs += [(f"net_options.{key}", other["net_options"].get(key), value) for key, value in recipe["net_options"].items()]
+        for key, theirs, ours in pairs:
+            if theirs != ours:
                 raise UserError(
-                    f"config/methods/{name}.yaml: {key}: its classifier is that of recipe {owner}, which has {other.get(key, 'none')} where this one has "
-                    f"{recipe.get(key)}; set {key} there, or give this recipe sections classifier, cam, seeds and ir_labels of its own"
+                    f"config/methods/{name}.yaml: {key}: its classifier is that of recipe {owner}, which has {'none' if theirs is None else theirs} where this one has "
+                    f"{ours}; set {key} there, or give this recipe sections classifier, cam, seeds and ir_labels of its own"
                 )
 
     def existing(self, kind: str, name: str, asked_by: str = "") -> Path:

@@ -1,12 +1,14 @@
 """How one layer of a recipe is laid on another: mapping by mapping, but a choice is replaced whole."""
 
 import copy
+from typing import Any
 
-from wsss.found import FOUND
+from wsss.found import FOUND, MAP
 from wsss.nets import segmenters
 from wsss.recipes.refinement import ELSEWHERE
 
 BACKGROUNDS = ("bg", "confident", "unsure")  # keys of rules
+CUTS = {"seeds": ("confident", "unsure"), "pseudo_masks": ("bg",), "evaluation": ("bg", "policy")}
 
 
 def merge(base: dict, over: dict) -> dict:
@@ -43,6 +45,11 @@ def _without_shift(value: dict, old: dict) -> dict:
 
 
 def without_cuts(layer: dict) -> dict:
-    """What a preset lays on every recipe, for one whose CAMs have a background map: nothing is cut there."""
-    kept = {"seeds": ("confident", "unsure"), "pseudo_masks": ("bg",), "evaluation": ("bg", "policy")}
-    return {stage: {k: v for k, v in value.items() if k not in kept.get(stage, ())} if stage in kept else value for stage, value in layer.items()}
+    """What is laid on other recipes too, for one whose CAMs have a background map: nothing is cut there. A map's own rules stay."""
+    return {stage: {k: v for k, v in values.items() if not _cuts(stage, k, v)} if stage in CUTS else values for stage, values in layer.items()}
+
+
+def _cuts(stage: str, key: str, value: Any) -> bool:
+    """Whether a key of a section says where a threshold cuts."""
+    is_of_map = value == MAP or (isinstance(value, dict) and (value.get("kind") == MAP or "scale" in value))
+    return key in CUTS[stage] and not is_of_map

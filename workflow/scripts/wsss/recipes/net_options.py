@@ -130,20 +130,24 @@ class _Class:
     def bg_map(self) -> bool:
         """As written in `spec_for` of the class, or of the class before it; False where none says so."""
         said = self._said("bg_map")
-        written = [value.value for value in said if isinstance(value, ast.Constant) and isinstance(value.value, bool)]
-        if len(written) != len(said):
+        written = {value.value for value in said if isinstance(value, ast.Constant) and isinstance(value.value, bool)}
+        if len(written) > 1 or not all(isinstance(value, ast.Constant) and isinstance(value.value, bool) for value in said):
             raise UserError(f"{self.module}: bg_map of {self.name} cannot be read without running it; write bg_map=True in spec_for")
-        if said:
-            return any(written)
+        if written:
+            return written.pop()
         base = self._before()
         return base is not None and base.bg_map()
 
     def needs(self) -> set[str]:
-        """The texts that stand in `needs` of `spec_for`, in the class or the one before it."""
+        """As written in `spec_for` of the class, or of the class before it; nothing where none says so."""
         said, base = self._said("needs"), self._before()
-        if said or base is None:
-            return {node.value for value in said for node in ast.walk(value) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-        return base.needs()
+        if not said:
+            return set() if base is None else base.needs()
+        written = [_texts(value) for value in said]
+        first = written[0]
+        if first is None or any(one != first for one in written):
+            raise UserError(f'{self.module}: needs of {self.name} cannot be read without running it; write needs=frozenset({{"saliency"}}) in spec_for, with all of them')
+        return first
 
     def _calls(self) -> list[ast.Call]:
         """The calls in `spec_for`. UserError where it gives a Spec that was made elsewhere, or whose values have no names."""
@@ -236,6 +240,15 @@ def _source(node: ast.ImportFrom, module: str) -> str:
         return resolve_name(written, spec.parent if spec else None)
     except ImportError as error:
         raise UserError(f"{module}: imports {written}, which leads out of its package; write the whole name") from error
+
+
+def _texts(value: ast.expr) -> set[str] | None:
+    """The texts of `frozenset({"a", "b"})` or `frozenset()`; None of anything else."""
+    if not isinstance(value, ast.Call) or ast.unparse(value.func) != "frozenset" or value.keywords:
+        return None
+    inside = [item for argument in value.args for item in (argument.elts if isinstance(argument, ast.Set) else [argument])]
+    texts = {item.value for item in inside if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+    return texts if len(texts) == len(inside) else None
 
 
 def _called(call: ast.Call) -> str:

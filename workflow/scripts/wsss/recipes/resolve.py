@@ -69,10 +69,10 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         where = f"{layer.source} (laid on method {name})"
         if layer.recipe == name:
             _refuse_borrowed(recipe, layer.values, where)
+            _refuse_missing(recipe, layer.values, where)
         if taken := sorted({"extends", "parts", "net", "wrap"} & set(layer.values)):  # which layers are laid goes by them
             raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
-        values = without_cuts(layer.values) if maps and not layer.recipe else layer.values
-        values = {key: value for key, value in values.items() if key not in SECTIONS or own(recipe, key)}
+        values = layer.values if layer.recipe == name else _of_others(layer, chain, recipe, maps)
         recipe = _without_idle_epochs(merge(recipe, values), values, where)
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
@@ -245,6 +245,30 @@ def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
             raise UserError(f"{where}: {stage} is imported ({recipe[stage]['import']}); it has no settings here")
         owner = recipe[stage]["from"]
         raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
+
+
+def _refuse_missing(recipe: dict, values: dict, where: str) -> None:
+    """UserError where the recipe is given a section that it has not, and would not read."""
+    for stage in (s for s in SECTIONS if s in values and s not in recipe):
+        learns_them = recipe.get("segmentation", {}).get("labels") != "ground_truth"
+        is_cut = stage == "pseudo_masks" and set(values[stage]) == {"bg"} and recipe.get("refine") == "none"
+        if not (is_cut and learns_them):  # without a section, masks are cut where the scores are
+            mend = "its masks are the confident seeds; set seeds.confident" if stage == "pseudo_masks" and recipe.get("refine") == "crf" else "write it for a recipe that has one"
+            raise UserError(f"{where}: {stage}: the recipe has no such section; {mend}, or take it out")
+
+
+def _of_others(layer: Layer, chain: list[Layer], recipe: dict, maps: bool | None) -> dict[str, Any]:
+    """What a layer that is not the recipe's alone lays on it: of sections that it has itself, of its refinement, and cuts only of CAMs that are cut."""
+    values = {key: value for key, value in layer.values.items() if key not in SECTIONS or own(recipe, key)}
+    if layer.recipe and "pseudo_masks" in values and _refine_of(chain, layer.recipe) != recipe.get("refine"):
+        del values["pseudo_masks"]  # the cut of walked maps is none of plain ones
+    return without_cuts(values) if maps else values
+
+
+def _refine_of(chain: list[Layer], name: str) -> str | None:
+    """The refinement of a recipe of the chain."""
+    end = [layer.recipe for layer in chain].index(name) + 1
+    return merged(chain[:end]).get("refine")
 
 
 def _check_options(recipe: dict, where: str) -> None:

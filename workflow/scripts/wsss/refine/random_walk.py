@@ -200,7 +200,7 @@ def irn_scores(
     radius: float = 5,
     normalise: str = "global",
 ) -> np.ndarray:
-    """Class maps after the walk (IRN inference, steps 2 to 6 before thresholding).
+    """Class maps after the walk (IRN inference, before the threshold).
 
     Args:
         cam: (K, h, w) float32 in [0, 1] on the walk's grid, h = (H - 1) // 4 + 1.

@@ -10,8 +10,9 @@ from wsss.data.manifest import Record
 from wsss.io.cams import CamFolder
 from wsss.refine.affinity_net import AffinityNet
 from wsss.refine.affinity_walk import affinitynet_semantic
+from wsss.sections.background import Rule
 
-WALK = ("bg", "beta", "exp_times", "radius", "pairs")
+WALK = ("beta", "exp_times", "radius", "pairs")
 
 
 def network(net_settings: Mapping[str, Any], walk_settings: Mapping[str, Any]) -> AffinityNet:
@@ -25,10 +26,10 @@ def run_network(network: AffinityNet, image: torch.Tensor) -> torch.Tensor:
 
 
 def mask(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk_settings: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk_settings: Mapping[str, Any], bg: Rule, network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: background and CAM on stride-8 cells, walked."""
     cam, bg_map = cams.both_at(record, size_hw)
     if len(cam) == 0:
         return np.zeros(size_hw, np.uint8)
-    return affinitynet_semantic(cam, network_output(), record.labels, bg_map=bg_map, **{name: walk_settings[name] for name in WALK})
+    return affinitynet_semantic(cam, network_output(), record.labels, bg, bg_map=bg_map, **{name: walk_settings[name] for name in WALK})

@@ -10,6 +10,7 @@ from wsss.data.manifest import Record
 from wsss.io.cams import CamFolder
 from wsss.refine.boundary_net import IrnNet
 from wsss.refine.random_walk import irn_scores, irn_semantic
+from wsss.sections.background import Rule
 
 WALK = ("power", "beta", "exp_times", "radius", "normalise")
 
@@ -26,13 +27,13 @@ def run_network(network: IrnNet, image: torch.Tensor) -> torch.Tensor:
 
 
 def mask(
-    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk_settings: Mapping[str, Any], network_output: Callable[[], torch.Tensor]
+    cams: CamFolder, record: Record, size_hw: tuple[int, int], walk_settings: Mapping[str, Any], bg: Rule, network_output: Callable[[], torch.Tensor]
 ) -> np.ndarray:
     """(H, W) uint8: the CAM on the stride-4 grid, walked inside the boundaries."""
     cam, bg_map = cams.both_on_grid(record, size_hw)
     edge = network_output() if len(cam) else np.zeros(cam.shape[1:], np.float32)
     options = {name: walk_settings[name] for name in WALK}
-    return irn_semantic(cam, edge, size_hw, record.labels, walk_settings["bg"], bg_map, **options)
+    return irn_semantic(cam, edge, size_hw, record.labels, bg, bg_map, **options)
 
 
 def scores(

@@ -10,7 +10,7 @@ from wsss.engine.recovery import after_divergence
 from wsss.engine.task import Task
 from wsss.engine.workers import in_processes
 from wsss.errors import UserError
-from wsss.found import CUT_AFTER, Cut, is_found, settled
+from wsss.found import CUT_AFTER, Cut, found_cut, is_found, settle_all
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import write_mask
@@ -20,7 +20,7 @@ from wsss.refine import walks
 from wsss.refine.walks import Work
 from wsss.score.cams_to_cut import cams_to_cut, labelled_sample, required_cut, say_cut
 from wsss.score.cuts import Scores
-from wsss.sections.background import Background
+from wsss.sections.background import Background, Rule
 from wsss.sections.pseudo_masks import BY_REFINE
 from wsss.sections.section import plain, typed
 from wsss.train.device import EXACT, note_device, pick_device
@@ -39,11 +39,10 @@ def by_walk(task: Task, records: tuple[Record, ...]) -> Work:
     note_device(task, torch.device("cpu" if on_cpu else "cuda"), EXACT)
     processes = task.threads if on_cpu else 1
     is_cut_after = is_found(bg) and task.params["refine"] in CUT_AFTER
-    cut = walked_cut(task, key, processes) if is_cut_after else None
-    rules, found = settled({"bg": bg}, task.inputs, cut)
-    walker.walk_settings |= rules
-    jobs = ((key, record) for record in records)
-    return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), {"scales": walker.cams.form.scales, **found}
+    cut = walked_cut(task, key, processes) if is_cut_after else found_cut(task.inputs)
+    rules, facts = settle_all({"bg": bg}, cut)
+    jobs = ((key, record, rules["bg"]) for record in records)
+    return lambda todo: in_processes(walk_one, (job for job in jobs if job[1].id in todo), processes), {"scales": walker.cams.form.scales, **facts}
 
 
 def walked_cut(task: Task, key: str, processes: int) -> Cut:
@@ -56,7 +55,7 @@ def walked_cut(task: Task, key: str, processes: int) -> Cut:
     cam_folder(task, records)  # those of other jobs are needed too
     scores = Scores()
     for histogram in in_processes(walk_scores, ((key, record) for record in records), processes):
-        scores.images, scores.histogram = scores.images + 1, scores.histogram + histogram
+        scores.add_histogram(histogram)
     cut = required_cut(task, scores)
     say_cut(task, cut, scores.images)
     return cut
@@ -65,9 +64,9 @@ def walked_cut(task: Task, key: str, processes: int) -> Cut:
 _walkers: dict[str, "Walker"] = {}  # filled before the pool is forked, so that each process has its copy
 
 
-def walk_one(key: str, record: Record) -> str:
+def walk_one(key: str, record: Record, bg: Rule) -> str:
     """Make the mask of one image with the walker of `key`; returns the id."""
-    return _walkers[key](record)
+    return _walkers[key](record, bg)
 
 
 def walk_scores(key: str, record: Record) -> np.ndarray:
@@ -85,9 +84,9 @@ class Walker:
         self._network: torch.nn.Module | None = None
         self._device = torch.device("cpu")
 
-    def __call__(self, record: Record) -> str:
+    def __call__(self, record: Record, bg: Rule) -> str:
         image = read_image(record.image)
-        mask = self.module.mask(self.cams, record, image.shape[:2], self.walk_settings, lambda: self.network_output(image))
+        mask = self.module.mask(self.cams, record, image.shape[:2], self.walk_settings, bg, lambda: self.network_output(image))
         write_mask(self.task.folder / f"{record.id}.png", mask)
         return record.id
 

@@ -12,9 +12,9 @@ and a walker, for the stage `pseudo_masks`,
 
 - network(net_settings, walk_settings): the same network; `walk_settings` are the stage's own section;
 - run_network(network, image): what the network says of one normalised image (3, H, W);
-- mask(cams, record, size_hw, walk_settings, network_output): the pseudo-mask (H, W) uint8; `network_output` is a function
-  without arguments that runs the network on the record's image;
-- where it is named in wsss.found.CUT_AFTER, scores(the same): the walked scores that its background cuts.
+- mask(cams, record, size_hw, walk_settings, bg, network_output): the pseudo-mask (H, W) uint8; `bg` is the background with its
+  number, `network_output` a function without arguments that runs the network on the record's image;
+- where it is named in wsss.found.CUT_AFTER, scores(the same but bg): the walked scores that its background cuts.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-# What makes masks, given the ids that are still to do; and what the index says of a background that was found.
+# What makes masks, given the ids that are still to do; and what the index says of them: background, scales, what the CRF starts from.
 Work = tuple[Callable[[set[str]], Iterator[str]], dict[str, Any]]
 
 LEARNERS = {"irn": "wsss.refine.learn_irn", "affinitynet": "wsss.refine.learn_affinitynet"}

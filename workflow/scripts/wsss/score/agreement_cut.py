@@ -43,6 +43,7 @@ class WithSaliency:
     """Of a network that learned from saliency maps (EPS): IoU of objects with what is salient, whatever the class.
 
     A pixel is salient above half of what maps usually reach, the median of their largest values: some makers of maps give paler ones.
+    Photos whose map is blank are left out: it says nothing of where their objects are.
     """
 
     by = BY_SALIENCY
@@ -55,6 +56,8 @@ class WithSaliency:
     def add(self, cam: np.ndarray, record: Record, name: str) -> None:
         """Take in the (K, H, W) CAM of one photo; UserError where its map cannot be read."""
         saliency = read_saliency(self.saliency(record))
+        if not saliency.any():
+            return
         cells = saliency.astype(np.int64) * BINS + bins_of(winner(cam)[1])
         self.pixels += np.bincount(cells.ravel(), minlength=LEVELS * BINS).reshape(LEVELS, BINS)
         self.largest.append(int(saliency.max()))

@@ -32,8 +32,12 @@ class Scores:
         score = winner(cam)[1]
         if not np.isfinite(score).all():
             raise UserError(f"{name}: the CAM holds NaN or infinite scores; remake it")
+        self.add_histogram(np.bincount(bins_of(score).ravel(), minlength=BINS))
+
+    def add_histogram(self, histogram: np.ndarray) -> None:
+        """Take in one image by its (BINS,) pixels by winning score."""
         self.images += 1
-        self.histogram += np.bincount(bins_of(score).ravel(), minlength=BINS)
+        self.histogram += histogram
 
     def cut(self) -> float | None:
         """`find_cut` of them; None where the scores are all alike, so that none can be found."""

@@ -13,7 +13,7 @@ from wsss.data.manifest import Dataset, Record, load_manifest
 from wsss.engine.atomic import drop_temporaries, read_json, write_json, write_text
 from wsss.engine.index import file_of, read_index
 from wsss.engine.task import Task
-from wsss.found import FOUND, FOUND_RULE, settle
+from wsss.found import CUT_OF, cut_key, found_cut, settle
 from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 from wsss.refine.background import argmax_labels, background
@@ -87,7 +87,7 @@ class Masks:
         if "cam" in task.inputs:
             few = sample(dataset.split("trainaug"), MOST_SEEDS, 0)
             bg = typed(task.params["bg"], Background)
-            self.cams, self.bg = cams_to_cut(task, few, bg), settle(bg, task.inputs)
+            self.cams, self.bg = cams_to_cut(task, few, bg), settle(bg, found_cut(task.inputs))
             self.records["seed"] = few
 
     def facts(self) -> dict[str, Any]:
@@ -101,9 +101,10 @@ class Masks:
         return {"stages": stages, "agreement": [pair for pair in pairs if pair["photos"]]}
 
     def _cut(self, name: str) -> dict[str, Any] | None:
-        """Key, kind and value of the background that masks were cut at; of a found one the number that their index says."""
-        cut = self.task.params["cuts"].get(name)
-        return {**cut, **read_json(self.task.inputs[name])[FOUND_RULE[name]]} if cut and cut.get("value") == FOUND else cut
+        """Key, kind and value of the background that masks were cut at, as their index says; None where it says nothing, as of imported ones."""
+        index = read_json(self.task.inputs[name])
+        rule = index.get(CUT_OF.get(name, ""))
+        return {"key": cut_key(name, index.get("refine", "")), **rule} if rule else None
 
     def _records(self, name: str) -> list[Record]:
         ids = set(read_json(self.task.inputs[name]).get("ids", []))

@@ -14,7 +14,7 @@ from wsss.engine.index import file_of
 from wsss.engine.model_facts import read_facts
 from wsss.engine.task import Task
 from wsss.errors import UserError
-from wsss.found import BY_SCORES, FOUND, FOUND_RULE, MAP, is_found, read_cut, seed_rule, settle, value_of
+from wsss.found import BY_SCORES, CUT_OF, FOUND, MAP, Cut, found_cut, seed_rule, settle, value_of
 from wsss.io.cam_forms import UNKNOWN_SCALES
 from wsss.io.cams import SUFFIX as CAM
 from wsss.io.masks import CONFIDENT, read_mask
@@ -27,7 +27,6 @@ from wsss.score.shapes import Shapes
 from wsss.score.sweep import Sweep, SweepResult, default_values
 from wsss.score.thresholds import chosen, map_stage, seed_stage
 from wsss.score.write import write_miou, write_scores, write_sweep
-from wsss.sections.background import Background
 from wsss.sections.evaluation import Evaluation
 from wsss.sections.section import typed
 
@@ -93,7 +92,7 @@ class Scorer:
 
     def _beside_map(self) -> dict[str, Any]:
         """The seed of CAMs with a background map: one figure, for there is no threshold to sweep."""
-        rule = settle(self.settings.bg, self.task.inputs)
+        rule = settle(self.settings.bg)
         cams = cams_to_cut(self.task, self.train, self.settings.bg)
 
         def seed(record: Record, size_hw: tuple[int, int]) -> np.ndarray:
@@ -107,24 +106,22 @@ class Scorer:
         return map_stage(total, self.dataset.classes, rule.value, shapes)
 
     def _cut_seed(self) -> dict[str, Any]:
-        rule, policy = settle(self.settings.bg, {}), self.settings.policy
-        threshold = read_cut(self.task.inputs["threshold"]) if policy == FOUND else None
-        taken = settle(seed_rule(self.settings.bg, policy), {}, threshold).value  # the recipe's, unless the policy is `found`
+        rule, policy = settle(self.settings.bg), self.settings.policy
+        found = found_cut(self.task.inputs) if policy == FOUND else None
+        taken = settle(seed_rule(self.settings.bg, policy), found).value  # the recipe's, unless the policy is `found`
         result, cut, shapes = self._swept(rule.kind, rule.value, shown=taken)
         self._require_truth(result.confusion[0], self.train)
         write_sweep(self.task.outputs["sweep"], result, self.dataset.classes)
-        found: float | None = taken
-        found_by = threshold.by if threshold else BY_SCORES
-        if policy != FOUND:  # what would be found on the scored images, for comparison
-            found = None if cut is None else result.nearest(value_of(rule.kind, cut))
+        found = found or cut  # else what would be found on the scored images, for comparison
+        value = None if found is None else taken if policy == FOUND else result.nearest(value_of(rule.kind, found.value))
         at = {"seed_fixed": result.index(rule.value), "seed_best": result.best()}
-        at |= {} if found is None else {"seed_found": result.index(found)}
+        at |= {} if value is None else {"seed_found": result.index(value)}
         for figure, position in at.items():
             for record, image in zip(self.train, result.images, strict=True):
                 self.per_image.add(figure, record.id, *image.at(result.rank[position]))
-        return seed_stage(result, self.dataset.classes, rule.value, policy, found, found_by, shapes)
+        return seed_stage(result, self.dataset.classes, rule.value, policy, value, found.by if found else BY_SCORES, shapes)
 
-    def _swept(self, kind: str, fixed: float, shown: float) -> tuple[SweepResult, float | None, dict[str, Any]]:
+    def _swept(self, kind: str, fixed: float, shown: float) -> tuple[SweepResult, Cut | None, dict[str, Any]]:
         """Over the scored images: the sweep, which has the values `fixed` and `shown` too; the cut found on them, or None; figures of shapes at `shown`."""
         cams, scores = cams_to_cut(self.task, self.train, self.settings.bg), Scores()
         sweep = Sweep(self.dataset.num_classes, kind, default_values(kind, [fixed, shown]))
@@ -135,7 +132,8 @@ class Scorer:
             sweep.add(cam, record.labels, gt, name)
             scores.add(cam, name)
             shapes.add(gt, argmax_labels(cam, background(cam, kind, shown), record.labels))
-        return sweep.result(), scores.cut(), shapes.result()
+        cut = scores.cut()
+        return sweep.result(), None if cut is None else Cut(cut, BY_SCORES), shapes.result()
 
     def _crf(self, name: str, key: str) -> dict[str, Any]:
         """That masks went through the seeds' CRF, and what that started from, as `key` of their index says; imported ones say nothing."""
@@ -143,15 +141,14 @@ class Scorer:
         return {"crf": True, "crf_unary": index[key]} if key in index else {"crf": "not known"}
 
     def _cut(self, name: str) -> dict[str, Any]:
-        """How masks made from CAMs were cut: at the recipe's threshold or a found one, on the CAMs' scales; {} where they are imported."""
-        if name not in self.task.params["thresholds"]:
-            return {}
-        bg = typed(self.task.params["thresholds"][name], Background)
+        """How masks made from CAMs were cut, as their index says, and on which scales; {} where it says nothing, as of imported ones."""
         index = read_json(self.task.inputs[name])
-        policy = FOUND if is_found(bg) else MAP if bg.kind == MAP else "fixed"
-        rule = index[FOUND_RULE[name]] if is_found(bg) else settle(bg, {})._asdict()
+        rule = index.get(CUT_OF[name])
+        if rule is None:
+            return {}
+        policy = FOUND if "by" in rule else MAP if rule["kind"] == MAP else "fixed"
         return {
-            **chosen(rule["kind"], rule["value"], policy, rule["by"] if is_found(bg) else BY_SCORES),
+            **chosen(rule["kind"], rule["value"], policy, rule.get("by", BY_SCORES)),
             **({"threshold_shift": rule["shift"]} if rule.get("shift") else {}),
             "multi_scale": _scales(index["scales"] or UNKNOWN_SCALES),
         }

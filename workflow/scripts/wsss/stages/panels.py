@@ -12,7 +12,7 @@ from wsss.data.text import as_cell
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images
 from wsss.engine.task import Task
-from wsss.found import settle
+from wsss.found import found_cut, settle
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import read_mask
@@ -22,7 +22,7 @@ from wsss.report.layers import write_layers
 from wsss.report.panels import write_panel
 from wsss.report.per_image import image_ious, last_ious, read_per_image
 from wsss.score.cams_to_cut import cams_to_cut
-from wsss.sections.background import Background
+from wsss.sections.background import Background, Rule
 from wsss.sections.section import typed
 
 
@@ -30,12 +30,14 @@ def run(task: Task) -> None:
     """Write `{id}.png` and `{id}.npz`, the layers of it, for a few training images (CAM to pseudo-mask) and a few predicted ones."""
     dataset = load_manifest(task.inputs["manifest"])
     chosen = choose(task, dataset)
-    cams = cams_to_cut(task, [r for r in chosen if "trainaug" in r.splits], typed(task.params["bg"], Background)) if "cam" in task.inputs else None
+    rule = typed(task.params["bg"], Background)
+    cams = cams_to_cut(task, [r for r in chosen if "trainaug" in r.splits], rule) if "cam" in task.inputs else None
+    bg = settle(rule, found_cut(task.inputs)) if cams else None
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in chosen if r.id in todo):
             image = read_image(record.image)
-            found = columns(task, cams, record, image)
+            found = columns(task, cams, bg, record, image)
             write_panel(task.folder / f"{record.id}.png", image, found, dataset.classes, record.id)
             write_layers(task.folder / f"{record.id}{LAYERS}", image, found)
             yield record.id
@@ -70,16 +72,15 @@ def spread(records: Sequence[Record], count: int) -> list[Record]:
     return [records[i] for i in positions]
 
 
-def columns(task: Task, cams: CamFolder | None, record: Record, image: np.ndarray) -> dict[str, Any]:
+def columns(task: Task, cams: CamFolder | None, bg: Rule | None, record: Record, image: np.ndarray) -> dict[str, Any]:
     """What there is of one image, by the names of wsss.report.panels."""
     found: dict[str, Any] = {}
     if record.mask is not None:
         found["ground_truth"] = read_mask(record.mask)
-    if cams and "trainaug" in record.splits:
+    if cams and bg and "trainaug" in record.splits:
         cam, bg_map = cams.both_at(record, image.shape[:2])
         found["cam"] = cam
-        bg = background(cam, *settle(typed(task.params["bg"], Background), task.inputs), bg_map)
-        found["seed"] = argmax_labels(cam, bg, record.labels)
+        found["seed"] = argmax_labels(cam, background(cam, *bg, bg_map), record.labels)
     for column, name in (("ir_label", "ir_labels"), ("pseudo_mask", "pseudo_masks"), ("prediction", "predictions")):
         path = file_of(task.inputs[name], record.id, ".png") if name in task.inputs else Path()
         if path.is_file():

@@ -7,14 +7,14 @@ from wsss.data.stage_inputs import input_index
 from wsss.engine.index import file_of
 from wsss.engine.per_image import run_images, shard_records
 from wsss.engine.task import Task
-from wsss.found import settled
+from wsss.found import cut_key, found_cut, settle_all
 from wsss.io.images import image_size
 from wsss.io.masks import CONFIDENT, read_mask, write_mask
 from wsss.refine.background import argmax_labels, background
 from wsss.refine.walks import Work
 from wsss.score.cams_to_cut import cams_to_cut
 from wsss.score.self_report import about_masks
-from wsss.sections.pseudo_masks import CutMasks, of_refine
+from wsss.sections.pseudo_masks import CutMasks
 from wsss.sections.section import typed
 
 
@@ -23,12 +23,12 @@ def run(task: Task) -> None:
     dataset = load_manifest(task.inputs["manifest"])
     all_records = dataset.split("trainaug")
     records = shard_records(task, all_records)
-    work, found = way_of(task.params["refine"])(task, records)
-    bg = found.get("bg") or task.settings.get("bg")
-    key = "seeds.confident" if task.params["refine"] == "crf" else "pseudo_masks.bg"
-    diagnose = about_masks(task, records, dataset.classes, cut={"key": key, **bg} if bg else None)
+    refine = task.params["refine"]
+    work, facts = way_of(refine)(task, records)
+    cut = {"key": cut_key("pseudo_masks", refine), **facts["bg"]} if "bg" in facts else None
+    diagnose = about_masks(task, records, dataset.classes, cut=cut)
     ids, every = [r.id for r in records], [r.id for r in all_records]
-    run_images(task, ids, [".png"], work, diagnose=diagnose, every=every, refine=task.params["refine"], **found)
+    run_images(task, ids, [".png"], work, diagnose=diagnose, every=every, refine=refine, **facts)
 
 
 def way_of(refine: str) -> Callable[[Task, tuple[Record, ...]], Work]:
@@ -57,9 +57,9 @@ def by_crf(task: Task, records: tuple[Record, ...]) -> Work:
 
 def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
     """Argmax of the CAM beside the background score."""
-    settings = typed(of_refine(task.settings, "none"), CutMasks)
+    settings = typed(task.settings, CutMasks)
     cams = cams_to_cut(task, records, settings.bg)
-    rules, found = settled({"bg": settings.bg}, task.inputs)
+    rules, facts = settle_all({"bg": settings.bg}, found_cut(task.inputs))
 
     def work(todo: set[str]) -> Iterator[str]:
         for record in (r for r in records if r.id in todo):
@@ -68,4 +68,4 @@ def by_threshold(task: Task, records: tuple[Record, ...]) -> Work:
             write_mask(task.folder / f"{record.id}.png", mask)
             yield record.id
 
-    return work, {"scales": cams.form.scales, **found}
+    return work, {"scales": cams.form.scales, **facts}

@@ -18,7 +18,7 @@ from wsss.engine.per_image import run_images, shard_records
 from wsss.engine.task import Task
 from wsss.engine.workers import in_processes
 from wsss.errors import UserError
-from wsss.found import NO_CUT, refuse_reversed, settled
+from wsss.found import NO_CUT, cut_key, found_cut, is_found, refuse_reversed, settle_all
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import CONFIDENT, UNSURE, read_mask, write_mask
@@ -50,8 +50,9 @@ def run(task: Task) -> None:
     records = shard_records(task, all_records)
     settings = typed(task.settings, Seeds)
     cams = cams_to_cut(task, records, settings.confident, settings.unsure)
-    rules, found = settled({"confident": settings.confident, "unsure": settings.unsure}, task.inputs)
-    refuse_reversed(rules["confident"], rules["unsure"], "seeds")  # where one of them is found
+    rules, facts = settle_all({"confident": settings.confident, "unsure": settings.unsure}, found_cut(task.inputs))
+    if is_found(settings.confident) != is_found(settings.unsure):  # of two found, or two numbers, it was seen in the recipe
+        refuse_reversed(rules["confident"], rules["unsure"], "seeds")
 
     fill = filling(task, dataset, records, settings) if settings.fill_from else None
     params = CrfParams(**plain(settings.crf_params))
@@ -71,11 +72,11 @@ def run(task: Task) -> None:
         [r.id for r in records],
         suffixes,
         work,
-        diagnose=about_masks(task, records, dataset.classes, CONFIDENT, {"key": "seeds.confident", **rules["confident"]._asdict()}),
+        diagnose=about_masks(task, records, dataset.classes, CONFIDENT, {"key": cut_key("seeds", ""), **facts["confident"]}),
         every=[r.id for r in all_records],
         unary=settings.unary,
         scales=cams.form.scales,
-        **found,
+        **facts,
         **({} if fill is None else {"filled": [dataset.classes[c] for c in fill.classes]}),
     )
 
