@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import time
 import xml.etree.ElementTree as ET
 
 import cv2
@@ -80,14 +81,23 @@ def test_photos_that_are_newer_than_their_masks_are_told(folder, tmp_path, capsy
     photo = load_manifest(folder.parents[1] / "manifest.csv").records[0]
     os.utime(photo.image, (2**31, 2**31))
     assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "a.json")]) == 0
-    assert f"note: 1 photos are newer than their masks ({photo.id})" in capsys.readouterr().out
+    assert f"note: 1 photos were changed, renamed or copied after their masks were made ({photo.id})" in capsys.readouterr().out
+
+
+def test_photos_that_took_each_others_names_are_told(folder, tmp_path, capsys):
+    one, two = (record.image for record in load_manifest(folder.parents[1] / "manifest.csv").records[:2])
+    time.sleep(0.05)  # times of files go by the kernel's clock, which ticks some hundred times a second
+    for old, new in ((one, tmp_path / "aside"), (two, one), (tmp_path / "aside", two)):
+        os.rename(old, new)
+    assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "a.json")]) == 0
+    assert "note: 2 photos were changed, renamed" in capsys.readouterr().out
 
 
 def test_coco_is_what_pycocotools_reads(folder, tmp_path, capsys):
     out = tmp_path / "masks ü.json"
     assert main(["export", str(folder), "--as", "coco", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "6 photos" in said and "newer" not in said
+    assert "6 photos" in said and "note" not in said
     coco = COCO(out)
     assert {c["id"]: c["name"] for c in coco.dataset["categories"]} == {1: "red", 2: "green"}
     masks = drawn(folder)

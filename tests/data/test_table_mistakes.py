@@ -40,6 +40,7 @@ def refused(build, text, *parts, without=(), **params):
         ("image\tlabels\na.png\tcat\n", "line 1: cells are parted by tabs"),
         ("image;labels\na.png;cat\n", "parted by semicolons"),
         ("image|labels\na.png|cat\n", "parted by bars"),
+        ('"image,labels"\n"a.png,cat"\n', "line 1: the whole line stands in one pair of quotes"),
         ("sep=;\nimage;labels\na.png;cat\n", "line 1 tells a spreadsheet"),
         ("sep=,\nimage,labels\na.png,cat\n", "line 1 tells a spreadsheet"),
         ("# mine\nimage,labels\na.png,cat\n", "the header in line 1 has (1: # mine)"),
@@ -53,7 +54,7 @@ def refused(build, text, *parts, without=(), **params):
         (b"PK\x03\x04" + bytes(40), "a workbook of a spreadsheet"),
         ('{"a.png": ["dog"]}', "is JSON"),
     ],
-    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "sep", "sep_comma", "comment", "few_cells", "many_cells", "huge", "one_hot", "one_hot_train", "no_header", "no_header_split", "xlsx", "json"],
+    ids=["utf16", "utf16_bare", "utf32", "tabs", "semicolons", "bars", "quoted", "sep", "sep_comma", "comment", "few_cells", "many_cells", "huge", "one_hot", "one_hot_train", "no_header", "no_header_split", "xlsx", "json"],
 )
 def test_tables_in_another_form(build, text, part):
     refused(build, text, part, without=["double quote that was opened"])

@@ -48,6 +48,7 @@ def test_numbers_that_are_not_read_as_they_look(resolve, number):
         ("{extends: cam, classifier: {from: irn, lr: 0.2}}", "unknown key lr in classifier; allowed: from or import alone"),
         ("{extends: cam, classifier: {from: irn, import: mine}}", "from and import cannot stand together"),
         ("{extends: amn, classifier: {labels_from: eps}}", "cam.aux_from is cam, but the classifier learns from labels of eps"),
+        ("{extends: amn, classifier: {from: amn}, cam: {aux_from: eps_filled}}", "cam.aux_from is eps_filled, but the classifier of recipe amn learns from labels of cam"),
         ("{extends: cam_seed, segmentation: {lr: 0.05}, predictions: {from: amn}}", "segmentation is its own, but predictions of recipe amn is taken"),
         ("{extends: irn, segmentation: {from: cam}}", "pseudo_masks is its own, but segmentation of recipe cam is taken"),
     ],

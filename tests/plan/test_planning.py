@@ -148,6 +148,7 @@ def project(tmp_path_factory):
     own_photos(made)
     (made / "config/methods/round.yaml").write_text("{extends: amn, classifier: {labels_from: round}}")
     (made / "config/methods/own_fill.yaml").write_text("{extends: eps_filled, seeds: {fill_from: own_fill}}")
+    (made / "config/methods/fill_sipe.yaml").write_text("{extends: cam, seeds: {fill_from: sipe}}")
     return made
 
 
@@ -165,6 +166,7 @@ def project(tmp_path_factory):
         (["results/own/full/predictions/index.json"], "own has no ground-truth masks, from which full learns; leave full out of `methods`"),
         (["results/own/round/cam/index.json"], "round.yaml: classifier.labels_from: the labels of round are made with this classifier itself"),
         (["results/own/own_fill/seeds/index.json"], "own_fill.yaml: seeds.fill_from: the labels of own_fill are made with this seeds itself"),
+        (["results/own/fill_sipe/seeds/index.json"], "fill_sipe.yaml: seeds.fill_from: the CAMs of recipe sipe have a background map of their own"),
     ],
 )
 

@@ -163,6 +163,9 @@ def test_a_folder_is_checked_before_anything_runs(tmp_path):
         find_photos(tmp_path / "none")
     with pytest.raises(UserError, match="holds no image"):
         find_photos(tmp_path)
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(UserError, match="a.txt: is a file, not a folder"):
+        find_photos(tmp_path / "a.txt")
     photo(tmp_path / "x/a.jpg")
     photo(tmp_path / "x/a.png")
     photo(tmp_path / "x/b.nocrf.png")

@@ -29,6 +29,7 @@ CUT_AFTER = ("irn",)  # refinements that cut what their walk makes of the CAMs: 
 RULES = (("seeds", "confident"), ("seeds", "unsure"), ("pseudo_masks", "bg"))  # section and key of each
 CUT_OF = {"seeds": "confident", "pseudo_masks": "bg"}  # stage -> key of its index that says where its masks were cut
 NO_CUT = for_people("the CAMs have a background map of their own, so there is no threshold to find; set {kind: map} in place of a found value")
+NOT_FILLED = for_people("have a background map of their own, so no cut says how large their classes are; take fill_from out")
 MAP = "map"  # the kind of a background that is a map of the method's own: there is no threshold
 
 
@@ -87,8 +88,8 @@ def refuse_reversed(confident: Background | Rule, unsure: Background | Rule, whe
     if cuts_higher(unsure, confident):
         said = [" ".join(map(str, rule if isinstance(rule, Rule) else plain(rule).values())) for rule in (unsure, confident)]
         raise UserError(
-            f"{where}: unsure ({said[0]}) leaves less foreground than confident ({said[1]}); exchange them: of const the lower "
-            "value, of power the higher one, of found the lower shift, of map the lower scale is the unsure one"
+            f"{where}: unsure ({said[0]}) leaves less foreground than confident ({said[1]}); of const the lower "
+            "value, of power the higher one, of found the lower shift, of map the lower scale is the unsure one; lower unsure too, or exchange them"
         )
 
 

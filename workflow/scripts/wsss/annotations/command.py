@@ -48,7 +48,7 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
     """
     out, masks = Path(out), open_masks(folder)
     newer = masks.newer_photos()
-    said = f"; note: {len(newer)} photos are newer than their masks ({first_few(newer)}); if they were changed run snakemake first" if newer else ""
+    said = f"; note: {len(newer)} photos were changed, renamed or copied after their masks were made ({first_few(newer)}); if they show something else now run snakemake first" if newer else ""
     return f"{_exported(masks, kind, out, tolerance, overwrite)}{said}"
 
 
@@ -59,6 +59,8 @@ def _exported(masks: MaskFolder, kind: str, out: Path, tolerance: float, overwri
         manifest = dataset_folder(masks.index) / "manifest.csv"
         if kind == "png" and manifest.is_file():
             _refuse_dataset_files(out, load_manifest(manifest), manifest.parent)
+        if kind == "png" and masks.predicted and out.resolve().is_relative_to(masks.predicted.resolve()):
+            raise UserError(f"{out}: lies in the folder of the photos that were predicted, where masks would pass for photos; give another one")
         return _export_labelme(masks, out, tolerance) if kind == "labelme" else _export_png(masks, out)
     if out.is_dir() or (out.exists() and not overwrite):
         raise UserError(f"{out}: is there; give the name of a new file" + ("" if out.is_dir() else ", or say --overwrite"))

@@ -19,6 +19,7 @@ from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 
 STAGES = "pseudo_masks, predictions, ir_labels, seeds or predict/NAME"
+NO_MASKS = ("saliency", "panels")  # stages whose .png files are something else
 UNSURE, UNSURE_NAME = 255, "unsure"
 
 
@@ -43,16 +44,20 @@ class Photo:
 
 @dataclass(frozen=True)
 class MaskFolder:
-    """A finished folder of masks. `names`: name of each value, names[0] is "background"."""
+    """A finished folder of masks. `names`: name of each value, names[0] is "background".
+
+    `predicted`: of predict/NAME, the folder in which every picture is a photo.
+    """
 
     index: Path
     names: tuple[str, ...]
     photos: tuple[Photo, ...]
+    predicted: Path | None = None
 
     def newer_photos(self) -> list[str]:
-        """Ids of photos whose files are newer than the masks: they may show something else now."""
-        made = self.index.stat().st_mtime
-        return [photo.id for photo in self.photos if photo.image.is_file() and photo.image.stat().st_mtime > made]
+        """Ids of photos whose files were changed, or given their name, after the masks were made: they may show something else now."""
+        made = max(_times(self.index))
+        return [photo.id for photo in self.photos if photo.image.is_file() and max(_times(photo.image)) > made]
 
     def masks(self) -> Iterator[tuple[Photo, np.ndarray]]:
         """Each photo with its (H, W) uint8 mask, of the photo's own size; 255 = unsure.
@@ -71,6 +76,12 @@ class MaskFolder:
             yield photo, own
 
 
+def _times(path: Path) -> tuple[float, float]:
+    """When a file was written, and when it got its name or its mode: a photo that takes another's name keeps the first."""
+    status = path.stat()
+    return status.st_mtime, status.st_ctime
+
+
 def _refuse_other_size(path: Path, mask: np.ndarray, image: Path) -> None:
     """UserError where the image is there, and of another size than the mask: it was replaced, or `long_side` is another since."""
     if image.is_file() and (size := image_size(image)) != mask.shape:
@@ -87,24 +98,23 @@ def open_masks(folder: str | Path) -> MaskFolder:
     index = _index_of(folder)
     if not index.is_file():
         raise UserError(f"{folder}: no finished folder of masks; give results/DATASET/METHOD/STAGE, with {STAGES} as STAGE")
-    facts = read_index(index, [])
-    if ".png" not in facts["suffixes"]:
+    facts, record = read_index(index, []), index.parent / "run.json"
+    stage = read_json(record).get("stage") if record.is_file() else None
+    if ".png" not in facts["suffixes"] or stage in NO_MASKS:
         raise UserError(f"{folder}: holds no masks; give results/DATASET/METHOD/STAGE, with {STAGES} as STAGE")
     root = dataset_folder(index)
     classes = read_json(root / "dataset.json")["classes"]
-    if (record := index.parent / "run.json").is_file():
+    if record.is_file():
         refuse_other_classes(record, read_json(record), classes, root / "dataset.json")
     names = ("background", *classes)
-    if index.parent.parent.name == "predict":
-        photos = _predicted(index.parent)
-    else:
-        photos = photos_of(load_manifest(root / "manifest.csv"), root)
+    predicted = _predicted_folder(index.parent) if index.parent.parent.name == "predict" else None
+    photos = _photos_in(predicted) if predicted else photos_of(load_manifest(root / "manifest.csv"), root)
     ids = set(facts["ids"])
     read_index(index, facts["ids"])  # every file is there
     found = tuple(photo for photo in photos if photo.id in ids)
     if lost := sorted(ids - {photo.id for photo in found}):
         raise UserError(f"{folder}: {len(lost)} masks have no photo any more ({', '.join(lost[:5])}); run the stage again")
-    return MaskFolder(index, names, found)
+    return MaskFolder(index, names, found, predicted)
 
 
 def _index_of(folder: str | Path) -> Path:
@@ -125,7 +135,7 @@ def dataset_folder(index: Path) -> Path:
     """
     if found := _dataset_above(index):
         return found
-    raise UserError(f"{index}: no dataset.json in the folders above, so the classes have no names; copy it too, as results/DATASET/dataset.json")
+    raise UserError(f"{index}: no dataset.json in the folders above, so the classes have no names; where the stage dataset failed (logs/DATASET/dataset.log) mend what it says and run snakemake again; of copied results copy it too, as results/DATASET/dataset.json")
 
 
 def photos_of(dataset: Dataset, folder: Path) -> list[Photo]:
@@ -136,10 +146,14 @@ def photos_of(dataset: Dataset, folder: Path) -> list[Photo]:
     return [Photo(r.id, Path(os.path.relpath(photo.image, top)).as_posix(), photo.image, photo.size, r.image if photo.size else None) for r, photo in zip(dataset.records, own, strict=True)]
 
 
-def _predicted(folder: Path) -> list[Photo]:
+def _predicted_folder(folder: Path) -> Path:
     top = Path(read_json(folder / "run.json")["params"]["photos"]["folder"])
     if not top.is_dir():
         raise UserError(f"{top}: the photos of {folder} are not there; give the command in the project's folder, or run the stage again")
+    return top
+
+
+def _photos_in(top: Path) -> list[Photo]:
     return [Photo(i, name, (top / name).absolute()) for i, name in find_photos(top).items()]
 
 

@@ -40,7 +40,8 @@ def find_photos(folder: str | Path) -> dict[str, str]:
         UserError: no such folder, no image in it, a folder in it that cannot be read, or names that cannot serve as ids.
     """
     if not os.path.isdir(folder):
-        raise UserError(f"{folder}: no such folder; mend `predict` in config/config.yaml")
+        what = "is a file, not a folder" if os.path.isfile(folder) else "no such folder"
+        raise UserError(f"{folder}: {what}; mend `predict` in config/config.yaml")
     found: dict[str, str] = {}
     problems = []
     for path in _images_below(folder):

@@ -70,6 +70,8 @@ def _refuse_other_separator(path: str | Path, header: Sequence[str]) -> None:
     """UserError where the first line is no header, but cells parted by something else, or Excel's `sep=`."""
     if header and header[0].lower().startswith("sep="):
         raise UserError(f"{path}: line 1 tells a spreadsheet how cells are parted; take it out, and part cells by commas")
+    if len(header) == 1 and "," in header[0]:
+        raise UserError(f"{path}: line 1: the whole line stands in one pair of quotes, so it is one cell; take these quotes out of every line, or save it again with commas between cells")
     found = [name for sign, name in SEPARATORS.items() if len(header) == 1 and sign in header[0]]
     if found:
         raise UserError(f"{path}: line 1: cells are parted by {found[0]}; save it with commas between cells (';' only parts the labels in one)")

@@ -31,8 +31,9 @@ def shown(text: str) -> str:
 
 def of_windows(path: str | Path) -> str:
     """For the end of a line that says of a path that nothing is there: what is wrong with it where it is one of Windows."""
-    is_one = re.search(r"(^|/)[A-Za-z]:[\\/]", str(path))
-    return for_people(" (it is a path of Windows: under WSL C:\\photos is /mnt/c/photos)") if is_one else ""
+    if re.search(r"(^|/)[A-Za-z]:[\\/]", str(path)):
+        return for_people(" (it is a path of Windows: under WSL C:\\photos is /mnt/c/photos)")
+    return for_people(" (folders are parted by /, not by \\)") if "\\" in str(path) else ""
 
 
 def first_few(names: Sequence[str], count: int = 3, between: str = ", ") -> str:

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from wsss.engine.model_facts import read_facts
 from wsss.errors import UserError
-from wsss.found import CUT_AFTER, MAP, NO_CUT, is_found, seed_rule
+from wsss.found import CUT_AFTER, MAP, NO_CUT, NOT_FILLED, is_found, seed_rule
 from wsss.plan import saliency, shared
 from wsss.plan.chain import refuse_circle
 from wsss.plan.imported_stages import refuse_imported_seeds, require_settings
 from wsss.plan.paths import MODEL
 from wsss.plan.read import CAM, IR_LABELS, SEEDS, THRESHOLD, Read
 from wsss.plan.row import Row
+from wsss.recipes.net_options import has_bg_map
 from wsss.recipes.refinement import NETWORK, WALKS, require_probabilities, require_same_walk
 from wsss.sections.background import Background
 from wsss.sections.evaluation import Evaluation
@@ -112,10 +113,13 @@ def seeds_reads(plan: "Plan", row: Row) -> list[Read]:
 
 
 def refuse_fill(plan: "Plan", row: Row) -> None:
-    """UserError where seeds are filled up with seeds that have no unsure pass, or with these themselves."""
+    """UserError where seeds are filled up with seeds that have no unsure pass, or with these themselves, or no area can be found in CAMs of either."""
     if other := plan.recipe(row)["seeds"].get("fill_from"):
         refuse_imported_seeds(plan.section(row.other(other), "seeds"), plan.owner(row.other(other), "seeds").method, "seeds.fill_from takes both passes")
         refuse_circle("seeds", "fill_from")(plan, row)
+        for owner in (plan.owner(row, "cam"), plan.owner(row.other(other), "cam")):
+            if not plan.is_imported(owner, "cam") and has_bg_map(plan.recipe(owner)["net"]):
+                raise UserError(f"{row.file}: seeds.fill_from: the CAMs of recipe {owner.recipe} {NOT_FILLED}")
 
 
 def refuse_ir_labels(plan: "Plan", row: Row) -> None:

@@ -89,12 +89,6 @@ def _check_aux(recipe: dict, path: str) -> None:
     missing = aux(recipe["net"], recipe.get("net_options", {}))
     if missing and "aux_from" not in recipe["cam"]:
         raise UserError(f"{path}: cam: inference of net {recipe['net']} reads {', '.join(missing)} of another recipe; set `cam: {{aux_from: RECIPE}}`")
-    learned = recipe["classifier"].get("labels_from") if own(recipe, "classifier") else None
-    if missing and learned not in (None, recipe["name"], recipe["cam"]["aux_from"]):
-        raise UserError(
-            f"{path}: cam.aux_from is {recipe['cam']['aux_from']}, but the classifier learns from labels of {learned} (classifier.labels_from); "
-            "inference reads what the network learned from; give both the same recipe"
-        )
 
 
 def _check_strides(recipe: dict, path: str) -> None:

@@ -133,6 +133,7 @@ class Config:
         recipe = self._resolved[name, dataset].recipe
         if "from" in recipe.get("classifier", {}):
             self._refuse_idle_network(name, dataset, recipe)
+        self._refuse_other_labels(name, dataset, recipe)
         no_seeds = recipe["refine"] == "none" or "import" in recipe.get("pseudo_masks", {})
         for made, taken in RESTS:
             other = recipe.get(taken, {}).get("from")
@@ -158,6 +159,19 @@ class Config:
                     f"config/methods/{name}.yaml: {key}: its classifier is that of recipe {owner}, which has {'none' if theirs is None else theirs} where this one has "
                     f"{ours}; set {key} there, or give this recipe sections classifier, cam, seeds and ir_labels of its own"
                 )
+
+    def _refuse_other_labels(self, name: str, dataset: str, recipe: dict[str, Any]) -> None:
+        """Inference must read the IR labels that the network learned from, in whichever recipe it is trained."""
+        read = recipe.get("cam", {}).get("aux_from")
+        if read is None or "classifier" not in recipe:
+            return
+        owner = self.owner(name, dataset, "classifier")
+        learned = (recipe if owner == name else self.recipe(owner, dataset))["classifier"].get("labels_from")
+        if learned not in (None, owner, read):
+            raise UserError(
+                f"config/methods/{name}.yaml: cam.aux_from is {read}, but the classifier{'' if owner == name else f' of recipe {owner}'} learns from labels of {learned} "
+                "(classifier.labels_from); inference reads what the network learned from; give both the same recipe"
+            )
 
     def existing(self, kind: str, name: str, asked_by: str = "") -> Path:
         """Path of a config file; UserError where there is none of that name, it is not allowed, or the folder cannot be read."""

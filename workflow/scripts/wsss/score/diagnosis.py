@@ -202,6 +202,7 @@ RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
     no_contrast, lone_photos, never_alone, not_learned, others_not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
     unsure, disagreement,
 )  # fmt: skip
+LOWER_TOO = " (and seeds.unsure.shift with it, where the two are equal)"
 LEARNT = ("predictions", "predict", "voc_test")  # masks of the segmentation network, which no cut shapes
 
 
@@ -254,6 +255,8 @@ def _move_cut(found: Facts, stage: str, up: bool) -> str:
         return "see the stages before it"
     if cut["kind"] == "map":
         return f"set {cut['key']}.scale {'above' if up else 'below'} {cut.get('scale', cut.get('value', 1)):g}"
+    if "shift" in cut:
+        return f"set {cut['key']}.shift {'above' if up else 'below'} {cut['shift']:g}{LOWER_TOO * (not up and cut['key'] == 'seeds.confident')}"
     higher = up == (cut["kind"] == "const")  # a higher power makes the background weaker
     return f"set {cut['key']}.value {'above' if higher else 'below'} {cut['value']:g}"
 
@@ -265,7 +268,7 @@ def _between(facts: Facts, stage: str) -> str:
     cut = facts.get("stages", {}).get(stage, {}).get("cut")
     if cut is None:
         return "see which of them follows the objects"
-    return f"where the later one is worse move {cut['key']}.{'scale' if cut['kind'] == 'map' else 'value'}, where its maps are cut"
+    return f"where the later one is worse move {cut['key']}.{'scale' if cut['kind'] == 'map' else 'shift' if 'shift' in cut else 'value'}, where its maps are cut"
 
 
 def _list(names: list[str], word: str = "and") -> str:

@@ -18,7 +18,7 @@ from wsss.engine.per_image import run_images, shard_records
 from wsss.engine.task import Task
 from wsss.engine.workers import in_processes
 from wsss.errors import UserError
-from wsss.found import NO_CUT, cut_key, found_cut, is_found, refuse_reversed, settle_all
+from wsss.found import NOT_FILLED, cut_key, found_cut, is_found, refuse_reversed, settle_all
 from wsss.io.cams import CamFolder
 from wsss.io.images import read_image
 from wsss.io.masks import CONFIDENT, UNSURE, read_mask, write_mask
@@ -102,7 +102,7 @@ def filling(task: Task, dataset: Dataset, records: tuple[Record, ...], settings:
     for name in ("cam", "fill_cam"):
         cams = cams_of(task.inputs[name], sample, dataset)
         if cams.form.bg_map:
-            raise UserError(f"{task.inputs[name]}: {NO_CUT}, or take seeds.fill_from out of the recipe")
+            raise UserError(f"{task.inputs[name]}: seeds.fill_from: these CAMs {NOT_FILLED}")
         areas.append(class_areas(cams, sample, dataset.num_classes, task.inputs[name]))
     own, other = areas
     classes = left_out(own, other, settings.fill_below)
