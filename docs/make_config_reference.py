@@ -54,7 +54,7 @@ pages of the methods ([cam](methods/cam.md), [irn](methods/irn.md), [amn](method
 A background (`bg`, `confident`, `unsure`) is `{{kind: const, value: t}}`, the threshold t in (0, 1), or
 `{{kind: power, value: a}}`, the score (1 - max over classes)^a; or, of CAMs that have a background map (sipe), `{{kind: map}}`,
 with `scale: s` s times the map. With `value: found` the threshold is found
-without ground truth; `shift`, in (-1, 1), moves it by that share of its way to 1 (above 0) or to 0 (below)
+without ground truth; `shift`, from -0.95 to 0.95, moves it by that share of its way to 1 (above 0) or to 0 (below)
 ([evaluation.md](evaluation.md#thresholds)). `bg` of `evaluation` is never found: it is the published value (sipe: its map).
 """
 PRESETS = """## config/presets/NAME.yaml

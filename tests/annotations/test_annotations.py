@@ -81,7 +81,7 @@ def test_photos_that_are_newer_than_their_masks_are_told(folder, tmp_path, capsy
     photo = load_manifest(folder.parents[1] / "manifest.csv").records[0]
     os.utime(photo.image, (2**31, 2**31))
     assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "a.json")]) == 0
-    assert f"note: 1 photos were changed, renamed or copied after their masks were made ({photo.id})" in capsys.readouterr().out
+    assert f"note: files of 1 photos were changed, renamed or copied after the masks were made ({photo.id})" in capsys.readouterr().out
 
 
 def test_photos_that_took_each_others_names_are_told(folder, tmp_path, capsys):
@@ -90,7 +90,7 @@ def test_photos_that_took_each_others_names_are_told(folder, tmp_path, capsys):
     for old, new in ((one, tmp_path / "aside"), (two, one), (tmp_path / "aside", two)):
         os.rename(old, new)
     assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "a.json")]) == 0
-    assert "note: 2 photos were changed, renamed" in capsys.readouterr().out
+    assert "note: files of 2 photos were changed, renamed" in capsys.readouterr().out
 
 
 def test_coco_is_what_pycocotools_reads(folder, tmp_path, capsys):

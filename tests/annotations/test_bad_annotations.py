@@ -8,6 +8,7 @@ from helpers import folder_dataset
 from PIL import Image
 from wsss.__main__ import main
 from wsss.data.manifest import load_manifest
+from wsss.engine.atomic import write_json
 from wsss.engine.index import write_index
 from wsss.io.masks import read_mask, write_mask
 
@@ -229,3 +230,24 @@ def test_a_photo_that_was_replaced_has_no_mask_of_its_size(results, tmp_path, ca
     Image.new("RGB", (30, 40)).save(tmp_path / f"images/{FIRST}.png")
     assert main(["export", str(results / "amn/pseudo_masks"), "--as", "png", "--out", "out"]) == 1
     assert "its mask is of 24x16, and the photo" in (error := capsys.readouterr().err) and "of 30x40" in error
+
+
+@pytest.mark.parametrize("out", ["trip", "trip/masks"])
+def test_masks_of_predicted_photos_do_not_go_among_them(results, tmp_path, capsys, out):
+    """Every picture there is a photo the next time."""
+    made = results / "amn/predict/trip"
+    (tmp_path / "trip").mkdir()
+    Image.new("RGB", (24, 16)).save(tmp_path / "trip/a.jpg")
+    write_mask(made / "a.png", np.ones((16, 24), np.uint8))
+    write_index(made, {"a": ""}, [".png"])
+    write_json(made / "run.json", {"stage": "predict", "params": {"photos": {"folder": str(tmp_path / "trip")}}})
+    assert main(["export", str(made), "--as", "png", "--out", out]) == 1
+    assert "where masks would pass for photos" in capsys.readouterr().err
+    assert main(["export", str(made), "--as", "png", "--out", "elsewhere"]) == 0
+
+
+def test_saliency_maps_are_no_masks(results, capsys):
+    made = stage_of(results)
+    write_json(made / "run.json", {"stage": "saliency", "classes": ["a"]})
+    assert main(["export", str(made), "--as", "png", "--out", "maps"]) == 1
+    assert "holds no masks; give results/DATASET/METHOD/STAGE" in capsys.readouterr().err

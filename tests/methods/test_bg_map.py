@@ -23,7 +23,7 @@ from wsss.io.images import image_size
 from wsss.io.masks import read_mask
 from wsss.recipes.config import Config
 from wsss.recipes.merge import merge
-from wsss.recipes.net_options import has_bg_map
+from wsss.recipes.net_options import has_bg_map, needs
 from wsss.refine.affinity_walk import affinitynet_semantic
 from wsss.refine.random_walk import irn_scores, irn_semantic
 from wsss.report.tables import group, methods_table, stability_table
@@ -242,6 +242,16 @@ def test_a_newcomer_has_one_by_one_module_and_one_recipe(config, tmp_path, monke
         add_method(monkeypatch, tmp_path, text)
         with pytest.raises(UserError, match=f"{words}.* cannot be read without running it; "):
             has_bg_map("mine")
+
+
+@pytest.mark.parametrize("written", ['NEED', 'frozenset("saliency")', 'frozenset({"saliency"}) if options else frozenset()', 'base.needs | {"saliency"}'])
+def test_needs_that_are_not_written_plainly(monkeypatch, tmp_path, written):
+    """Half of them would plan a training without its maps, and no key of the recipe could mend it."""
+    add_method(monkeypatch, tmp_path, MINE.format(value="False").replace("bg_map=False", f"needs={written}"))
+    needs.cache_clear()
+    with pytest.raises(UserError, match="needs of Base cannot be read without running it; write needs=frozenset"):
+        needs("mine")
+    needs.cache_clear()
 
 
 def test_the_cams_of_another_recipe_count(config):

@@ -152,6 +152,17 @@ def project(tmp_path_factory):
     return made
 
 
+def test_cams_are_made_with_the_options_of_the_training(project):
+    """Its own of what is done at test beside them: weights do not tell dilations."""
+    (project / "config/methods/trains.yaml").write_text("{extends: amn, net_options: {aspp_dilations: [1, 2]}}")
+    (project / "config/methods/borrows.yaml").write_text("{extends: amn, classifier: {from: trains}, net_options: {mask_trick: false}}")
+    plan = Plan(project / "config", yaml.safe_load((project / "config/config.yaml").read_text()))
+    options = plan.params("cam", Row("voc12", "borrows"))["net_options"]
+    assert options["aspp_dilations"] == [1, 2] and options["mask_trick"] is False
+    for name in ("trains", "borrows"):
+        (project / f"config/methods/{name}.yaml").unlink()
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

@@ -289,27 +289,44 @@ def test_a_network_or_a_stage_that_nothing_would_use_is_refused(project, recipe,
             asked.recipe("mine", "voc12")
 
 
-@pytest.mark.parametrize(
-    ("recipe", "values", "words"),
-    [
-        ("cam", {"pseudo_masks": {"bg": {"value": 0.4}}}, "pseudo_masks: the recipe has no such section; its masks are the confident seeds; set seeds.confident"),
-        ("cam", {"affinity": {"lr": 0.3}}, "affinity: the recipe has no such section; write it for a recipe that has one"),
-        ("eps", {"pseudo_masks": {"power": 2}}, "pseudo_masks: the recipe has no such section"),
-        ("full", {"pseudo_masks": {"bg": {"value": 0.4}}}, "pseudo_masks: the recipe has no such section"),
-    ],
-)
-def test_a_section_that_the_recipe_has_not_is_refused(project, recipe, values, words):
+UNREAD = [
+    ("cam", {"pseudo_masks": {"bg": {"value": 0.4}}}, "pseudo_masks: masks of refine crf are the confident seeds; set seeds.confident in its place"),
+    ("amn_eps", {"pseudo_masks": {"bg": {"value": 0.4}}}, "pseudo_masks: masks of refine crf"),
+    ("cam", {"affinity": {"lr": 0.3}}, "affinity: refine crf has no affinity network; take the section out, or set refine: irn"),
+    ("amn_seed", {"affinity": {"lr": 0.3}}, "affinity: refine none has no affinity network"),
+    ("eps", {"pseudo_masks": {"power": 2}}, "pseudo_masks: refine none has no use for power; take it out"),
+    ("full", {"pseudo_masks": {"bg": {"value": 0.4}}}, "pseudo_masks: the recipe learns from ground truth; take the section out"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "values", "words"), UNREAD)
+def test_a_section_that_nothing_reads_is_refused(project, recipe, values, words):
+    """In an override, and in a file of one's own."""
     rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={recipe: values}))
     with pytest.raises(UserError, match=rf"demo.yaml \(laid on method {recipe}\): {words}"):
         config(project).recipe(recipe, "demo")
+    (project / "methods/mine.yaml").write_text(yaml.safe_dump({"extends": recipe, **values}))
+    with pytest.raises(UserError, match=f"mine.yaml: {words}"):
+        config(project).recipe("mine", "demo1")
+
+
+def test_a_layer_that_turns_to_a_walk_brings_its_sections(project):
+    walk = {key: config(project).recipe("irn", "voc12")[key] for key in ("refine", "affinity", "pseudo_masks")}
+    rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={"cam": walk}))
+    assert config(project).recipe("cam", "voc12")["pseudo_masks"] == walk["pseudo_masks"]
 
 
 def test_masks_without_a_walk_may_be_given_a_cut(project):
-    """As the diagnosis advises; the recipe itself has no section for it."""
-    cut = {"kind": "const", "value": 0.3}
-    rewrite(project / "datasets/demo.yaml", lambda c: c.update(overrides={"eps": {"pseudo_masks": {"bg": cut}}}))
-    assert config(project).recipe("eps", "demo")["pseudo_masks"] == {"bg": cut}
-    assert "pseudo_masks" not in config(project).recipe("eps_crf", "demo")
+    """As the diagnosis advises: a part of it is enough. It holds for recipes that extend this one and have no refinement either."""
+    resolved = {}
+    for cut in ({"value": 0.3}, {"shift": 0.2}):
+        rewrite(project / "datasets/demo.yaml", lambda c, cut=cut: c.update(overrides={"eps": {"pseudo_masks": {"bg": cut}}}))
+        resolved |= {(name, *cut): config(project).recipe(name, "demo").get("pseudo_masks") for name in ("eps", "fsae_eps", "eps_crf")}
+    number, moved = ({"bg": {"kind": "const", **bg}} for bg in ({"value": 0.3}, {"value": "found", "shift": 0.2}))
+    assert resolved == {
+        ("eps", "value"): number, ("fsae_eps", "value"): number, ("eps_crf", "value"): None,
+        ("eps", "shift"): moved, ("fsae_eps", "shift"): moved, ("eps_crf", "shift"): None,
+    }  # fmt: skip
 
 
 def test_the_cut_of_a_walk_is_none_of_plain_maps(project):
@@ -332,7 +349,20 @@ def test_a_cut_for_all_leaves_those_with_a_background_map_alone(project):
         assert recipe["seeds"]["confident"] == {"kind": "map", "scale": 0.5} and recipe["evaluation"]["policy"] == "map"
 
 
+def test_a_cut_for_a_recipe_with_a_background_map_is_refused_for_those_that_extend_it_too(project):
+    rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={"sipe": {"seeds": {"confident": {"kind": "const", "value": 0.3}}}}))
+    for name in ("sipe", "fsae_sipe"):
+        with pytest.raises(UserError, match="voc12.yaml.*seeds.confident: the CAMs have a background map"):
+            config(project).recipe(name, "voc12")
+
+
 def test_options_of_a_net_that_another_recipe_trains_are_refused(project):
-    rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={"irn": {"net_options": {"head_lr_scale": 99}}}))
-    with pytest.raises(UserError, match="irn.yaml: net_options.head_lr_scale: its classifier is that of recipe cam, which has 10 where this one has 99"):
-        config(project).recipe("irn", "voc12")
+    """What the default says aloud, what shapes maps alone, and what is for a parent whose network is not used may stand."""
+    def resolved(name, **overrides):
+        rewrite(project / "datasets/voc12.yaml", lambda c: c.update(overrides={key: {"net_options": value} for key, value in overrides.items()}))
+        return config(project).recipe(name, "voc12")["net_options"]
+
+    with pytest.raises(UserError, match="voc12.yaml .of method irn.: net_options.head_lr_scale: its classifier is that of recipe cam, which has 10 where this one has 99"):
+        resolved("irn", irn={"head_lr_scale": 99})
+    assert resolved("cpn_affinitynet", seam={"head_lr_scale": 5})
+    assert resolved("amn_seed", amn_seed={"mask_trick": False, "dropout": 0.1})["mask_trick"] is False

@@ -221,7 +221,6 @@ def test_an_unknown_net_is_named_with_its_file(project):
         ("irn", lambda r: r["pseudo_masks"].pop("pad_to"), "pseudo_masks: refine irn needs pad_to"),
         ("irn", lambda r: r.pop("pseudo_masks"), "pseudo_masks: refine irn needs bg, power"),
         ("irn", lambda r: r.pop("affinity"), "refine irn needs a section affinity"),
-        ("full", lambda r: r.update(pseudo_masks={"power": 1}), "pseudo_masks: refine none needs bg"),
         ("cam", lambda r: r["seeds"]["crf_params"].pop("gt_prob"), "seeds: unary labels needs crf_params.gt_prob"),
         (
             "cam",

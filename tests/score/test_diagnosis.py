@@ -140,7 +140,7 @@ def test_a_found_cut_is_moved_by_its_shift():
     """A number in its place would cut other CAMs too, and stand beside a found unsure pass."""
     cut = {"key": "seeds.confident", "kind": "const", "value": 0.4, "shift": 0.1, "by": "a rule"}
     (high,), (low,) = (diagnose(facts(seeds=stage(foreground=share, cut=cut))) for share in (96.0, 0.4))
-    assert "set seeds.confident.shift above 0.1" in high and "set seeds.confident.shift below 0.1 (and seeds.unsure.shift with it" in low
+    assert "set seeds.confident.shift above 0.1" in high and "set seeds.confident.shift below 0.1 (and seeds.unsure.shift, so that it is never" in low
 
 
 def test_masks_of_test_images_are_the_segmentation_networks():

@@ -47,7 +47,7 @@ def test_masks_by_another_recipes_crf_need_no_seeds_of_ones_own(masked):
     confident = masked.recipe["seeds"]["confident"]
     masked.run("pseudo_masks", {"seeds": EVALUATED["seeds"]}, into="crf_masks", refine="crf")
     inputs = {"cam": EVALUATED["cam"], "classifier": EVALUATED["classifier"], "pseudo_masks": f"crf_masks/{INDEX}"}
-    pseudo = scores_of(masked, inputs, refine="crf", thresholds={"pseudo_masks": confident})["pseudo_mask"]
+    pseudo = scores_of(masked, inputs, refine="crf")["pseudo_mask"]
     assert (pseudo["crf"], pseudo["crf_unary"], pseudo["threshold"]) == (True, "labels", confident["value"])
     assert pseudo["multi_scale"] == in_words(masked.recipe["cam"]["scales"])
 

@@ -89,7 +89,7 @@ def refuse_reversed(confident: Background | Rule, unsure: Background | Rule, whe
         said = [" ".join(map(str, rule if isinstance(rule, Rule) else plain(rule).values())) for rule in (unsure, confident)]
         raise UserError(
             f"{where}: unsure ({said[0]}) leaves less foreground than confident ({said[1]}); of const the lower "
-            "value, of power the higher one, of found the lower shift, of map the lower scale is the unsure one; lower unsure too, or exchange them"
+            "value, of power the higher one, of found the lower shift, of map the lower scale is the unsure one; let unsure take more, or exchange them"
         )
 
 
@@ -119,7 +119,7 @@ def found_cut(inputs: Mapping[str, str]) -> Cut | None:
 
 
 def settle(rule: Background, cut: Cut | None = None) -> Rule:
-    """The background with its number, which a found one takes from `cut`."""
+    """The background with its number, which a found one takes from `cut`: never None for one, since planning gives such a stage its cut."""
     if rule.kind == MAP:
         return Rule(rule.kind, 1.0 if rule.scale is None else rule.scale)
     if is_found(rule):

@@ -47,8 +47,8 @@ def export_masks(folder: str | Path, kind: str, out: str | Path, tolerance: floa
         UserError: no masks, a class whose name the file needs for something else, or `out` is there.
     """
     out, masks = Path(out), open_masks(folder)
-    newer = masks.newer_photos()
-    said = f"; note: {len(newer)} photos were changed, renamed or copied after their masks were made ({first_few(newer)}); if they show something else now run snakemake first" if newer else ""
+    changed = masks.changed_photos()
+    said = f"; note: files of {len(changed)} photos were changed, renamed or copied after the masks were made ({first_few(changed)}); if they show something else now run snakemake first" if changed else ""
     return f"{_exported(masks, kind, out, tolerance, overwrite)}{said}"
 
 

@@ -54,8 +54,8 @@ class MaskFolder:
     photos: tuple[Photo, ...]
     predicted: Path | None = None
 
-    def newer_photos(self) -> list[str]:
-        """Ids of photos whose files were changed, or given their name, after the masks were made: they may show something else now."""
+    def changed_photos(self) -> list[str]:
+        """Ids of photos whose files were changed, or given their name or mode, after the masks were made: they may show something else now."""
         made = max(_times(self.index))
         return [photo.id for photo in self.photos if photo.image.is_file() and max(_times(photo.image)) > made]
 
@@ -135,7 +135,7 @@ def dataset_folder(index: Path) -> Path:
     """
     if found := _dataset_above(index):
         return found
-    raise UserError(f"{index}: no dataset.json in the folders above, so the classes have no names; where the stage dataset failed (logs/DATASET/dataset.log) mend what it says and run snakemake again; of copied results copy it too, as results/DATASET/dataset.json")
+    raise UserError(f"{index}: no dataset.json in the folders above, so the classes have no names. If the stage dataset failed, mend what logs/DATASET/dataset.log says and run snakemake again. If these are copied results, copy results/DATASET/dataset.json too")
 
 
 def photos_of(dataset: Dataset, folder: Path) -> list[Photo]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
+from wsss.recipes.net_options import at_test, defaults
 from wsss.recipes.resolve import SECTIONS, Resolved, check_preset, resolve
 from wsss.recipes.schema import check, did_you_mean, read_yaml, with_numbers
 from wsss.rownames import RESERVED
@@ -150,14 +151,16 @@ class Config:
         """A network works where the classifier is trained; said of a recipe that takes it from another, it must be that one's."""
         owner = self.owner(name, dataset, "classifier")
         other = self.recipe(owner, dataset)
-        keys = ("net", "backbone", *(("wrap", "wrap_options") if "wrap" in recipe else ()))
-        pairs = [(key, other.get(key), recipe.get(key)) for key in keys]
-        pairs += [(f"net_options.{key}", other["net_options"].get(key), value) for key, value in recipe["net_options"].items()]
-        for key, theirs, ours in pairs:
-            if theirs != ours:
+        found = [(f"config/methods/{name}.yaml", key, other.get(key), recipe.get(key)) for key in ("net", "backbone", *(("wrap", "wrap_options") if "wrap" in recipe else ()))]
+        theirs = defaults(recipe["net"]) | other["net_options"]
+        for layer in self._resolved[name, dataset].layers:  # what it inherits is for those who train
+            own = layer.values.get("net_options", {}) if layer.recipe == name else {}
+            found += [(f"{layer.source} (of method {name})", f"net_options.{key}", theirs.get(key), value) for key, value in own.items() if key not in at_test(recipe["net"])]
+        for path, key, trained, said in found:
+            if trained != said:
                 raise UserError(
-                    f"config/methods/{name}.yaml: {key}: its classifier is that of recipe {owner}, which has {'none' if theirs is None else theirs} where this one has "
-                    f"{ours}; set {key} there, or give this recipe sections classifier, cam, seeds and ir_labels of its own"
+                    f"{path}: {key}: its classifier is that of recipe {owner}, which has {'none' if trained is None else trained} where this one has "
+                    f"{said}; set {key} there, or give this recipe sections classifier, cam, seeds and ir_labels of its own"
                 )
 
     def _refuse_other_labels(self, name: str, dataset: str, recipe: dict[str, Any]) -> None:

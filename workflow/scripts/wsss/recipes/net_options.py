@@ -60,6 +60,11 @@ def by_place(net: str) -> bool:
     return bool(getattr(options_class(net), "by_place", False))
 
 
+def at_test(net: str) -> frozenset[str]:
+    """The options that shape maps alone, and no training: `at_test` of the typed options. A recipe may set them for a network that another one trained."""
+    return getattr(options_class(net), "at_test", frozenset[str]())
+
+
 @functools.cache
 def has_bg_map(net: str) -> bool:
     """Whether the net's maps have a background's among them: what its `spec_for` says of bg_map.
@@ -246,7 +251,9 @@ def _texts(value: ast.expr) -> set[str] | None:
     """The texts of `frozenset({"a", "b"})` or `frozenset()`; None of anything else."""
     if not isinstance(value, ast.Call) or ast.unparse(value.func) != "frozenset" or value.keywords:
         return None
-    inside = [item for argument in value.args for item in (argument.elts if isinstance(argument, ast.Set) else [argument])]
+    if not all(isinstance(argument, ast.Set) for argument in value.args):
+        return None
+    inside = [item for argument in value.args if isinstance(argument, ast.Set) for item in argument.elts]
     texts = {item.value for item in inside if isinstance(item, ast.Constant) and isinstance(item.value, str)}
     return texts if len(texts) == len(inside) else None
 

@@ -38,13 +38,6 @@ def check_refinement(recipe: dict, path: str) -> None:
     _exact(settings, needed, _strange(WALK, refine), f"{path}: pseudo_masks: refine {refine}")
 
 
-def refuse_idle_affinity(recipe: dict, path: str) -> None:
-    """UserError where settings are given to a network that nothing walks with; a whole section may be there, inherited."""
-    section = recipe.get("affinity", {})
-    if section and not ELSEWHERE & set(section) and "backbone" not in section and recipe.get("refine") not in WALKS:
-        raise UserError(f"{path}: affinity: refine {recipe.get('refine')} has no affinity network; take the section out, or set refine: {' | '.join(WALKS)}")
-
-
 def check_imports(recipe: dict, path: str) -> None:
     """An imported affinity must be used by a walk. Raises UserError where the refinement does not walk."""
     if "import" in recipe.get("affinity", {}) and recipe["refine"] not in WALKS:

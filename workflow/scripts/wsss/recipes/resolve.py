@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsss import methods, wrappers
 from wsss.errors import UserError
+from wsss.found import seed_rule
 from wsss.recipes.checks import TRAININGS, check_kinds, check_recipe, own
 from wsss.recipes.merge import merge, without_cuts
 from wsss.recipes.net_options import has_bg_map, option_names
 from wsss.recipes.options import check_net_options, check_together, check_wrap_options, known
-from wsss.recipes.refinement import ELSEWHERE, refuse_idle_affinity, replace_walk
+from wsss.recipes.refinement import ELSEWHERE, WALKS, replace_walk
 from wsss.recipes.schema import check, read_yaml, without_required
+from wsss.sections.background import Background
 from wsss.sections.json_schema import json_schema
 from wsss.sections.preset import Preset
 from wsss.sections.recipe import Recipe
+from wsss.sections.section import plain, typed
 
 if TYPE_CHECKING:
     from wsss.recipes.config import Config
@@ -69,15 +72,17 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         where = f"{layer.source} (laid on method {name})"
         if layer.recipe == name:
             _refuse_borrowed(recipe, layer.values, where)
-            _refuse_missing(recipe, layer.values, where)
         if taken := sorted({"extends", "parts", "net", "wrap"} & set(layer.values)):  # which layers are laid goes by them
             raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
-        values = layer.values if layer.recipe == name else _of_others(layer, chain, recipe, maps)
+        values = layer.values if layer.recipe == name else _of_others(config, layer, chain, recipe, maps)
         recipe = _without_idle_epochs(merge(recipe, values), values, where)
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
         _check_options(recipe, where)
         states.append((where, recipe))
+    for layer in (layer for layer in laid if layer.recipe == name):
+        _refuse_unread(recipe, layer.values, layer.source if layer in chain else f"{layer.source} (laid on method {name})")
+    recipe = _with_whole_cut(recipe)
     try:
         return Resolved(_finished(recipe, name, maps, path), laid)
     except UserError:
@@ -105,7 +110,6 @@ def _finished(recipe: dict[str, Any], name: str, maps: bool | None, path: str) -
         recipe.pop(key, None)
     if recipe.get("wrap") == wrappers.NONE:
         del recipe["wrap"]
-    refuse_idle_affinity(recipe, path)
     check(recipe, json_schema(Recipe), path)
     recipe["name"] = name
     check_recipe(recipe, path)
@@ -247,28 +251,43 @@ def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
         raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
 
 
-def _refuse_missing(recipe: dict, values: dict, where: str) -> None:
-    """UserError where the recipe is given a section that it has not, and would not read."""
-    for stage in (s for s in SECTIONS if s in values and s not in recipe):
-        learns_them = recipe.get("segmentation", {}).get("labels") != "ground_truth"
-        is_cut = stage == "pseudo_masks" and set(values[stage]) == {"bg"} and recipe.get("refine") == "none"
-        if not (is_cut and learns_them):  # without a section, masks are cut where the scores are
-            mend = "its masks are the confident seeds; set seeds.confident" if stage == "pseudo_masks" and recipe.get("refine") == "crf" else "write it for a recipe that has one"
-            raise UserError(f"{where}: {stage}: the recipe has no such section; {mend}, or take it out")
+def _refuse_unread(recipe: dict, values: dict, where: str) -> None:
+    """UserError where a layer of the recipe's own gives it a section that nothing reads."""
+    refine, unread = recipe.get("refine"), {}
+    if refine not in WALKS:
+        unread["affinity"] = f"refine {refine} has no affinity network; take the section out, or set refine: {' | '.join(WALKS)}"
+    if refine == "crf":
+        unread["pseudo_masks"] = "masks of refine crf are the confident seeds; set seeds.confident in its place"
+    if refine == "none" and (further := sorted(set(values.get("pseudo_masks", {})) - {"bg", *ELSEWHERE})):
+        unread["pseudo_masks"] = f"refine none has no use for {', '.join(further)}; take it out"
+    if recipe.get("segmentation", {}).get("labels") == "ground_truth":
+        unread |= dict.fromkeys(("seeds", "ir_labels", "affinity", "pseudo_masks"), "the recipe learns from ground truth; take the section out")
+    for stage in (stage for stage in unread if stage in values):
+        raise UserError(f"{where}: {stage}: {unread[stage]}")
 
 
-def _of_others(layer: Layer, chain: list[Layer], recipe: dict, maps: bool | None) -> dict[str, Any]:
-    """What a layer that is not the recipe's alone lays on it: of sections that it has itself, of its refinement, and cuts only of CAMs that are cut."""
-    values = {key: value for key, value in layer.values.items() if key not in SECTIONS or own(recipe, key)}
-    if layer.recipe and "pseudo_masks" in values and _refine_of(chain, layer.recipe) != recipe.get("refine"):
-        del values["pseudo_masks"]  # the cut of walked maps is none of plain ones
-    return without_cuts(values) if maps else values
+def _with_whole_cut(recipe: dict) -> dict:
+    """The recipe, in which a cut of masks without a walk says what it changes of the cut of the scores."""
+    cut = recipe.get("pseudo_masks", {}).get("bg")
+    if recipe.get("refine") != "none" or not isinstance(cut, dict):
+        return recipe
+    scores = plain(seed_rule(typed(recipe["evaluation"]["bg"], Background), recipe["evaluation"]["policy"]))
+    return {**recipe, "pseudo_masks": {**recipe["pseudo_masks"], **merge({"bg": scores}, {"bg": cut})}}
 
 
-def _refine_of(chain: list[Layer], name: str) -> str | None:
-    """The refinement of a recipe of the chain."""
-    end = [layer.recipe for layer in chain].index(name) + 1
-    return merged(chain[:end]).get("refine")
+def _of_others(config: "Config", layer: Layer, chain: list[Layer], recipe: dict, maps: bool | None) -> dict[str, Any]:
+    """What a layer that is not the recipe's alone lays on it.
+
+    Of its sections those that the recipe has itself; `pseudo_masks` where both have the same refinement; and thresholds where its CAMs
+    have one.
+    """
+    its = merged(chain[: [one.recipe for one in chain].index(layer.recipe) + 1]) if layer.recipe else recipe
+    is_alike = its.get("refine") == recipe.get("refine")  # the cut of walked maps is none of plain ones
+    cuts_plain_maps = bool(layer.recipe) and recipe.get("refine") == "none" and set(layer.values.get("pseudo_masks", {})) == {"bg"}
+    has_section = {stage: own(recipe, stage) for stage in SECTIONS} | {"pseudo_masks": is_alike and (own(recipe, "pseudo_masks") or cuts_plain_maps)}
+    values = {key: value for key, value in layer.values.items() if has_section.get(key, True)}
+    is_for_maps = bool(layer.recipe) and _cam_has_bg_map(config, its, layer.source)
+    return without_cuts(values) if maps and not is_for_maps else values
 
 
 def _check_options(recipe: dict, where: str) -> None:

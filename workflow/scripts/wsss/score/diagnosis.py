@@ -1,7 +1,7 @@
 """From facts to plain words: what is likely wrong with a chain of stages, and what to change.
 
 Facts: {"classifier": check.json, or nothing; "stages": {name: `wsss.score.mask_facts.MaskFacts.result`, and "cut":
-{"key", "kind", "value"} where the masks were cut out of CAMs}, in the chain's order; "agreement": [{"of": [stage, stage], "miou"}]}.
+{"key", "kind", "value", of a found one "shift" and "by"} where the masks were cut out of CAMs}, in the chain's order; "agreement": [{"of": [stage, stage], "miou"}]}.
 All of it may be missing: a stage that ends knows itself only.
 """
 
@@ -202,7 +202,8 @@ RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
     no_contrast, lone_photos, never_alone, not_learned, others_not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
     unsure, disagreement,
 )  # fmt: skip
-LOWER_TOO = " (and seeds.unsure.shift with it, where the two are equal)"
+LARGEST_SHIFT = 0.95  # wsss.sections.background
+LOWER_TOO = " (and seeds.unsure.shift, so that it is never the higher one)"
 LEARNT = ("predictions", "predict", "voc_test")  # masks of the segmentation network, which no cut shapes
 
 
@@ -255,7 +256,7 @@ def _move_cut(found: Facts, stage: str, up: bool) -> str:
         return "see the stages before it"
     if cut["kind"] == "map":
         return f"set {cut['key']}.scale {'above' if up else 'below'} {cut.get('scale', cut.get('value', 1)):g}"
-    if "shift" in cut:
+    if abs(cut.get("shift", 1)) < LARGEST_SHIFT:
         return f"set {cut['key']}.shift {'above' if up else 'below'} {cut['shift']:g}{LOWER_TOO * (not up and cut['key'] == 'seeds.confident')}"
     higher = up == (cut["kind"] == "const")  # a higher power makes the background weaker
     return f"set {cut['key']}.value {'above' if higher else 'below'} {cut['value']:g}"

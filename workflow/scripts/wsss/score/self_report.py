@@ -26,7 +26,7 @@ def about_masks(
 
     Args:
         items: records, or whatever has an id (then no labels are known).
-        cut: key, kind and value of the background that the masks were cut at.
+        cut: key, kind and value (of a found one shift and by) of the background that the masks were cut at.
     """
 
     def report() -> dict[str, Any]:

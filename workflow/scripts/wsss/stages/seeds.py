@@ -51,7 +51,7 @@ def run(task: Task) -> None:
     settings = typed(task.settings, Seeds)
     cams = cams_to_cut(task, records, settings.confident, settings.unsure)
     rules, facts = settle_all({"confident": settings.confident, "unsure": settings.unsure}, found_cut(task.inputs))
-    if is_found(settings.confident) != is_found(settings.unsure):  # of two found, or two numbers, it was seen in the recipe
+    if is_found(settings.confident) != is_found(settings.unsure):  # two found ones, or two numbers, were compared when the recipe was read
         refuse_reversed(rules["confident"], rules["unsure"], "seeds")
 
     fill = filling(task, dataset, records, settings) if settings.fill_from else None

@@ -1,6 +1,6 @@
 """Options of the net amn."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -9,7 +9,9 @@ from wsss.sections.section import about
 
 
 class AMNOptions(TrunkOptions):
-    """AMN's."""
+    """AMN's. `at_test`: see `wsss.recipes.net_options.at_test`."""
+
+    at_test: ClassVar[frozenset[str]] = frozenset({"mask_trick"})
 
     freeze: Freeze = "stem"
     bn: BatchNorm = "statistics"

@@ -1,6 +1,6 @@
 """Options of the nets mctformer_v1 and mctformer_v2."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,9 @@ def heads_fault(dim: int, heads: int) -> str | None:
 
 
 class MCTformerV1Options(Section):
-    """Of MCTformer-V1."""
+    """Of MCTformer-V1. `at_test`: see `wsss.recipes.net_options.at_test`."""
+
+    at_test: ClassVar[frozenset[str]] = frozenset({"map_layers", "patch_affinity", "map"})
 
     patch: Annotated[int, Field(ge=1, le=64), about("side of a patch in pixels (backbone deit_small: 16)")] = 16
     dim: Annotated[int, Field(ge=1, le=4096), about("width of a token (backbone deit_small: 384)")] = 384

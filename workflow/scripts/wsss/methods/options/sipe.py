@@ -7,9 +7,10 @@ from wsss.sections.section import about
 
 
 class SIPEOptions(TrunkOptions):
-    """SIPE's. It must know which cells lie in the photo (`by_place`, see `wsss.recipes.net_options.by_place`)."""
+    """SIPE's. It must know which cells lie in the photo (`by_place`, see `wsss.recipes.net_options.by_place`; for `at_test` see there too)."""
 
     by_place: ClassVar[bool] = True
+    at_test: ClassVar[frozenset[str]] = frozenset({"infer_seeds_from", "absent_compete"})
 
     freeze: Freeze = "stage2"
     bn: BatchNorm = "statistics"
