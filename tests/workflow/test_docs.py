@@ -221,14 +221,15 @@ def changes(page):
 
 
 @pytest.mark.parametrize("change", changes(OWN_PHOTOS))
-def test_change_of_own_photos_reaches_amn(change, project, tmp_path):
+def test_change_of_own_photos_reaches_recipes(change, project, tmp_path):
+    """The recipe that it names and, of what most others extend, `amn` too."""
     shutil.copytree(project / "config", tmp_path / "config")
     with open(tmp_path / "config/datasets/photos.yaml", "a", encoding="utf-8") as file:
         file.write(f"\n{change}\n")
     config = Config(tmp_path / "config", read_yaml(tmp_path / "config/config.yaml"))
-    wanted = next(iter(yaml.safe_load(change)["overrides"].values()))
-    stage = next(iter(wanted))
-    assert lies_in(wanted[stage], config.recipe("amn", "photos")[stage])
+    ((name, wanted),) = yaml.safe_load(change)["overrides"].items()
+    for method in {name, "amn"} if name in ("cam", "irn") else {name}:
+        assert lies_in(wanted, config.recipe(method, "photos"))
 
 
 def lies_in(part, whole):
