@@ -51,7 +51,7 @@ Made by `docs/make_parity.py` from what the tests `tests/released/test_golden_*.
 `tests/golden/` holds what each method's released code computes, on a CPU in float32, from weights and inputs that a formula
 gives. The same weights go into our networks, through the door that imports checkpoints, and everything is computed again.
 A row is *equal*: what was compared, how far apart the two may be (the second run of the released code with other kernels
-sets that), and how far apart they are, rounded up to a power of ten. What is *different on purpose* stands at the end.
+sets that), and how far apart they are, rounded up to a power of ten. First, what is *different on purpose*.
 """
 DIFFERENT = """## Different on purpose
 
@@ -67,7 +67,7 @@ def recorded() -> list[dict[str, Any]]:
     """Rows of a fresh run of the golden tests."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows")
-        tests = sorted(str(test) for test in (ROOT / "tests").glob("test_golden_*.py"))
+        tests = sorted(str(test) for test in (ROOT / "tests/released").glob("test_golden_*.py"))
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-o", "addopts=", *tests]
         if subprocess.run(command, cwd=ROOT, env={**os.environ, "WSSS_PARITY": str(path)}).returncode:
             raise SystemExit("a golden test fails; mend it before the page is made")
@@ -81,13 +81,13 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The page. SystemExit where rows and declared differences do not fit together."""
-    parts = [HEAD]
+    parts = [HEAD, DIFFERENT + "\n".join([*difference_lines(rows), ""])]
     for network, method in PAGES.items():
         found = [row for row in rows if row["network"] == network and "stage" in row]
         if not found:
             raise SystemExit(f"{network}: no test compared anything")
         parts.append(section(network, method, found))
-    return "\n".join([*parts, DIFFERENT + "\n".join(difference_lines(rows))]) + "\n"
+    return "\n".join(parts)
 
 
 def section(network: str, method: str, rows: list[dict[str, Any]]) -> str:
