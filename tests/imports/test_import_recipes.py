@@ -61,7 +61,7 @@ def test_settings_of_a_dataset_for_an_imported_stage_are_refused(config, tmp_pat
 def test_networks_that_nothing_would_use_are_refused(config):
     with pytest.raises(UserError, match="classifier is imported, but cam of recipe cam is taken"):
         config("extends: irn\nclassifier: {import: mine}\n").recipe("new", "demo")
-    with pytest.raises(UserError, match="affinity is imported, but refine crf does not walk"):
+    with pytest.raises(UserError, match="affinity: refine crf has no affinity network"):
         config("extends: cam\naffinity: {import: mine}\n").recipe("new", "demo")
 
 

@@ -6,7 +6,7 @@ from wsss.methods.sources import check_sources
 from wsss.nets import segmenters
 from wsss.nets.catalog import TRANSFORMERS, require_stride
 from wsss.recipes.net_options import aux, by_place, defaults, needs, option_names
-from wsss.recipes.refinement import ELSEWHERE, check_imports, check_refinement
+from wsss.recipes.refinement import ELSEWHERE, check_refinement
 from wsss.sections.background import Background
 from wsss.sections.classifier import Classifier
 from wsss.sections.evaluation import Evaluation
@@ -44,7 +44,6 @@ def check_recipe(recipe: dict, path: str) -> None:
     _check_strides(recipe, path)
     _check_trunks(recipe, path)
     check_refinement(recipe, path)
-    check_imports(recipe, path)
     _check_random_start(recipe, path)
     _check_wrap(recipe, path)
     if own(recipe, "predictions") and recipe["predictions"]["crf"] and "crf_params" not in recipe["predictions"]:

@@ -38,12 +38,6 @@ def check_refinement(recipe: dict, path: str) -> None:
     _exact(settings, needed, _strange(WALK, refine), f"{path}: pseudo_masks: refine {refine}")
 
 
-def check_imports(recipe: dict, path: str) -> None:
-    """An imported affinity must be used by a walk. Raises UserError where the refinement does not walk."""
-    if "import" in recipe.get("affinity", {}) and recipe["refine"] not in WALKS:
-        raise UserError(f"{path}: affinity is imported, but refine {recipe['refine']} does not walk; set refine: {' | '.join(WALKS)}")
-
-
 def _check_affinity(recipe: dict, settings: dict, where: str) -> None:
     is_transformer = recipe["backbone"] in TRANSFORMERS
     if recipe["weights"] == "none" and settings["trunk"] == "imagenet":

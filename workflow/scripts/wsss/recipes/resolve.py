@@ -254,11 +254,12 @@ def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
 def _refuse_unread(recipe: dict, values: dict, where: str) -> None:
     """UserError where a layer of the recipe's own gives it a section that nothing reads."""
     refine, unread = recipe.get("refine"), {}
+    settings = set(values.get("pseudo_masks", {})) - ELSEWHERE  # masks that come from elsewhere need no refinement
     if refine not in WALKS:
         unread["affinity"] = f"refine {refine} has no affinity network; take the section out, or set refine: {' | '.join(WALKS)}"
-    if refine == "crf":
+    if refine == "crf" and settings:
         unread["pseudo_masks"] = "masks of refine crf are the confident seeds; set seeds.confident in its place"
-    if refine == "none" and (further := sorted(set(values.get("pseudo_masks", {})) - {"bg", *ELSEWHERE})):
+    if refine == "none" and (further := sorted(settings - {"bg"})):
         unread["pseudo_masks"] = f"refine none has no use for {', '.join(further)}; take it out"
     if recipe.get("segmentation", {}).get("labels") == "ground_truth":
         unread |= dict.fromkeys(("seeds", "ir_labels", "affinity", "pseudo_masks"), "the recipe learns from ground truth; take the section out")
