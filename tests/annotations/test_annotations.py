@@ -82,6 +82,10 @@ def test_photos_that_are_newer_than_their_masks_are_told(folder, tmp_path, capsy
     os.utime(photo.image, (2**31, 2**31))
     assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "a.json")]) == 0
     assert f"note: files of 1 photos were changed, renamed or copied after the masks were made ({photo.id})" in capsys.readouterr().out
+    index = folder / "index.json"
+    os.chmod(index, index.stat().st_mode)  # moved or copied results are newer than all
+    assert main(["export", str(folder), "--as", "coco", "--out", str(tmp_path / "b.json")]) == 0
+    assert f"({photo.id})" in capsys.readouterr().out
 
 
 def test_photos_that_took_each_others_names_are_told(folder, tmp_path, capsys):

@@ -121,6 +121,8 @@ def test_paths_of_windows_are_told_as_such(build):
         build("image,labels\nb.png,cat\n", images="C:\\Users\\me\\photos")
     with pytest.raises(UserError, match=r"C:.me.labels.csv: cannot be read .* \(it is a path of Windows"):
         has_masks({"kind": "folder", "params": {"labels": "C:\\me\\labels.csv"}})
+    with pytest.raises(UserError, match=r"is not a folder.*folders are parted by /"):
+        build("image,labels\nb.png,cat\n", images=r"my\photos")
 
 
 def test_columns_in_capitals_are_named(build):

@@ -134,13 +134,18 @@ def test_what_has_no_threshold_is_not_to_be_given_one():
     pair = {"of": ["seed", "seeds"], "miou": 20.0, "photos": 9}
     (line,) = diagnose(facts(seeds=seeds, agreement=[pair]))
     assert "seeds.confident.scale" in line and ".value" not in line
+    (line,) = diagnose(facts(seeds=stage(cut={"key": "seeds.confident", "kind": "const", "value": 0.4, "shift": 0.1}), agreement=[pair]))
+    assert "move seeds.confident.shift" in line
 
 
 def test_a_found_cut_is_moved_by_its_shift():
     """A number in its place would cut other CAMs too, and stand beside a found unsure pass."""
     cut = {"key": "seeds.confident", "kind": "const", "value": 0.4, "shift": 0.1, "by": "a rule"}
     (high,), (low,) = (diagnose(facts(seeds=stage(foreground=share, cut=cut))) for share in (96.0, 0.4))
-    assert "set seeds.confident.shift above 0.1" in high and "set seeds.confident.shift below 0.1 (and seeds.unsure.shift, so that it is never" in low
+    assert "set seeds.confident.shift above 0.1" in high and "set seeds.confident.shift below 0.1 (and the cut of seeds.unsure, where" in low
+    (most,), (least,) = (diagnose(facts(seeds=stage(foreground=share, cut={**cut, "shift": 0.95}))) for share in (96.0, 0.4))
+    assert "set seeds.confident.value above 0.4" in most and "set seeds.confident.shift below 0.95" in least
+    assert "unsure" not in high
 
 
 def test_masks_of_test_images_are_the_segmentation_networks():

@@ -100,11 +100,14 @@ def test_ir_labels_say_how_much_is_unsure(results, caplog):
     assert [line for line in said(caplog) if "unsure" in line and "seeds.unsure" in line]
 
 
-def diagnosed(results, check=None, **inputs):
+def diagnosed(results, check=None, indexes=None, **inputs):
     files = {"manifest": str(results / "manifest.csv"), "dataset": str(results / "dataset.json")}
     files |= {name: str(results / f"amn/{name}/index.json") for name in inputs}
     for name, mask in inputs.items():
         made(results, name, mask)
+    for name, told in (indexes or {}).items():
+        index = results / f"amn/{name}/index.json"
+        index.write_text(json.dumps({**json.loads(index.read_text()), **told}))
     for owner, content in (check or {}).items():
         (results / f"{owner}.json").write_text(json.dumps(content))
         files[f"check1_{owner}"] = str(results / f"{owner}.json")
@@ -147,6 +150,15 @@ def test_a_sound_method_ends_without_a_line(results, caplog):
     found = diagnosed(results, seeds=half, pseudo_masks=half)
     assert found["warnings"] == [] and found["classifier"] is None and said(caplog) == []
     assert "no warnings" in (results / "amn/diagnosis.txt").read_text()
+
+
+def test_masks_are_told_with_the_cut_that_their_index_says(results):
+    cut = {"kind": "const", "value": 0.3, "shift": 0.1}
+    indexes = {"seeds": {"confident": cut}, "pseudo_masks": {"bg": cut, "refine": "crf"}}
+    found = diagnosed(results, indexes=indexes, seeds=half, pseudo_masks=half)["stages"]
+    assert found["seeds"]["cut"] == found["pseudo_masks"]["cut"] == {"key": "seeds.confident", **cut}, "masks of a CRF are the confident seeds"
+    found = diagnosed(results, indexes={"pseudo_masks": {"bg": cut, "refine": "irn"}}, seeds=half, pseudo_masks=half)["stages"]
+    assert found["pseudo_masks"]["cut"]["key"] == "pseudo_masks.bg" and "cut" not in found["seeds"]
 
 
 def test_accuracy_counted_by_other_masks_is_not_shown(tmp_path):

@@ -56,8 +56,8 @@ class MaskFolder:
 
     def changed_photos(self) -> list[str]:
         """Ids of photos whose files were changed, or given their name or mode, after the masks were made: they may show something else now."""
-        made = max(_times(self.index))
-        return [photo.id for photo in self.photos if photo.image.is_file() and max(_times(photo.image)) > made]
+        made = _times(self.index)
+        return [photo.id for photo in self.photos if photo.image.is_file() and any(own > its for own, its in zip(_times(photo.image), made, strict=True))]
 
     def masks(self) -> Iterator[tuple[Photo, np.ndarray]]:
         """Each photo with its (H, W) uint8 mask, of the photo's own size; 255 = unsure.

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from wsss.plan import paths
 from wsss.plan.row import Row
-from wsss.recipes.net_options import at_test
 from wsss.rownames import LARGEST
 
 if TYPE_CHECKING:
@@ -67,9 +66,8 @@ def seed(plan: "Plan", row: Row) -> int:
 
 
 def net_options(plan: "Plan", row: Row) -> dict[str, Any]:
-    """Options of the recipe's net: those that its classifier was trained with, whose weights do not tell them all, and its own of what is done at test."""
-    own, trained = plan.recipe(row), plan.recipe(plan.owner(row, "classifier"))["net_options"]
-    return trained | {key: value for key, value in own["net_options"].items() if key in at_test(own["net"])}
+    """Options of the recipe's net; see `Config.net_options`."""
+    return plan.config.net_options(row.recipe, row.dataset)
 
 
 def wrapper(plan: "Plan", row: Row) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 from wsss.errors import UserError
 from wsss.plan.plan import Plan
 from wsss.plan.row import Row
-from wsss.plan.shared import dataset_files
+from wsss.plan.shared import dataset_files, net_options
 from wsss.plan.stages import CHAIN
 from wsss.recipes.config import SECTIONS, key_paths
-from wsss.recipes.net_options import options_class
+from wsss.recipes.net_options import at_test, options_class
 from wsss.sections.section import defaults_of
 
 HEAD = ("net", "backbone", "weights", "net_options", "wrap", "wrap_options", "refine")  # keys that are no stage's
@@ -26,6 +26,12 @@ def shown(plan: Plan, row: Row) -> str:
 
 def _values(plan: Plan, row: Row) -> Iterator[str]:
     recipe, origins = plan.recipe(row), plan.config.origins(row.recipe, row.dataset)
+    if "classifier" in recipe:
+        trained = plan.config.origins(plan.owner(row, "classifier").recipe, row.dataset)
+        recipe = {**recipe, "net_options": net_options(plan, row)}
+        origins = {path: source for path, source in trained.items() if path[0] == "net_options"} | {
+            path: source for path, source in origins.items() if path[0] != "net_options" or path[1] in at_test(recipe["net"])
+        }
     order = (*HEAD, *SECTIONS)
     paths = sorted((path for path in key_paths(recipe) if path in origins), key=lambda path: order.index(path[0]))
     lines = [(".".join(path), _at(recipe, path), os.path.relpath(origins[path], plan.config.folder.parent)) for path in paths]

@@ -24,7 +24,7 @@ def check_recipe(recipe: dict, path: str) -> None:
     Raises:
         UserError: with `path` and the key to mend.
     """
-    for key in ("net", "backbone", "weights", "refine"):
+    for key in ("net", "backbone", "weights", "refine", "evaluation"):
         if key not in recipe:
             raise UserError(f"{path}: {key} is missing (and no recipe it extends gives it)")
     for stage in TRAININGS:
@@ -117,9 +117,6 @@ def _check_trunks(recipe: dict, path: str) -> None:
     if other:
         sizes = ", ".join(f"{key} {value}" for key, value in other.items())
         raise UserError(f"{path}: net_options: backbone {backbone} has {sizes}; leave that out, or set backbone: vit and weights: none")
-    whole = {**defaults(net), **options}
-    if takes_tokens and whole["map_layers"] > whole["depth"]:
-        raise UserError(f"{path}: net_options: map_layers ({whole['map_layers']}) is more than depth ({whole['depth']})")
 
 
 def _check_random_start(recipe: dict, path: str) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
-from wsss.recipes.net_options import at_test, defaults
+from wsss.recipes.checks import own
+from wsss.recipes.net_options import at_test, aux, defaults
 from wsss.recipes.resolve import SECTIONS, Resolved, check_preset, resolve
 from wsss.recipes.schema import check, did_you_mean, read_yaml, with_numbers
 from wsss.rownames import RESERVED
@@ -129,11 +130,18 @@ class Config:
                 waiting += [recipe[stage][key] for stage, key in _borrowed(recipe)]
         return found
 
+    def net_options(self, name: str, dataset: str) -> dict[str, Any]:
+        """Options of a recipe's net: those that its classifier was trained with, whose weights do not tell them all, and its own of what is done at test."""
+        said, trained = self.recipe(name, dataset), self.recipe(self.owner(name, dataset, "classifier"), dataset)["net_options"]
+        return trained | {key: value for key, value in said["net_options"].items() if key in at_test(said["net"])}
+
     def _refuse_idle(self, name: str, dataset: str) -> None:
         """What a recipe says of its network, trains, makes or imports must be used."""
         recipe = self._resolved[name, dataset].recipe
         if "from" in recipe.get("classifier", {}):
             self._refuse_idle_network(name, dataset, recipe)
+        if own(recipe, "cam"):
+            self._refuse_absent_layers(name, dataset, recipe["net"])
         self._refuse_other_labels(name, dataset, recipe)
         no_seeds = recipe["refine"] == "none" or "import" in recipe.get("pseudo_masks", {})
         for made, taken in RESTS:
@@ -153,9 +161,11 @@ class Config:
         other = self.recipe(owner, dataset)
         found = [(f"config/methods/{name}.yaml", key, other.get(key), recipe.get(key)) for key in ("net", "backbone", *(("wrap", "wrap_options") if "wrap" in recipe else ()))]
         theirs = defaults(recipe["net"]) | other["net_options"]
-        for layer in self._resolved[name, dataset].layers:  # what it inherits is for those who train
-            own = layer.values.get("net_options", {}) if layer.recipe == name else {}
-            found += [(f"{layer.source} (of method {name})", f"net_options.{key}", theirs.get(key), value) for key, value in own.items() if key not in at_test(recipe["net"])]
+        said_in: dict[str, str] = {}
+        for layer in (layer for layer in self._resolved[name, dataset].layers if layer.recipe == name):  # what it inherits is for those who train
+            said_in |= dict.fromkeys(layer.values.get("net_options", {}), f"{layer.source} (of method {name})")
+        for key in (key for key in said_in if key not in at_test(recipe["net"])):
+            found.append((said_in[key], f"net_options.{key}", theirs.get(key), recipe["net_options"][key]))
         for path, key, trained, said in found:
             if trained != said:
                 raise UserError(
@@ -163,10 +173,15 @@ class Config:
                     f"{said}; set {key} there, or give this recipe sections classifier, cam, seeds and ir_labels of its own"
                 )
 
+    def _refuse_absent_layers(self, name: str, dataset: str, net: str) -> None:
+        options = defaults(net) | self.net_options(name, dataset)
+        if {"map_layers", "depth"} <= set(options) and options["map_layers"] > options["depth"]:
+            raise UserError(f"config/methods/{name}.yaml: net_options: map_layers ({options['map_layers']}) is more than depth ({options['depth']})")
+
     def _refuse_other_labels(self, name: str, dataset: str, recipe: dict[str, Any]) -> None:
         """Inference must read the IR labels that the network learned from, in whichever recipe it is trained."""
         read = recipe.get("cam", {}).get("aux_from")
-        if read is None or "classifier" not in recipe:
+        if read is None or "classifier" not in recipe or not aux(recipe["net"], self.net_options(name, dataset)):
             return
         owner = self.owner(name, dataset, "classifier")
         learned = (recipe if owner == name else self.recipe(owner, dataset))["classifier"].get("labels_from")

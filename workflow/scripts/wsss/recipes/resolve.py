@@ -66,6 +66,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
     chain = extended(config, name)
     recipe, laid, path = merged(chain), list(chain), f"config/methods/{name}.yaml"
     _check_options(recipe, path)
+    _refuse_unread(recipe, chain[-1].values, chain[-1].source)
     maps = _cam_has_bg_map(config, recipe, path)
     states = [(path, recipe)]
     for layer in _preset_layers(config, chain, recipe, dataset) + _override_layers(config, chain, dataset):
@@ -79,10 +80,9 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
         _check_options(recipe, where)
+        if layer.recipe == name:
+            _refuse_unread(recipe, values, where)
         states.append((where, recipe))
-    for layer in (layer for layer in laid if layer.recipe == name):
-        _refuse_unread(recipe, layer.values, layer.source if layer in chain else f"{layer.source} (laid on method {name})")
-    recipe = _with_whole_cut(recipe)
     try:
         return Resolved(_finished(recipe, name, maps, path), laid)
     except UserError:
@@ -105,7 +105,7 @@ def _culprit(states: list[tuple[str, dict]], name: str, maps: bool | None) -> st
 
 def _finished(recipe: dict[str, Any], name: str, maps: bool | None, path: str) -> dict[str, Any]:
     """The recipe with its name, checked as a whole; `path` is the file that errors name."""
-    recipe = dict(recipe)
+    recipe = _with_whole_cut(recipe)
     for key in ("extends", "parts"):
         recipe.pop(key, None)
     if recipe.get("wrap") == wrappers.NONE:
@@ -252,7 +252,7 @@ def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
 
 
 def _refuse_unread(recipe: dict, values: dict, where: str) -> None:
-    """UserError where a layer of the recipe's own gives it a section that nothing reads."""
+    """UserError where `values`, a layer of the recipe's own, are the last of `recipe` and give it a section that nothing reads."""
     refine, unread = recipe.get("refine"), {}
     settings = set(values.get("pseudo_masks", {})) - ELSEWHERE  # masks that come from elsewhere need no refinement
     if refine not in WALKS:
@@ -268,12 +268,12 @@ def _refuse_unread(recipe: dict, values: dict, where: str) -> None:
 
 
 def _with_whole_cut(recipe: dict) -> dict:
-    """The recipe, in which a cut of masks without a walk says what it changes of the cut of the scores."""
-    cut = recipe.get("pseudo_masks", {}).get("bg")
-    if recipe.get("refine") != "none" or not isinstance(cut, dict):
-        return recipe
-    scores = plain(seed_rule(typed(recipe["evaluation"]["bg"], Background), recipe["evaluation"]["policy"]))
-    return {**recipe, "pseudo_masks": {**recipe["pseudo_masks"], **merge({"bg": scores}, {"bg": cut})}}
+    """A copy of the recipe, in which a cut of masks without a walk says what it changes of the cut of the scores."""
+    cut, scores = recipe.get("pseudo_masks", {}).get("bg"), recipe.get("evaluation", {})
+    if recipe.get("refine") in WALKS or not isinstance(cut, dict) or not {"bg", "policy"} <= set(scores):
+        return dict(recipe)
+    whole = plain(seed_rule(typed(scores["bg"], Background), scores["policy"]))
+    return {**recipe, "pseudo_masks": {**recipe["pseudo_masks"], **merge({"bg": whole}, {"bg": cut})}}
 
 
 def _of_others(config: "Config", layer: Layer, chain: list[Layer], recipe: dict, maps: bool | None) -> dict[str, Any]:
@@ -284,11 +284,14 @@ def _of_others(config: "Config", layer: Layer, chain: list[Layer], recipe: dict,
     """
     its = merged(chain[: [one.recipe for one in chain].index(layer.recipe) + 1]) if layer.recipe else recipe
     is_alike = its.get("refine") == recipe.get("refine")  # the cut of walked maps is none of plain ones
-    cuts_plain_maps = bool(layer.recipe) and recipe.get("refine") == "none" and set(layer.values.get("pseudo_masks", {})) == {"bg"}
+    makes_plain_masks = recipe.get("refine") == "none" and not ELSEWHERE & set(recipe.get("pseudo_masks", {}))
+    cuts_plain_maps = bool(layer.recipe) and makes_plain_masks and set(layer.values.get("pseudo_masks", {})) == {"bg"}
     has_section = {stage: own(recipe, stage) for stage in SECTIONS} | {"pseudo_masks": is_alike and (own(recipe, "pseudo_masks") or cuts_plain_maps)}
     values = {key: value for key, value in layer.values.items() if has_section.get(key, True)}
     is_for_maps = bool(layer.recipe) and _cam_has_bg_map(config, its, layer.source)
-    return without_cuts(values) if maps and not is_for_maps else values
+    if maps and not is_for_maps:
+        return {key: value for key, value in without_cuts(values).items() if value != {}}
+    return values
 
 
 def _check_options(recipe: dict, where: str) -> None:

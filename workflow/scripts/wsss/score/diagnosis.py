@@ -8,6 +8,8 @@ All of it may be missing: a stage that ends knows itself only.
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from wsss.sections.background import LARGEST_SHIFT
+
 Facts = dict[str, Any]
 
 # When a rule speaks. Percent, but for the first two (shares of the loss that guessing has). What they rest on: docs/diagnosis.md.
@@ -202,8 +204,7 @@ RULES: tuple[Callable[[Facts], Iterator[str]], ...] = (
     no_contrast, lone_photos, never_alone, not_learned, others_not_learned, cannot_be_told, by_heart, too_much, too_little, whole_photos, never_predicted,
     unsure, disagreement,
 )  # fmt: skip
-LARGEST_SHIFT = 0.95  # wsss.sections.background
-LOWER_TOO = " (and seeds.unsure.shift, so that it is never the higher one)"
+LOWER_TOO = " (and the cut of seeds.unsure, where it would be the higher one)"
 LEARNT = ("predictions", "predict", "voc_test")  # masks of the segmentation network, which no cut shapes
 
 
@@ -256,7 +257,7 @@ def _move_cut(found: Facts, stage: str, up: bool) -> str:
         return "see the stages before it"
     if cut["kind"] == "map":
         return f"set {cut['key']}.scale {'above' if up else 'below'} {cut.get('scale', cut.get('value', 1)):g}"
-    if abs(cut.get("shift", 1)) < LARGEST_SHIFT:
+    if "shift" in cut and (cut["shift"] < LARGEST_SHIFT if up else cut["shift"] > -LARGEST_SHIFT):
         return f"set {cut['key']}.shift {'above' if up else 'below'} {cut['shift']:g}{LOWER_TOO * (not up and cut['key'] == 'seeds.confident')}"
     higher = up == (cut["kind"] == "const")  # a higher power makes the background weaker
     return f"set {cut['key']}.value {'above' if higher else 'below'} {cut['value']:g}"

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from wsss.sections.section import LeftOut, Number, Section, about
 
+LARGEST_SHIFT = 0.95  # of a found cut; at 1 nothing, or all, would be background
+
 
 class Background(Section):
     """A background score: `kind`, and what that kind takes (`wsss.recipes.checks`)."""
@@ -18,7 +20,7 @@ class Background(Section):
 
     kind: Annotated[Literal["const", "power", "map"], about("map: the method's own background map, where it has one (SIPE)")]
     value: LeftOut[Annotated[Annotated[Number, Field(gt=0)] | Annotated[str, Field(pattern=r"^found\Z")], about("found: by the stage threshold")]] = None
-    shift: LeftOut[Annotated[Number, Field(ge=-0.95, le=0.95), about("of a found cut: the share of its way to 1, or to 0")]] = None
+    shift: LeftOut[Annotated[Number, Field(ge=-LARGEST_SHIFT, le=LARGEST_SHIFT), about("of a found cut: the share of its way to 1, or to 0")]] = None
     scale: LeftOut[Annotated[Number, Field(gt=0, le=16), about("of a map: what it is multiplied with; 1")]] = None
 
 
