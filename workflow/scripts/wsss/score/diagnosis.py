@@ -8,7 +8,7 @@ All of it may be missing: a stage that ends knows itself only.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from wsss.sections.background import LARGEST_SHIFT
+from wsss.constants import LARGEST_SHIFT
 
 Facts = dict[str, Any]
 

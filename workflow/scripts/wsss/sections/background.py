@@ -4,9 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from wsss.constants import LARGEST_SHIFT
 from wsss.sections.section import LeftOut, Number, Section, about
-
-LARGEST_SHIFT = 0.95  # of a found cut; at 1 nothing, or all, would be background
 
 
 class Background(Section):
