@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--scenes", type=int, default=4)
     options = parser.parse_args()
-    records = [record for record in load_manifest(options.results / "manifest.csv").records if record.mask]
+    records = [record for record in load_manifest(options.results / "manifest.csv").split("trainaug") if record.mask]
     chosen = [records[i] for i in np.linspace(0, len(records) - 1, options.scenes + 2).astype(int)[1:-1]]
     rows = []
     for record in chosen:

@@ -118,9 +118,21 @@ def test_a_cut_of_plain_maps_makes_no_section_where_there_is_a_background_map(pr
 
 @pytest.mark.parametrize("refine", ["crf", "none"])
 def test_a_walk_may_be_turned_off_in_a_file_and_in_an_override(project, refine):
-    """What the recipe before has for its walk stays there, unread."""
-    assert resolved(project, "demo1", mine={"extends": "irn", "refine": refine})["refine"] == refine
-    assert resolved(project, "demo", "irn", overrides={"irn": {"refine": refine}})["refine"] == refine
+    """Its network stays, unread; the cut of its walked maps is none of plain ones."""
+    for recipe in (
+        resolved(project, "demo1", mine={"extends": "irn", "refine": refine}),
+        resolved(project, "voc12", "irn", overrides={"irn": {"refine": refine}}),
+    ):
+        assert recipe["refine"] == refine and "pseudo_masks" not in recipe
+    kept = resolved(project, "demo1", mine={"extends": "other", "refine": refine}, other={"extends": "irn", "pseudo_masks": {"import": "x"}})
+    assert kept["pseudo_masks"] == {"import": "x"}
+
+
+def test_a_section_for_a_walk_that_a_later_layer_turns_on_is_read(project):
+    walk = {key: config(project).recipe("irn", "voc12")[key] for key in ("affinity", "pseudo_masks")}
+    mine = {"extends": "cam", "affinity": walk["affinity"]}
+    turned = {"mine": {"refine": "irn", "pseudo_masks": walk["pseudo_masks"], "affinity": walk["affinity"]}}
+    assert resolved(project, "voc12", overrides=turned, mine=mine)["affinity"] == walk["affinity"]
 
 
 def test_a_part_of_a_cut_is_completed_for_those_that_do_not_read_it(project):
@@ -142,15 +154,37 @@ def test_labels_that_inference_does_not_read_may_be_any(project):
         resolved(project, "demo", mine={**mine, "net_options": {}})
 
 
+def test_labels_of_a_net_that_does_not_say_what_it_reads_are_compared(project, monkeypatch):
+    monkeypatch.setattr("wsss.recipes.config.aux", lambda net, options: None)
+    with pytest.raises(UserError, match="inference reads what the network learned from"):
+        resolved(project, "demo", mine={"extends": "amn", "classifier": {"labels_from": "eps_filled"}})
+
+
 def test_layers_that_a_borrowed_network_does_not_have_are_refused(project):
     with pytest.raises(UserError, match=r"map_layers \(40\) is more than depth \(12\)"):
         resolved(project, "voc12", mine={"extends": "mctformer", "classifier": {"from": "mctformer"}, "net_options": {"map_layers": 40}})
+    with pytest.raises(UserError, match=r"datasets/voc12.yaml \(of method mctformer\): net_options: map_layers"):
+        resolved(project, "voc12", "mctformer", overrides={"mctformer": {"net_options": {"map_layers": 40}}})
 
 
 def test_a_recipe_without_scores_is_refused(project):
     mine = {"net": "cam", "backbone": "resnet50", "weights": "none", "refine": "none", "pseudo_masks": {"bg": {"kind": "const", "value": 0.3}}}
     with pytest.raises(UserError, match="mine.yaml: evaluation is missing"):
         resolved(project, "voc12", mine=mine)
+    with pytest.raises(UserError, match="mine.yaml: evaluation.bg: kind is missing"):
+        resolved(project, "voc12", mine={**mine, "evaluation": {"bg": {"value": 0.3}, "policy": "fixed"}})
+
+
+def test_a_cut_for_all_leaves_those_that_learn_from_ground_truth_alone(project):
+    mine = {"extends": "eps", "segmentation": {"labels": "ground_truth"}}
+    assert "pseudo_masks" not in resolved(project, "voc12", overrides={"eps": {"pseudo_masks": {"bg": {"value": 0.4}}}}, mine=mine)
+
+
+@pytest.mark.parametrize("dataset", ["voc12", "coco14", "demo"])
+def test_every_shipped_recipe_can_be_shown(project, dataset):
+    plan = Plan(project, read_yaml(project / "config.yaml"))
+    for name in plan.config.names("methods"):
+        assert shown(plan, Row(dataset, name)).startswith(f"recipe {name} on {dataset}")
 
 
 def test_options_are_shown_as_they_are_used(project):

@@ -30,7 +30,7 @@ def _values(plan: Plan, row: Row) -> Iterator[str]:
         trained = plan.config.origins(plan.owner(row, "classifier").recipe, row.dataset)
         recipe = {**recipe, "net_options": net_options(plan, row)}
         origins = {path: source for path, source in trained.items() if path[0] == "net_options"} | {
-            path: source for path, source in origins.items() if path[0] != "net_options" or path[1] in at_test(recipe["net"])
+            path: source for path, source in origins.items() if path[0] != "net_options" or set(path[1:2]) <= at_test(recipe["net"])
         }
     order = (*HEAD, *SECTIONS)
     paths = sorted((path for path in key_paths(recipe) if path in origins), key=lambda path: order.index(path[0]))

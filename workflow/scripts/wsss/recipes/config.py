@@ -17,7 +17,7 @@ from typing import Any
 from wsss.data.user_files import with_variables
 from wsss.errors import UserError
 from wsss.recipes.checks import own
-from wsss.recipes.net_options import at_test, aux, defaults
+from wsss.recipes.net_options import at_test, aux, defaults, options_class
 from wsss.recipes.resolve import SECTIONS, Resolved, check_preset, resolve
 from wsss.recipes.schema import check, did_you_mean, read_yaml, with_numbers
 from wsss.rownames import RESERVED
@@ -175,13 +175,14 @@ class Config:
 
     def _refuse_absent_layers(self, name: str, dataset: str, net: str) -> None:
         options = defaults(net) | self.net_options(name, dataset)
-        if {"map_layers", "depth"} <= set(options) and options["map_layers"] > options["depth"]:
-            raise UserError(f"config/methods/{name}.yaml: net_options: map_layers ({options['map_layers']}) is more than depth ({options['depth']})")
+        if options_class(net) and {"map_layers", "depth"} <= set(options) and options["map_layers"] > options["depth"]:
+            path = self.origins(name, dataset).get(("net_options", "map_layers"), f"config/methods/{name}.yaml")
+            raise UserError(f"{path} (of method {name}): net_options: map_layers ({options['map_layers']}) is more than depth ({options['depth']})")
 
     def _refuse_other_labels(self, name: str, dataset: str, recipe: dict[str, Any]) -> None:
         """Inference must read the IR labels that the network learned from, in whichever recipe it is trained."""
         read = recipe.get("cam", {}).get("aux_from")
-        if read is None or "classifier" not in recipe or not aux(recipe["net"], self.net_options(name, dataset)):
+        if read is None or "classifier" not in recipe or aux(recipe["net"], self.net_options(name, dataset)) == frozenset():
             return
         owner = self.owner(name, dataset, "classifier")
         learned = (recipe if owner == name else self.recipe(owner, dataset))["classifier"].get("labels_from")

@@ -45,14 +45,14 @@ def defaults(net: str) -> dict[str, Any]:
     return {} if kind is None else defaults_of(kind)
 
 
-def aux(net: str, options: dict[str, Any]) -> frozenset[str]:
-    """What inference reads of another recipe under these options, where the net's typed options say so (`aux`).
+def aux(net: str, options: dict[str, Any]) -> frozenset[str] | None:
+    """What inference reads of another recipe under these options; None where the net's typed options do not say so (`aux`).
 
     A net whose options do not is asked for its `Spec.aux` when CAMs are made.
     """
     kind = options_class(net)
     told = getattr(kind, "aux", None)
-    return frozenset() if kind is None or told is None else told(typed(options, kind))
+    return None if kind is None or told is None else told(typed(options, kind))
 
 
 def by_place(net: str) -> bool:

@@ -13,11 +13,14 @@ WALK = {refine: keys_of(pseudo_masks.BY_REFINE[refine]) for refine in WALKS}
 
 
 def replace_walk(recipe: dict, content: dict) -> None:
-    """Take out of `recipe` what the refinement it extends needed, where `content` turns to another one that walks."""
-    new = content.get("refine")
-    if new in WALKS and new != recipe.get("refine"):
-        for stage in ("affinity", "pseudo_masks"):
-            recipe.pop(stage, None)
+    """Take out of `recipe` what the refinement before needed, where `content` turns to another one: the cut of walked maps is none of plain ones."""
+    old, new = recipe.get("refine"), content.get("refine", recipe.get("refine"))
+    if new == old:
+        return
+    if new in WALKS:
+        recipe.pop("affinity", None)
+    if new in WALKS or (old in WALKS and not ELSEWHERE & set(recipe.get("pseudo_masks", {}))):
+        recipe.pop("pseudo_masks", None)
 
 
 def check_refinement(recipe: dict, path: str) -> None:

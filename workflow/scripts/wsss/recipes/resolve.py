@@ -66,7 +66,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
     chain = extended(config, name)
     recipe, laid, path = merged(chain), list(chain), f"config/methods/{name}.yaml"
     _check_options(recipe, path)
-    _refuse_unread(recipe, chain[-1].values, chain[-1].source)
+    own_layers = [(chain[-1].source, chain[-1].values, _unread(recipe, chain[-1].values))]
     maps = _cam_has_bg_map(config, recipe, path)
     states = [(path, recipe)]
     for layer in _preset_layers(config, chain, recipe, dataset) + _override_layers(config, chain, dataset):
@@ -76,13 +76,17 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         if taken := sorted({"extends", "parts", "net", "wrap"} & set(layer.values)):  # which layers are laid goes by them
             raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
         values = layer.values if layer.recipe == name else _of_others(config, layer, chain, recipe, maps)
+        replace_walk(recipe, values)
         recipe = _without_idle_epochs(merge(recipe, values), values, where)
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
         _check_options(recipe, where)
         if layer.recipe == name:
-            _refuse_unread(recipe, values, where)
+            own_layers.append((where, values, _unread(recipe, values)))
         states.append((where, recipe))
+    for where, values, unread in own_layers:
+        for stage in set(unread) & set(_unread(recipe, values)):  # a later layer may turn to what reads it
+            raise UserError(f"{where}: {stage}: {unread[stage]}")
     try:
         return Resolved(_finished(recipe, name, maps, path), laid)
     except UserError:
@@ -251,8 +255,8 @@ def _refuse_borrowed(recipe: dict, values: dict, where: str) -> None:
         raise UserError(f"{where}: {stage} is taken from recipe {owner}; change it there: {owner}: {{{stage}: ...}}")
 
 
-def _refuse_unread(recipe: dict, values: dict, where: str) -> None:
-    """UserError where `values`, a layer of the recipe's own, are the last of `recipe` and give it a section that nothing reads."""
+def _unread(recipe: dict, values: dict) -> dict[str, str]:
+    """The sections of `values`, a layer of the recipe's own, that nothing reads, each with why."""
     refine, unread = recipe.get("refine"), {}
     settings = set(values.get("pseudo_masks", {})) - ELSEWHERE  # masks that come from elsewhere need no refinement
     if refine not in WALKS:
@@ -263,14 +267,13 @@ def _refuse_unread(recipe: dict, values: dict, where: str) -> None:
         unread["pseudo_masks"] = f"refine none has no use for {', '.join(further)}; take it out"
     if recipe.get("segmentation", {}).get("labels") == "ground_truth":
         unread |= dict.fromkeys(("seeds", "ir_labels", "affinity", "pseudo_masks"), "the recipe learns from ground truth; take the section out")
-    for stage in (stage for stage in unread if stage in values):
-        raise UserError(f"{where}: {stage}: {unread[stage]}")
+    return {stage: why for stage, why in unread.items() if stage in values}
 
 
 def _with_whole_cut(recipe: dict) -> dict:
     """A copy of the recipe, in which a cut of masks without a walk says what it changes of the cut of the scores."""
     cut, scores = recipe.get("pseudo_masks", {}).get("bg"), recipe.get("evaluation", {})
-    if recipe.get("refine") in WALKS or not isinstance(cut, dict) or not {"bg", "policy"} <= set(scores):
+    if recipe.get("refine") in WALKS or not isinstance(cut, dict) or "policy" not in scores or "kind" not in scores.get("bg", {}):
         return dict(recipe)
     whole = plain(seed_rule(typed(scores["bg"], Background), scores["policy"]))
     return {**recipe, "pseudo_masks": {**recipe["pseudo_masks"], **merge({"bg": whole}, {"bg": cut})}}
@@ -284,7 +287,8 @@ def _of_others(config: "Config", layer: Layer, chain: list[Layer], recipe: dict,
     """
     its = merged(chain[: [one.recipe for one in chain].index(layer.recipe) + 1]) if layer.recipe else recipe
     is_alike = its.get("refine") == recipe.get("refine")  # the cut of walked maps is none of plain ones
-    makes_plain_masks = recipe.get("refine") == "none" and not ELSEWHERE & set(recipe.get("pseudo_masks", {}))
+    learns_from_masks = recipe.get("segmentation", {}).get("labels") != "ground_truth"
+    makes_plain_masks = recipe.get("refine") == "none" and learns_from_masks and not ELSEWHERE & set(recipe.get("pseudo_masks", {}))
     cuts_plain_maps = bool(layer.recipe) and makes_plain_masks and set(layer.values.get("pseudo_masks", {})) == {"bg"}
     has_section = {stage: own(recipe, stage) for stage in SECTIONS} | {"pseudo_masks": is_alike and (own(recipe, "pseudo_masks") or cuts_plain_maps)}
     values = {key: value for key, value in layer.values.items() if has_section.get(key, True)}
