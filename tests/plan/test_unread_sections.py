@@ -128,6 +128,11 @@ def test_a_walk_may_be_turned_off_in_a_file_and_in_an_override(project, refine):
     assert kept["pseudo_masks"] == {"import": "x"}
 
 
+def test_an_override_that_turns_a_walk_off_and_is_wrong_is_the_one_that_is_named(project):
+    with pytest.raises(UserError, match=r"datasets/voc12.yaml \(laid on method irn\): evaluation.policy"):
+        resolved(project, "voc12", "irn", overrides={"irn": {"refine": "none", "evaluation": {"policy": "map"}}})
+
+
 def test_a_section_for_a_walk_that_a_later_layer_turns_on_is_read(project):
     walk = {key: config(project).recipe("irn", "voc12")[key] for key in ("affinity", "pseudo_masks")}
     mine = {"extends": "cam", "affinity": walk["affinity"]}

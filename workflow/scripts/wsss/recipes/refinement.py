@@ -12,15 +12,15 @@ NETWORK = {refine: affinity.network_keys(refine) for refine in WALKS}
 WALK = {refine: keys_of(pseudo_masks.BY_REFINE[refine]) for refine in WALKS}
 
 
-def replace_walk(recipe: dict, content: dict) -> None:
-    """Take out of `recipe` what the refinement before needed, where `content` turns to another one: the cut of walked maps is none of plain ones."""
+def without_former_walk(recipe: dict, content: dict) -> dict:
+    """`recipe` without what its refinement needed, where `content` turns to another one: the cut of walked maps is none of plain ones."""
     old, new = recipe.get("refine"), content.get("refine", recipe.get("refine"))
-    if new == old:
-        return
-    if new in WALKS:
-        recipe.pop("affinity", None)
-    if new in WALKS or (old in WALKS and not ELSEWHERE & set(recipe.get("pseudo_masks", {}))):
-        recipe.pop("pseudo_masks", None)
+    left_out = set()
+    if new != old and new in WALKS:
+        left_out = {"affinity", "pseudo_masks"}
+    elif new != old and old in WALKS and not ELSEWHERE & set(recipe.get("pseudo_masks", {})):
+        left_out = {"pseudo_masks"}
+    return {key: value for key, value in recipe.items() if key not in left_out}
 
 
 def check_refinement(recipe: dict, path: str) -> None:

@@ -19,7 +19,7 @@ from wsss.recipes.checks import TRAININGS, check_kinds, check_recipe, own
 from wsss.recipes.merge import merge, without_cuts
 from wsss.recipes.net_options import has_bg_map, option_names
 from wsss.recipes.options import check_net_options, check_together, check_wrap_options, known
-from wsss.recipes.refinement import ELSEWHERE, WALKS, replace_walk
+from wsss.recipes.refinement import ELSEWHERE, WALKS, without_former_walk
 from wsss.recipes.schema import check, read_yaml, without_required
 from wsss.sections.background import Background
 from wsss.sections.json_schema import json_schema
@@ -76,8 +76,7 @@ def resolve(config: "Config", name: str, dataset: str) -> Resolved:
         if taken := sorted({"extends", "parts", "net", "wrap"} & set(layer.values)):  # which layers are laid goes by them
             raise UserError(f"{where}: {taken[0]} is for files in config/methods; write a recipe that has it, and ask for it")
         values = layer.values if layer.recipe == name else _of_others(config, layer, chain, recipe, maps)
-        replace_walk(recipe, values)
-        recipe = _without_idle_epochs(merge(recipe, values), values, where)
+        recipe = _laid_on(recipe, values, where)
         laid.append(layer._replace(values=values))
         check(recipe, PART, where)
         _check_options(recipe, where)
@@ -159,8 +158,7 @@ def merged(chain: list[Layer]) -> dict[str, Any]:
             recipe["net_options"] = {}  # those there are another net's
         if content.get("wrap", recipe.get("wrap")) != recipe.get("wrap"):
             recipe.pop("wrap_options", None)
-        replace_walk(recipe, content)
-        recipe = _without_idle_epochs(merge(recipe, content), content, layer.source)
+        recipe = _laid_on(recipe, content, layer.source)
     return recipe
 
 
@@ -225,6 +223,11 @@ def _cam_has_bg_map(config: "Config", recipe: dict, path: str) -> bool | None:
     return has_bg_map(recipe["net"])
 
 
+def _laid_on(recipe: dict, values: dict, where: str) -> dict:
+    """A new recipe: `recipe` with a layer's values over it. UserError, with `where`: see `_without_idle_epochs`."""
+    return _without_idle_epochs(merge(without_former_walk(recipe, values), values), values, where)
+
+
 def _without_idle_epochs(recipe: dict, values: dict, where: str) -> dict:
     """The recipe without the epochs that its `steps` overrule, so that `steps: null` alone does not bring back another recipe's.
 
@@ -265,9 +268,13 @@ def _unread(recipe: dict, values: dict) -> dict[str, str]:
         unread["pseudo_masks"] = "masks of refine crf are the confident seeds; set seeds.confident in its place"
     if refine == "none" and (further := sorted(settings - {"bg"})):
         unread["pseudo_masks"] = f"refine none has no use for {', '.join(further)}; take it out"
-    if recipe.get("segmentation", {}).get("labels") == "ground_truth":
+    if _learns_from_truth(recipe):
         unread |= dict.fromkeys(("seeds", "ir_labels", "affinity", "pseudo_masks"), "the recipe learns from ground truth; take the section out")
     return {stage: why for stage, why in unread.items() if stage in values}
+
+
+def _learns_from_truth(recipe: dict) -> bool:
+    return recipe.get("segmentation", {}).get("labels") == "ground_truth"
 
 
 def _with_whole_cut(recipe: dict) -> dict:
@@ -287,8 +294,7 @@ def _of_others(config: "Config", layer: Layer, chain: list[Layer], recipe: dict,
     """
     its = merged(chain[: [one.recipe for one in chain].index(layer.recipe) + 1]) if layer.recipe else recipe
     is_alike = its.get("refine") == recipe.get("refine")  # the cut of walked maps is none of plain ones
-    learns_from_masks = recipe.get("segmentation", {}).get("labels") != "ground_truth"
-    makes_plain_masks = recipe.get("refine") == "none" and learns_from_masks and not ELSEWHERE & set(recipe.get("pseudo_masks", {}))
+    makes_plain_masks = recipe.get("refine") == "none" and not _learns_from_truth(recipe) and not ELSEWHERE & set(recipe.get("pseudo_masks", {}))
     cuts_plain_maps = bool(layer.recipe) and makes_plain_masks and set(layer.values.get("pseudo_masks", {})) == {"bg"}
     has_section = {stage: own(recipe, stage) for stage in SECTIONS} | {"pseudo_masks": is_alike and (own(recipe, "pseudo_masks") or cuts_plain_maps)}
     values = {key: value for key, value in layer.values.items() if has_section.get(key, True)}

@@ -41,7 +41,7 @@ def write_panel(path, image: np.ndarray, columns: dict, classes, title: str = ""
         if name in there
     ]
     labels = np.unique(np.concatenate([[0], *(v.ravel() for k, v in there.items() if k != "cam")]))
-    canvas = _with_legend(_row(tiles), labels, classes, shown(title))
+    canvas = _with_legend(tiles_in_a_row(tiles), labels, classes, shown(title))
     data = io.BytesIO()
     canvas.save(data, "PNG", optimize=True)
     write_bytes(Path(path), data.getvalue())
@@ -84,10 +84,10 @@ def _check(path, image, columns):
             raise UserError(f"{path}: {COLUMNS[name]} is {value.shape[-2:]}, the image {image.shape[:2]}")
 
 
-def _row(tiles):
-    """Tiles at one height, each under its title."""
-    height, width = tiles[0][1].shape[:2]
-    size = (max(72, round(TILE_HEIGHT * width / height)), TILE_HEIGHT)
+def tiles_in_a_row(tiles: list[tuple[str, np.ndarray]], height: int = TILE_HEIGHT) -> Image.Image:
+    """Tiles, (H, W, 3) uint8 each, at one height, each under its title."""
+    own_height, own_width = tiles[0][1].shape[:2]
+    size = (max(72, round(height * own_width / own_height)), height)
     canvas = Image.new("RGB", (len(tiles) * (size[0] + GAP) + GAP, size[1] + BAR), PAPER)
     draw = ImageDraw.Draw(canvas)
     for i, (title, pixels) in enumerate(tiles):
